@@ -1,1 +1,5 @@
-//! Placeholder.
+//! Diagnostics.
+
+/// A place in a source.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Span {}

@@ -1,1 +1,4 @@
 //! The ground floor.
+pub mod fill;
+pub mod target;
+pub mod weights;

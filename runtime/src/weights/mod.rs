@@ -1,0 +1,3 @@
+//! Weight expressions.
+pub mod expr;
+pub use expr::{Expr, ExprId, HOLE};
