@@ -1,1 +1,40 @@
-//! Placeholder.
+//! What lowering knows of a machine: registers, cache sizes, tile limits. Never read from the host: a [`Machine`]
+//! follows from the name of its [`Target`] alone, so the same network gives the same code everywhere.
+
+pub use kiln_rt::target::Target;
+
+/// The figures of a target that decide tiles and units.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Machine {
+    /// The instruction set.
+    pub target: Target,
+    /// The most pixels of a register tile over one, and over two output blocks, that stay in registers.
+    /// (Measured: named registers, innermost loop, optimization levels 3 and 1.)
+    pub tile_pixels: [usize; 2],
+    /// The most pixels of a depthwise tile.
+    pub depthwise_pixels: usize,
+    /// First-level data cache, in bytes.
+    pub l1: usize,
+    /// Second-level cache of a core, in bytes.
+    pub l2: usize,
+}
+
+impl Machine {
+    /// The machine that a target stands for.
+    pub fn of(target: Target) -> Machine {
+        let (tile_pixels, depthwise_pixels) = match target {
+            // 14×2 accumulators, two weights and a broadcast are 31 of 32 registers.
+            Target::Avx512 => ([14, 14], 4),
+            // A block is two registers: 6×1 accumulators, two weights and a broadcast are 15 of 16.
+            Target::Avx2 => ([6, 0], 4),
+            // A block is four registers.
+            Target::Base => ([2, 0], 2),
+            Target::Portable => ([2, 0], 2),
+        };
+        let (l1, l2) = match target {
+            Target::Avx512 => (48 << 10, 2 << 20),
+            Target::Avx2 | Target::Base | Target::Portable => (32 << 10, 512 << 10),
+        };
+        Machine { target, tile_pixels, depthwise_pixels, l1, l2 }
+    }
+}

@@ -1,1 +1,722 @@
-//! Placeholder.
+//! The kernel IR: a network as a [`Program`] of steps over planned memory.
+//!
+//! # Meaning
+//! A program is a list of [`Step`]s. Each applies a [`Kernel`] to arguments: buffers, lists of blocks, tables. A
+//! kernel's work is cut into `units` independent units; a call computes units `lo..hi`, and any split of `0..units`
+//! into calls, in any order or at once, gives the same bits. A step starts when what it [waits](Waits) for is done.
+//!
+//! A **block** is 16 lanes of one element type. Feature maps are stored as blocks of 16 channels over their pixels,
+//! `[N][H][W][16]`, each block at a place of its own; lanes past the channel count are unspecified. Weights are packed
+//! in [`Form`]s. Padding is never stored: loops and taps leave out what lies outside.
+//!
+//! A kernel's body is a list of [`Stmt`]s, executed in order. Loop variables are integers; [`Index`]es are affine in
+//! them, with two extensions, `index mod R` and `table[index]`. [`Value`]s are blocks: sixteen lanes computed alike.
+//! The one statement that holds accumulators is the [`Tile`]; what it computes is, for pixel p and block b:
+//!
+//! ```text
+//! acc[p][b] = init                                   for all p, b
+//! for each reduction, for each point of its axes:    in order, the last axis fastest
+//!     acc[p][b] = update(acc[p][b])                  for the pixels that the taps allow
+//! finish, with `acc` standing for acc[p][b]          for all p, b
+//! ```
+//!
+//! The order of a reduction is part of its meaning: targets, tiles and workers do not change it. On a target with FMA
+//! an update `fma(a, b)` rounds once, elsewhere twice.
+
+pub mod interp;
+pub mod text;
+pub mod verify;
+
+use std::fmt;
+
+use kiln_rt::weights::{Expr, Form};
+
+use crate::graph::{F32, WeightId};
+use crate::target::Target;
+
+/// Lanes of a block.
+pub const LANES: usize = 16;
+
+macro_rules! id {
+    ($(#[$doc:meta])* $name:ident, $prefix:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub u32);
+
+        impl $name {
+            /// The position in its list.
+            pub fn index(self) -> usize {
+                self.0 as usize
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "{}"), self.0)
+            }
+        }
+    };
+}
+
+id!(
+    /// A buffer of a program; printed `b4`.
+    BufferId,
+    "b"
+);
+id!(
+    /// A table of a program; printed `t1`.
+    TableId,
+    "t"
+);
+id!(
+    /// A kernel of a program; printed `k2`.
+    KernelId,
+    "k"
+);
+id!(
+    /// A parameter of a kernel, by position.
+    ParamId,
+    "p"
+);
+id!(
+    /// An integer variable of a kernel: `lo`, `hi`, or one bound by a loop, an axis or a tile. Its name stands in
+    /// [`Kernel::vars`]; a variable is bound at one place only.
+    Var,
+    "v"
+);
+id!(
+    /// A value bound by [`Stmt::Let`]; its name stands in [`Kernel::locals`].
+    Local,
+    "l"
+);
+
+impl Var {
+    /// The first unit of a call.
+    pub const LO: Var = Var(0);
+    /// One past the last unit of a call.
+    pub const HI: Var = Var(1);
+}
+
+/// A compiled network for one target.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Program {
+    /// The network's name.
+    pub name: String,
+    /// The instruction set that it is made for.
+    pub target: Target,
+    /// The weight expressions that packed buffers refer to; ids refer backwards.
+    pub weights: Vec<Expr>,
+    /// All memory that steps touch.
+    pub buffers: Vec<Buffer>,
+    /// Constant tables.
+    pub tables: Vec<Table>,
+    /// Kernels, each distinct.
+    pub kernels: Vec<Kernel>,
+    /// What runs, in order.
+    pub steps: Vec<Step>,
+    /// Elements of the arena; buffers at [`Place::Arena`] lie in it.
+    pub arena: usize,
+    /// Elements of a worker's scratch; buffers at [`Place::Scratch`] lie in it.
+    pub scratch: usize,
+    /// The least any plan of the same steps needs, in elements: see [`crate::plan`].
+    pub arena_lower_bound: usize,
+}
+
+/// The type of an element.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Elem {
+    /// IEEE 754 binary32.
+    F32,
+    /// The upper half of a binary32.
+    Bf16,
+    /// Signed 32-bit integers.
+    I32,
+    /// Signed bytes.
+    I8,
+    /// Unsigned bytes.
+    U8,
+}
+
+/// A piece of memory.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Buffer {
+    /// Named for the value it holds: `features.0.0.1` is block 1 of that node.
+    pub name: String,
+    /// Its element type.
+    pub elem: Elem,
+    /// Its length in elements.
+    pub len: usize,
+    /// Where it lies.
+    pub place: Place,
+}
+
+/// Where a buffer lies.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Place {
+    /// The network's input of this position, row-major, the caller's memory. Read only.
+    Input(usize),
+    /// The network's output of this position, row-major, the caller's memory. Never read.
+    Output(usize),
+    /// In the arena, from this element. Buffers may share elements if never alive at once.
+    Arena(usize),
+    /// In each worker's scratch, from this element; holds nothing between calls.
+    Scratch(usize),
+    /// A weight of the model, packed. Read only. Buffers of equal weight and form are one.
+    Packed {
+        /// Which tensor.
+        weight: WeightId,
+        /// In what order its elements lie.
+        form: Form,
+    },
+}
+
+/// Constant offsets, shared by the steps that name it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Named for what it lists.
+    pub name: String,
+    /// Its entries.
+    pub values: Vec<u32>,
+}
+
+/// One call of a kernel for all its units.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// Which kernel.
+    pub kernel: KernelId,
+    /// One argument a parameter.
+    pub args: Vec<Arg>,
+    /// What must be done before it starts.
+    pub waits: Waits,
+    /// The source nodes that it computes, by name.
+    pub layers: Vec<String>,
+}
+
+/// An argument of a step.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Arg {
+    /// For [`ParamKind::Flat`].
+    Flat(Region),
+    /// For [`ParamKind::Blocks`]: where each block lies. A single lane of a block is a region too, so a list of
+    /// channels anywhere is a list of blocks.
+    Blocks(Vec<Region>),
+    /// For [`ParamKind::Table`].
+    Table(TableId),
+}
+
+/// A place in a buffer, from an element on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Region {
+    /// The buffer.
+    pub buffer: BufferId,
+    /// The first element.
+    pub offset: usize,
+}
+
+/// What a step waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Waits {
+    /// All units of all earlier steps.
+    Barrier,
+    /// Unit u reads what unit u of the step before wrote, and nothing else of that step; both have as many units.
+    OwnUnits,
+}
+
+/// A piece of code, made for its extents; memory is given by its arguments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kernel {
+    /// Named for what it does: `conv3x3_s1_64x64_56x56_relu`.
+    pub name: String,
+    /// Its parameters.
+    pub params: Vec<Param>,
+    /// Units that it can compute, `0..units`.
+    pub units: usize,
+    /// Pairs (written, read) of parameters whose blocks may be the same memory: each element of the second is read by
+    /// the store that overwrites it, or before, in the same unit, and not after.
+    pub in_place: Vec<(ParamId, ParamId)>,
+    /// Names of the variables; `lo` and `hi` are the first two.
+    pub vars: Vec<String>,
+    /// Names of the locals.
+    pub locals: Vec<String>,
+    /// What it does.
+    pub body: Vec<Stmt>,
+    /// Floating-point operations of all units: a multiply-add is two.
+    pub flops: u64,
+    /// A word on its register tile, for people: `6×1`.
+    pub tile: String,
+}
+
+/// A parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Param {
+    /// Its name in the body: `x`, `weight`, `bias`, `y`.
+    pub name: String,
+    /// What it takes.
+    pub kind: ParamKind,
+}
+
+/// What a parameter takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ParamKind {
+    /// `len` elements in a row.
+    Flat {
+        /// Element type.
+        elem: Elem,
+        /// Elements that the kernel may touch.
+        len: usize,
+        /// How it touches them.
+        access: Access,
+    },
+    /// `count` pieces of `len` elements, each at a place of its own.
+    Blocks {
+        /// Element type.
+        elem: Elem,
+        /// How many.
+        count: usize,
+        /// Elements that the kernel may touch in each.
+        len: usize,
+        /// How it touches them.
+        access: Access,
+    },
+    /// A table with `len` entries, each less than `below`.
+    Table {
+        /// Entries.
+        len: usize,
+        /// Strict upper bound of the entries.
+        below: u32,
+    },
+}
+
+/// How a kernel touches a parameter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Access {
+    /// Reads only.
+    Read,
+    /// Writes only.
+    Write,
+    /// Both: rings, accumulators, scratch.
+    Update,
+}
+
+/// A statement.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Stmt {
+    /// Runs the body for each value of the range, ascending.
+    For {
+        /// The variable.
+        var: Var,
+        /// Its values.
+        range: Range,
+        /// Whether it is written out once a value: the range is constant then.
+        unroll: bool,
+        /// What it repeats.
+        body: Vec<Stmt>,
+    },
+    /// Binds a value to a name, to the end of the enclosing body.
+    Let {
+        /// The name.
+        local: Local,
+        /// The value.
+        value: Value,
+    },
+    /// A register tile and its reductions.
+    Tile(Tile),
+    /// Writes the first `lanes` lanes of a value.
+    Store {
+        /// Where.
+        at: At,
+        /// What.
+        value: Value,
+        /// How many lanes, 1 to 16.
+        lanes: usize,
+    },
+    /// Writes zeros.
+    Zero {
+        /// From where.
+        at: At,
+        /// How many elements.
+        len: usize,
+    },
+    /// A hint that this place will be read soon; no meaning. The place need not be inside its parameter.
+    Prefetch {
+        /// Where.
+        at: At,
+        /// The cache level to bring it to: 1 or 2.
+        level: u8,
+    },
+}
+
+/// `pixels` × `blocks` accumulators, written out as named registers by the back ends. See the module's comment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tile {
+    /// The variable that counts pixels, 0 to `pixels` - 1.
+    pub pixel: Var,
+    /// How many.
+    pub pixels: usize,
+    /// The variable that counts output blocks.
+    pub block: Var,
+    /// How many.
+    pub blocks: usize,
+    /// What accumulators start at; may use `pixel` and `block`.
+    pub init: Value,
+    /// What is accumulated, one reduction after the other.
+    pub reductions: Vec<Reduction>,
+    /// What becomes of the results; runs for each pixel and block, pixels outside.
+    pub finish: Vec<Stmt>,
+}
+
+/// Updates over the points of nested axes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Reduction {
+    /// Outermost first.
+    pub axes: Vec<Axis>,
+    /// What each point does to each accumulator.
+    pub update: Update,
+}
+
+/// One axis of a reduction.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Axis {
+    /// A loop.
+    Loop {
+        /// The variable.
+        var: Var,
+        /// Its values.
+        range: Range,
+    },
+    /// Written out, one after the other; each for some of the tile's pixels only. That is how columns outside the
+    /// input are left out at the edges.
+    Taps {
+        /// The variable.
+        var: Var,
+        /// Its values.
+        taps: Vec<Tap>,
+    },
+}
+
+/// A value of an unrolled axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tap {
+    /// The value.
+    pub value: i64,
+    /// The first pixel of the tile that it is for.
+    pub first: usize,
+    /// One past the last.
+    pub end: usize,
+}
+
+/// What a reduction does to an accumulator.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Update {
+    /// `acc = a * b + acc`
+    Fma(Value, Value),
+    /// `acc = acc + value`
+    Add(Value),
+    /// The larger; NaN if either is.
+    Max(Value),
+}
+
+/// A place in a parameter.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct At {
+    /// The parameter.
+    pub param: ParamId,
+    /// Which block, for [`ParamKind::Blocks`]; None for [`ParamKind::Flat`].
+    pub block: Option<Index>,
+    /// The element in it.
+    pub offset: Index,
+}
+
+/// Sixteen lanes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// The same number in every lane.
+    Const(F32),
+    /// The same integer in every lane.
+    ConstI32(i32),
+    /// What a [`Stmt::Let`] bound.
+    Local(Local),
+    /// The accumulator, in a tile's `finish`.
+    Acc,
+    /// Elements from a place on, one a lane; lanes from `lanes` on are zero and are not read.
+    Load {
+        /// The place of lane 0.
+        at: At,
+        /// How many are read, 1 to 16.
+        lanes: usize,
+    },
+    /// One element in every lane.
+    Splat(At),
+    /// Lane i is element `i / width * width + lane` from a place on: one element for each group of lanes.
+    SplatGroup {
+        /// The place of sixteen elements.
+        at: At,
+        /// Which element of each group.
+        lane: usize,
+        /// Lanes of a group: 2, 4 or 8.
+        width: usize,
+    },
+    /// A function of one value.
+    Unary(Unary, Box<Value>),
+    /// A function of two values.
+    Binary(Binary, Box<Value>, Box<Value>),
+    /// `a * b + c`, rounded once where the target has FMA.
+    Fma(Box<Value>, Box<Value>, Box<Value>),
+    /// `if a < b { then } else { otherwise }`; a comparison with NaN is false.
+    SelectLt {
+        /// Left of `<`.
+        a: Box<Value>,
+        /// Right of `<`.
+        b: Box<Value>,
+        /// Where it holds.
+        then: Box<Value>,
+        /// Where it does not.
+        otherwise: Box<Value>,
+    },
+}
+
+/// A function of one value, lane by lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Unary {
+    /// `-v`
+    Neg,
+    /// `e^v`, within 2 ULP; the same bits on all targets with FMA.
+    Exp,
+    /// `1 / v`, by division.
+    Recip,
+    /// To i32, ties to even.
+    ToI32,
+    /// To f32.
+    ToF32,
+}
+
+/// A function of two values, lane by lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Binary {
+    /// `a + b`
+    Add,
+    /// `a - b`
+    Sub,
+    /// `a * b`
+    Mul,
+    /// `a / b`
+    Div,
+    /// `if a < b { a } else { b }`: b where either is NaN, so the constant comes first.
+    Min,
+    /// `if a > b { a } else { b }`: b where either is NaN, so the constant comes first.
+    Max,
+}
+
+/// `lo..hi`, empty where `hi <= lo`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Range {
+    /// The first value.
+    pub lo: Bound,
+    /// One past the last.
+    pub hi: Bound,
+}
+
+/// An end of a range.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Bound {
+    /// An index.
+    Index(Index),
+    /// The smaller of two.
+    Min(Index, Index),
+    /// The larger of two.
+    Max(Index, Index),
+}
+
+/// A sum of terms and a constant. Terms are ordered, distinct, and have non-zero factors.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Index {
+    /// Terms with their factors.
+    pub terms: Vec<(Term, i64)>,
+    /// The constant.
+    pub constant: i64,
+}
+
+/// A part of an index.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Term {
+    /// A variable.
+    Var(Var),
+    /// An index modulo a positive number: a ring of that many rows. The index is not negative.
+    Mod(Box<Index>, i64),
+    /// An entry of a table parameter.
+    Table(ParamId, Box<Index>),
+}
+
+impl Index {
+    /// A constant.
+    pub fn constant(value: i64) -> Index {
+        Index { terms: Vec::new(), constant: value }
+    }
+
+    /// A variable.
+    pub fn var(var: Var) -> Index {
+        Index::term(Term::Var(var))
+    }
+
+    /// A term, once.
+    pub fn term(term: Term) -> Index {
+        Index { terms: vec![(term, 1)], constant: 0 }
+    }
+
+    /// The value, if it has no terms.
+    pub fn as_constant(&self) -> Option<i64> {
+        self.terms.is_empty().then_some(self.constant)
+    }
+
+    /// The factor of a variable, outside of `mod` and tables.
+    pub fn factor(&self, var: Var) -> i64 {
+        self.terms.iter().find(|(term, _)| *term == Term::Var(var)).map_or(0, |(_, factor)| *factor)
+    }
+
+    /// Whether a variable occurs anywhere in it.
+    pub fn mentions(&self, var: Var) -> bool {
+        self.terms.iter().any(|(term, _)| match term {
+            Term::Var(v) => *v == var,
+            Term::Mod(index, _) | Term::Table(_, index) => index.mentions(var),
+        })
+    }
+
+    /// The index with another in the place of a variable, everywhere.
+    pub fn substitute(&self, var: Var, by: &Index) -> Index {
+        let mut result = Index::constant(self.constant);
+        for (term, factor) in &self.terms {
+            let value = match term {
+                Term::Var(v) if *v == var => by.clone(),
+                Term::Var(v) => Index::var(*v),
+                Term::Mod(index, modulus) => {
+                    let index = index.substitute(var, by);
+                    match index.as_constant() {
+                        Some(value) if value >= 0 => Index::constant(value % modulus),
+                        _ => Index::term(Term::Mod(Box::new(index), *modulus)),
+                    }
+                }
+                Term::Table(param, index) => Index::term(Term::Table(*param, Box::new(index.substitute(var, by)))),
+            };
+            result = result + value * *factor;
+        }
+        result
+    }
+}
+
+impl From<i64> for Index {
+    fn from(value: i64) -> Index {
+        Index::constant(value)
+    }
+}
+
+impl From<usize> for Index {
+    fn from(value: usize) -> Index {
+        Index::constant(value as i64)
+    }
+}
+
+impl From<Var> for Index {
+    fn from(var: Var) -> Index {
+        Index::var(var)
+    }
+}
+
+impl<T: Into<Index>> std::ops::Add<T> for Index {
+    type Output = Index;
+    fn add(mut self, other: T) -> Index {
+        let other = other.into();
+        self.constant += other.constant;
+        for (term, factor) in other.terms {
+            match self.terms.binary_search_by(|(t, _)| t.cmp(&term)) {
+                Ok(i) => {
+                    self.terms[i].1 += factor;
+                    if self.terms[i].1 == 0 {
+                        self.terms.remove(i);
+                    }
+                }
+                Err(i) => self.terms.insert(i, (term, factor)),
+            }
+        }
+        self
+    }
+}
+
+impl<T: Into<Index>> std::ops::Sub<T> for Index {
+    type Output = Index;
+    fn sub(self, other: T) -> Index {
+        self + other.into() * -1i64
+    }
+}
+
+impl std::ops::Mul<i64> for Index {
+    type Output = Index;
+    fn mul(mut self, factor: i64) -> Index {
+        if factor == 0 {
+            return Index::constant(0);
+        }
+        self.constant *= factor;
+        self.terms.iter_mut().for_each(|(_, f)| *f *= factor);
+        self
+    }
+}
+
+impl std::ops::Mul<usize> for Index {
+    type Output = Index;
+    fn mul(self, factor: usize) -> Index {
+        self * factor as i64
+    }
+}
+
+impl std::ops::Mul<i64> for Var {
+    type Output = Index;
+    fn mul(self, factor: i64) -> Index {
+        Index::var(self) * factor
+    }
+}
+
+impl std::ops::Mul<usize> for Var {
+    type Output = Index;
+    fn mul(self, factor: usize) -> Index {
+        Index::var(self) * factor
+    }
+}
+
+impl Range {
+    /// `lo..hi`.
+    pub fn new(lo: impl Into<Index>, hi: impl Into<Index>) -> Range {
+        Range { lo: Bound::Index(lo.into()), hi: Bound::Index(hi.into()) }
+    }
+
+    /// The part of `0..extent` that lies in `lo..hi`, both moved down by `start`.
+    pub fn units(start: impl Into<Index>, extent: usize) -> Range {
+        let start = start.into();
+        Range {
+            lo: Bound::Max(Index::var(Var::LO) - start.clone(), Index::constant(0)),
+            hi: Bound::Min(Index::var(Var::HI) - start, Index::from(extent)),
+        }
+    }
+}
+
+impl At {
+    /// An element of a flat parameter.
+    pub fn flat(param: ParamId, offset: impl Into<Index>) -> At {
+        At { param, block: None, offset: offset.into() }
+    }
+
+    /// An element of a block.
+    pub fn block(param: ParamId, block: impl Into<Index>, offset: impl Into<Index>) -> At {
+        At { param, block: Some(block.into()), offset: offset.into() }
+    }
+}
+
+impl Program {
+    /// The buffer of an id.
+    pub fn buffer(&self, id: BufferId) -> &Buffer {
+        &self.buffers[id.index()]
+    }
+
+    /// The kernel of a step.
+    pub fn kernel(&self, step: &Step) -> &Kernel {
+        &self.kernels[step.kernel.index()]
+    }
+}
