@@ -130,8 +130,6 @@ impl fmt::Display for Severity {
 pub struct Diagnostic {
     /// Error or warning.
     pub severity: Severity,
-    /// A stable word for the kind of mistake, where a program may want to tell.
-    pub code: Option<&'static str>,
     /// What is wrong, with the values that make it so.
     pub message: String,
     /// Where.
@@ -151,7 +149,6 @@ impl Diagnostic {
     pub fn error(span: Span, message: impl Into<String>) -> Self {
         Diagnostic {
             severity: Severity::Error,
-            code: None,
             message: message.into(),
             span,
             label: String::new(),
@@ -187,12 +184,6 @@ impl Diagnostic {
     /// Sets what to do.
     pub fn help(mut self, text: impl Into<String>) -> Self {
         self.help = Some(text.into());
-        self
-    }
-
-    /// Sets the stable word for this kind of mistake.
-    pub fn code(mut self, code: &'static str) -> Self {
-        self.code = Some(code);
         self
     }
 

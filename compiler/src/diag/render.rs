@@ -6,10 +6,7 @@ use super::{Diagnostic, Sources, Span};
 
 /// The message, a frame for each file with a place in it (the primary's first), then notes and help.
 pub(super) fn frame(diagnostic: &Diagnostic, sources: &Sources) -> String {
-    let mut out = match diagnostic.code {
-        Some(code) => format!("{}[{code}]: {}\n", diagnostic.severity, diagnostic.message),
-        None => format!("{}: {}\n", diagnostic.severity, diagnostic.message),
-    };
+    let mut out = format!("{}: {}\n", diagnostic.severity, diagnostic.message);
     let mut marks: Vec<Mark<'_>> = diagnostic
         .secondary
         .iter()

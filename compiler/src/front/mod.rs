@@ -1,1 +1,17 @@
-//! Placeholder.
+//! The network language: text or macro tokens to a [`Graph`](crate::graph::Graph).
+//!
+//! ```text
+//! text ──────────┐  scan   parse            elaborate
+//! macro tokens ──┴──────> ───────> Spec ─────────────> Graph
+//! ```
+//!
+//! One parser serves both doors, and all mistakes of a stage are collected before it fails.
+
+pub mod spec;
+
+mod parse;
+mod scan;
+mod source;
+
+pub use parse::{parse_text, parse_tokens};
+pub use source::TokenSpans;
