@@ -1,1 +1,128 @@
-//! Placeholder.
+//! The one place where tiles and units are chosen: (shapes, machine) to a schedule. Lowering builds what it says.
+
+use crate::kernel::LANES;
+use crate::target::Machine;
+
+/// How a line of pixels is cut into register tiles: as few as fit, of one size, and a last one with what is left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiling {
+    /// Pixels of a tile.
+    pub pixels: usize,
+    /// Tiles of that size.
+    pub full: usize,
+    /// Pixels of the last tile, if there is one more.
+    pub rest: usize,
+}
+
+impl Tiling {
+    /// Cuts `line` pixels into tiles of at most `limit`.
+    pub fn of(line: usize, limit: usize) -> Tiling {
+        let tiles = line.div_ceil(limit);
+        let pixels = line.div_ceil(tiles);
+        let full = line / pixels;
+        Tiling { pixels, full, rest: line - full * pixels }
+    }
+
+    /// Number of tiles.
+    pub fn tiles(&self) -> usize {
+        self.full + usize::from(self.rest > 0)
+    }
+}
+
+/// What a step's units are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Units {
+    /// A unit is some pixels of all output blocks; a pointwise layer's are this many tiles, others' are rows.
+    Pixels {
+        /// Tiles of a unit.
+        tiles: usize,
+    },
+    /// A unit is a group of output blocks over all pixels: weights are read once.
+    Blocks,
+}
+
+/// Tiles and units of a convolution or linear layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reduce {
+    /// Output blocks of a tile.
+    pub blocks: usize,
+    /// Cuts of a line of pixels.
+    pub tiling: Tiling,
+    /// What a unit is.
+    pub units: Units,
+}
+
+/// What decides the schedule of a layer that sums over channels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layer {
+    /// Channels that an output sums over.
+    pub channels: usize,
+    /// Kernel taps.
+    pub taps: usize,
+    /// Output blocks.
+    pub blocks: usize,
+    /// Lines of pixels: rows of all images, or 1 where pixels are flat.
+    pub lines: usize,
+    /// Pixels of a line.
+    pub line: usize,
+    /// Whether blocks can share what they read of the input: not so for grouped convolutions.
+    pub shared: bool,
+}
+
+/// Chooses for a convolution or linear layer.
+pub fn reduce(machine: &Machine, layer: Layer) -> Reduce {
+    let Layer { channels, taps, blocks, lines, line, shared } = layer;
+    let [one, two] = machine.tile_pixels;
+    // Two blocks halve the loads of the input, if the register file holds them; a lone pixel wants several blocks
+    // anyway, so that the sums do not wait for each other.
+    let (group, limit) = match () {
+        () if !shared || blocks == 1 => (1, one),
+        () if lines * line == 1 => (blocks.min(4), 1),
+        () if two > 0 => (2, two),
+        () => (1, one),
+    };
+    let tiling = Tiling::of(line, limit);
+    let panel_bytes = channels * taps * LANES * group * 4;
+    let weight_bytes = panel_bytes * blocks.div_ceil(group);
+    let units = if lines * tiling.tiles() < 8 || weight_bytes > machine.l2 / 2 {
+        Units::Blocks
+    } else if lines > 1 {
+        Units::Pixels { tiles: 0 }
+    } else {
+        // The unit's input stays in the first-level cache while all output blocks pass over it.
+        let tile_bytes = tiling.pixels * channels * 4;
+        let fitting = (machine.l1 / 2 / tile_bytes.max(1)).clamp(1, 16);
+        Units::Pixels { tiles: fitting.min(tiling.tiles().div_ceil(8)).max(1) }
+    };
+    Reduce { blocks: group, tiling, units }
+}
+
+/// Cuts a row of a depthwise convolution or pool.
+pub fn lanewise(machine: &Machine, row: usize) -> Tiling {
+    Tiling::of(row, machine.depthwise_pixels)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::target::Target;
+
+    #[test]
+    fn tilings_cover_the_line_with_tiles_of_almost_one_size() {
+        for line in 1..200 {
+            for limit in 1..15 {
+                let Tiling { pixels, full, rest } = Tiling::of(line, limit);
+                assert_eq!(pixels * full + rest, line);
+                assert!(pixels <= limit && rest < pixels.max(1) && full > 0);
+            }
+        }
+    }
+
+    #[test]
+    fn heavy_weights_make_units_of_blocks() {
+        let layer = Layer { channels: 512, taps: 9, blocks: 32, lines: 7, line: 7, shared: true };
+        assert_eq!(reduce(&Machine::of(Target::Avx2), layer).units, Units::Blocks);
+        let layer = Layer { channels: 16, taps: 9, blocks: 1, lines: 56, line: 56, shared: true };
+        assert!(matches!(reduce(&Machine::of(Target::Avx2), layer).units, Units::Pixels { .. }));
+    }
+}

@@ -1,1 +1,349 @@
-//! Placeholder.
+//! Graph to program: one kernel family a file, each building its loop nest from a schedule.
+//!
+//! [`lower`] walks the graph in canonical order. For each node it first makes the conversions that
+//! [`crate::layout`] asked for, then the node's own step, if it needs one: concatenation, slices and shuffles of
+//! channels are maps and need none. Kernels that turn out equal are one.
+
+mod build;
+mod chain;
+mod conv;
+mod lanewise;
+mod plain;
+mod pool;
+mod reduce;
+mod relayout;
+mod softmax;
+
+use std::collections::HashMap;
+
+use crate::graph::{Core, DType, Graph, NodeId, Op, Verified, WeightId, weights};
+use crate::kernel::{Arg, Buffer, BufferId, Elem, Kernel, KernelId, LANES, Place, Program, Region, Step, Waits};
+use crate::layout::{BlockId, ChannelMap, Layout, Layouts, assign, is_depthwise, scalar_operand};
+use crate::plan;
+use crate::target::{Machine, Target};
+use kiln_rt::weights::Form;
+
+/// What lowering cannot express.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{op} `{node}`: {why}")]
+pub struct Unsupported {
+    /// The operator.
+    pub op: String,
+    /// The node's name.
+    pub node: String,
+    /// Why.
+    pub why: String,
+}
+
+/// Lowers a graph to a program for a target, memory planned.
+///
+/// # Errors
+/// Where an element type has no kernels: every such node.
+pub fn lower(graph: &Verified<Graph>, target: Target) -> Result<Program, Vec<Unsupported>> {
+    let unsupported: Vec<Unsupported> = graph
+        .order()
+        .into_iter()
+        .map(|id| graph.node(id))
+        .filter(|node| node.ty.dtype != DType::F32)
+        .map(|node| Unsupported {
+            op: crate::graph::infer::name(&node.op).to_owned(),
+            node: node.origin.name.clone(),
+            why: format!("no kernels for elements of type {}", node.ty.dtype),
+        })
+        .collect();
+    if !unsupported.is_empty() {
+        return Err(unsupported);
+    }
+    let mut lowering = Lowering::new(graph, Machine::of(target));
+    for id in graph.order() {
+        lowering.lower_node(id);
+    }
+    lowering.store_outputs();
+    Ok(plan::plan(lowering.finish()))
+}
+
+/// A value in memory.
+#[derive(Clone, Debug)]
+enum Stored {
+    /// Row-major.
+    Plain(BufferId),
+    /// Channel by channel: the block's buffer and the lane.
+    Blocked(Vec<(BufferId, usize)>),
+}
+
+struct Lowering<'g> {
+    graph: &'g Graph,
+    machine: Machine,
+    layouts: Layouts,
+    pool: weights::Pool,
+    program: Program,
+    kernels: HashMap<String, Vec<KernelId>>,
+    blocks: HashMap<BlockId, BufferId>,
+    packed: HashMap<(WeightId, Form), BufferId>,
+    plain: HashMap<NodeId, BufferId>,
+    converted: HashMap<usize, Stored>,
+}
+
+impl<'g> Lowering<'g> {
+    fn new(graph: &'g Graph, machine: Machine) -> Self {
+        Lowering {
+            graph,
+            machine,
+            layouts: assign(graph),
+            pool: graph.weights.clone(),
+            program: Program {
+                name: graph.name.clone(),
+                target: machine.target,
+                weights: Vec::new(),
+                buffers: Vec::new(),
+                tables: Vec::new(),
+                kernels: Vec::new(),
+                steps: Vec::new(),
+                arena: 0,
+                scratch: 0,
+                arena_lower_bound: 0,
+            },
+            kernels: HashMap::new(),
+            blocks: HashMap::new(),
+            packed: HashMap::new(),
+            plain: HashMap::new(),
+            converted: HashMap::new(),
+        }
+    }
+
+    fn lower_node(&mut self, id: NodeId) {
+        let graph = self.graph;
+        let node = graph.node(id);
+        for operand in 0..graph.operands(id).len() {
+            self.convert(id, operand);
+        }
+        match &node.op {
+            Op::Input(ty) => {
+                let position = graph.inputs().iter().position(|&input| input == id).unwrap_or_default();
+                let buffer = self.buffer(node.origin.name.clone(), ty.len(), Place::Input(position));
+                self.plain.insert(id, buffer);
+            }
+            Op::Constant(constant) => {
+                let values: Vec<f32> = constant.values.iter().map(|v| v.get()).collect();
+                let weight = self.pool.literal(&[values.len()], &values);
+                let buffer = self.pack(weight, Form::Plain);
+                self.plain.insert(id, buffer);
+            }
+            Op::Conv(conv) => self.lower_core(id, Core::Conv(*conv), &[], &[]),
+            Op::Linear(linear) => self.lower_core(id, Core::Linear(*linear), &[], &[]),
+            Op::Fused { before, core, after } => self.lower_core(id, *core, before, after),
+            Op::BatchNorm { eps, affine } => self.lower_batch_norm(id, *eps, *affine),
+            Op::Activate(activation) => self.lower_activation(id, *activation),
+            Op::Binary(binary) => self.lower_binary(id, *binary),
+            Op::MaxPool(pool) => self.lower_pool(id, pool, pool::Kind::Max),
+            Op::AvgPool(pool) => self.lower_pool(id, pool, pool::Kind::Average),
+            Op::GlobalAvgPool => self.lower_global_pool(id, pool::Kind::Average),
+            Op::GlobalMaxPool => self.lower_global_pool(id, pool::Kind::Max),
+            Op::Softmax { axis } => self.lower_softmax(id, *axis),
+            Op::Concat { .. } | Op::Slice { .. } => match self.layouts.of(id) {
+                Layout::Blocked(_) => {}
+                Layout::Plain => self.lower_plain(id),
+            },
+            Op::ChannelShuffle { .. } => {}
+            Op::Transpose { .. } => self.lower_plain(id),
+            Op::Pad { pads, value } => self.lower_pad(id, *pads, value.get()),
+            Op::Reshape { .. } | Op::Dropout | Op::Identity => {
+                if let Stored::Plain(buffer) = self.operand(id, 0) {
+                    self.plain.insert(id, buffer);
+                }
+            }
+        }
+    }
+
+    fn lower_core(&mut self, id: NodeId, core: Core, before: &[crate::graph::Stage], after: &[crate::graph::Stage]) {
+        let channels = self.graph.node(self.graph.operands(id)[0]).ty.shape[1];
+        match core {
+            Core::Conv(conv) if is_depthwise(&conv, channels) && before.is_empty() => {
+                self.lower_depthwise(id, conv, after);
+            }
+            Core::Conv(conv) => self.lower_conv(id, conv, before, after),
+            Core::Linear(linear) => self.lower_linear(id, linear, before, after),
+            Core::Identity => self.lower_chain(id, after),
+        }
+    }
+
+    // Values.
+
+    /// Where an operand lies, in the layout in which the node reads it.
+    fn operand(&self, id: NodeId, operand: usize) -> Stored {
+        match self.layouts.conversion(id, operand) {
+            Some(conversion) => self.converted[&conversion].clone(),
+            None => self.stored(self.graph.operands(id)[operand]),
+        }
+    }
+
+    /// Where a value lies, in the layout in which it was made.
+    fn stored(&self, id: NodeId) -> Stored {
+        match self.layouts.of(id) {
+            Layout::Plain => Stored::Plain(self.plain[&id]),
+            Layout::Blocked(map) => self.stored_map(map),
+        }
+    }
+
+    fn stored_map(&self, map: &ChannelMap) -> Stored {
+        Stored::Blocked(map.0.iter().map(|lane| (self.blocks[&lane.block], lane.lane as usize)).collect())
+    }
+
+    /// The blocks of a blocked value, each whole, in the order of its map.
+    fn block_regions(&self, map: &ChannelMap) -> Vec<Region> {
+        map.blocks().into_iter().map(|block| Region { buffer: self.blocks[&block], offset: 0 }).collect()
+    }
+
+    /// The map in which a node reads an operand that it asked for in blocks.
+    fn operand_map(&self, id: NodeId, operand: usize) -> ChannelMap {
+        match self.layouts.read(self.graph, id, operand) {
+            Layout::Blocked(map) => map.clone(),
+            Layout::Plain => unreachable!("layout gives this operand in blocks"),
+        }
+    }
+
+    /// Makes buffers for a node's own blocks and gives them in order.
+    fn make_blocks(&mut self, id: NodeId) -> Vec<Region> {
+        let Layout::Blocked(map) = self.layouts.of(id).clone() else {
+            unreachable!("layout gives this value in blocks")
+        };
+        let pixels = self.pixels(id);
+        let name = self.graph.node(id).origin.name.clone();
+        self.make_map(&name, &map, pixels)
+    }
+
+    fn make_map(&mut self, name: &str, map: &ChannelMap, pixels: usize) -> Vec<Region> {
+        for (i, block) in map.blocks().into_iter().enumerate() {
+            let buffer = self.buffer(format!("{name}[{i}]"), pixels * LANES, Place::Arena(0));
+            self.blocks.insert(block, buffer);
+        }
+        self.block_regions(map)
+    }
+
+    /// Makes a row-major buffer for a node's value: the network's output itself, where that is all it is for.
+    fn make_plain(&mut self, id: NodeId) -> BufferId {
+        let node = self.graph.node(id);
+        let outputs: Vec<usize> =
+            (0..self.graph.outputs().len()).filter(|&i| self.graph.outputs()[i].node == id).collect();
+        let place = match *outputs {
+            [only] if self.graph.users(id).is_empty() => Place::Output(only),
+            _ => Place::Arena(0),
+        };
+        let buffer = self.buffer(node.origin.name.clone(), node.ty.len(), place);
+        self.plain.insert(id, buffer);
+        buffer
+    }
+
+    /// Pixels of all images of a value in blocks.
+    fn pixels(&self, id: NodeId) -> usize {
+        let [n, _, h, w] = self.nchw(id);
+        n * h * w
+    }
+
+    fn nchw(&self, id: NodeId) -> [usize; 4] {
+        self.graph.node(id).ty.nchw().unwrap_or_default()
+    }
+
+    /// The number that an operand stands for, if it is a literal of one element.
+    fn scalar(&self, id: NodeId, operand: usize) -> Option<f32> {
+        let operands = self.graph.operands(id);
+        scalar_operand(self.graph, &operands, operand)?;
+        match &self.graph.node(operands[operand]).op {
+            Op::Constant(constant) => constant.uniform(),
+            _ => None,
+        }
+    }
+
+    // The program.
+
+    fn buffer(&mut self, name: String, len: usize, place: Place) -> BufferId {
+        self.program.buffers.push(Buffer { name, elem: Elem::F32, len, place });
+        BufferId(self.program.buffers.len() as u32 - 1)
+    }
+
+    /// The buffer of a packed weight; one for each weight and form.
+    fn pack(&mut self, weight: WeightId, form: Form) -> BufferId {
+        if let Some(&buffer) = self.packed.get(&(weight, form)) {
+            return buffer;
+        }
+        let Some(len) = kiln_rt::weights::packed_len(form, self.pool.shape(weight)) else {
+            unreachable!("a kernel family packs weights in forms that take their shape")
+        };
+        let name = match self.pool.sources([weight]).as_slice() {
+            [] => format!("literal{}", self.packed.len()),
+            [first, ..] => first.name.clone(),
+        };
+        let buffer = self.buffer(name, len, Place::Packed { weight, form });
+        self.packed.insert((weight, form), buffer);
+        buffer
+    }
+
+    /// Adds a step for a node, and its kernel if the program has none like it.
+    fn step(&mut self, layers: Vec<String>, kernel: Kernel, args: Vec<Arg>) {
+        let known = self.kernels.entry(kernel.name.clone()).or_default();
+        let same = known.iter().copied().find(|k| {
+            let other = &self.program.kernels[k.index()];
+            Kernel { name: kernel.name.clone(), ..other.clone() } == kernel
+        });
+        let kernel = same.unwrap_or_else(|| {
+            let id = KernelId(self.program.kernels.len() as u32);
+            known.push(id);
+            let name = match known.len() {
+                1 => kernel.name.clone(),
+                n => format!("{}_v{n}", kernel.name),
+            };
+            self.program.kernels.push(Kernel { name, ..kernel });
+            id
+        });
+        self.program.steps.push(Step { kernel, args, waits: Waits::Barrier, layers });
+    }
+
+    fn layers(&self, id: NodeId) -> Vec<String> {
+        self.graph.node(id).origin.sources()
+    }
+
+    /// Writes the network's outputs that no step wrote in place.
+    fn store_outputs(&mut self) {
+        for (position, output) in self.graph.outputs().iter().enumerate() {
+            let stored = self.stored(output.node);
+            if let Stored::Plain(buffer) = stored
+                && self.program.buffer(buffer).place == Place::Output(position)
+            {
+                continue;
+            }
+            let len = self.graph.node(output.node).ty.len();
+            let target = self.buffer(format!("{} (output)", output.name), len, Place::Output(position));
+            self.relayout_to_plain(output.node, stored, target);
+        }
+    }
+
+    /// Keeps the weights that buffers refer to, numbered anew, and names every buffer distinctly.
+    fn finish(mut self) -> Program {
+        let packed: Vec<WeightId> = self
+            .program
+            .buffers
+            .iter()
+            .filter_map(|buffer| match buffer.place {
+                Place::Packed { weight, .. } => Some(weight),
+                Place::Input(_) | Place::Output(_) | Place::Arena(_) | Place::Scratch(_) => None,
+            })
+            .collect();
+        let (exprs, ids) = self.pool.program(packed);
+        self.program.weights = exprs;
+        let mut ids = ids.into_iter();
+        let mut taken: HashMap<String, usize> = HashMap::new();
+        for buffer in &mut self.program.buffers {
+            if let Place::Packed { weight, .. } = &mut buffer.place
+                && let Some(id) = ids.next()
+            {
+                *weight = id;
+            }
+            let count = taken.entry(buffer.name.clone()).or_default();
+            *count += 1;
+            if *count > 1 {
+                buffer.name = format!("{}#{count}", buffer.name);
+            }
+        }
+        self.program
+    }
+}

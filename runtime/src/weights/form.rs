@@ -12,3 +12,13 @@ pub enum Form {
     /// Row-major.
     Plain,
 }
+
+/// The length of a packed tensor.
+pub fn packed_len(form: Form, shape: &[usize]) -> Option<usize> {
+    let first = shape[0].next_multiple_of(16);
+    let rest: usize = shape[1..].iter().product();
+    Some(match form {
+        Form::Plain => shape.iter().product(),
+        Form::Vector | Form::Panel | Form::Depthwise => first * rest,
+    })
+}

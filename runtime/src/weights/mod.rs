@@ -2,4 +2,4 @@
 pub mod expr;
 pub mod form;
 pub use expr::{Expr, ExprId, HOLE};
-pub use form::Form;
+pub use form::{Form, packed_len};

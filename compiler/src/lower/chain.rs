@@ -1,0 +1,270 @@
+//! Pointwise stages as values: what an epilogue, a prologue or a kernel of its own does to each element.
+
+use super::Lowering;
+use super::build::{KernelBuilder, load, whole};
+use crate::graph::{self, Activation, F32, NodeId, Stage, WeightId};
+use crate::kernel::{Access, At, Binary, Index, LANES, ParamId, Region, Stmt, Unary, Value};
+use kiln_rt::weights::{Form, HOLE};
+
+/// A stage whose operands are parameters of a kernel.
+#[derive(Clone, Copy, Debug)]
+enum Bound {
+    Affine { scale: ParamId, shift: ParamId },
+    Activate(Activation),
+    Add(ParamId),
+    Scale(ParamId),
+}
+
+/// A chain whose operands are parameters of a kernel.
+#[derive(Clone, Debug, Default)]
+pub(super) struct BoundChain(Vec<Bound>);
+
+/// The element that a chain is applied to.
+pub(super) struct Element {
+    /// Its block.
+    pub(super) block: Index,
+    /// The element in the block of lane 0.
+    pub(super) offset: Index,
+    /// Its image.
+    pub(super) image: Index,
+}
+
+impl Lowering<'_> {
+    /// Binds a chain to parameters of a kernel. `operand` and `weight` are the node's next unused ones and move on;
+    /// operands are given by block in `regions`; `lanes` says which channel each lane of each block holds.
+    pub(super) fn bind_chain(
+        &mut self,
+        kb: &mut KernelBuilder,
+        id: NodeId,
+        chain: &[Stage],
+        lanes: &[Option<usize>],
+        operand: &mut usize,
+        weight: &mut usize,
+    ) -> BoundChain {
+        let mut bound = Vec::new();
+        for stage in chain {
+            bound.push(match stage {
+                Stage::Affine => {
+                    let [scale, shift] = [0, 1].map(|i| self.graph.node(id).weights[*weight + i]);
+                    *weight += 2;
+                    let scale = self.lane_vector(kb, "scale", scale, lanes);
+                    let shift = self.lane_vector(kb, "shift", shift, lanes);
+                    Bound::Affine { scale, shift }
+                }
+                Stage::Activate(activation) => Bound::Activate(*activation),
+                Stage::Add => {
+                    let (regions, len) = self.operand_blocks(id, *operand);
+                    *operand += 1;
+                    Bound::Add(kb.blocks("added", len, Access::Read, regions))
+                }
+                Stage::Scale => {
+                    let (regions, len) = self.operand_blocks(id, *operand);
+                    *operand += 1;
+                    Bound::Scale(kb.blocks("scaled_by", len, Access::Read, regions))
+                }
+            });
+        }
+        BoundChain(bound)
+    }
+
+    /// A weight by channel, laid out by lanes, as a parameter.
+    pub(super) fn lane_vector(
+        &mut self,
+        kb: &mut KernelBuilder,
+        name: &str,
+        weight: WeightId,
+        lanes: &[Option<usize>],
+    ) -> ParamId {
+        let weight = self.by_lanes(weight, lanes);
+        let buffer = self.pack(weight, Form::Vector);
+        let len = self.program.buffer(buffer).len;
+        kb.flat(name, len, Access::Read, whole(buffer))
+    }
+
+    /// A weight whose axis 0 is a channel, in the order of lanes; lanes without a channel are zero.
+    pub(super) fn by_lanes(&mut self, weight: WeightId, lanes: &[Option<usize>]) -> WeightId {
+        let channels = self.pool.shape(weight)[0];
+        let dense = lanes.iter().enumerate().all(|(i, channel)| *channel == (i < channels).then_some(i));
+        if dense {
+            return weight;
+        }
+        let index: Vec<u32> = lanes.iter().map(|channel| channel.map_or(HOLE, |c| c as u32)).collect();
+        self.pool.gather(weight, 0, &index)
+    }
+
+    /// The blocks in which a node reads an operand, and the elements of each.
+    pub(super) fn operand_blocks(&self, id: NodeId, operand: usize) -> (Vec<Region>, usize) {
+        let map = self.operand_map(id, operand);
+        let pixels = self.pixels(self.graph.operands(id)[operand]);
+        (self.block_regions(&map), pixels * LANES)
+    }
+}
+
+impl BoundChain {
+    /// Lets the kernel's result overwrite what the chain adds.
+    pub(super) fn overwrite_added(&self, kb: &mut KernelBuilder, written: ParamId) {
+        for stage in &self.0 {
+            if let Bound::Add(param) = stage {
+                kb.may_overwrite(written, *param);
+            }
+        }
+    }
+
+    /// The chain applied to a value. What is used twice is bound to a name in `body`.
+    pub(super) fn apply(&self, kb: &mut KernelBuilder, body: &mut Vec<Stmt>, value: Value, element: &Element) -> Value {
+        let Element { block, offset, image } = element;
+        let by_channel = |param| load(At::flat(param, block.clone() * LANES));
+        self.0.iter().fold(value, |value, stage| match stage {
+            Bound::Affine { scale, shift } => fma(value, by_channel(*scale), by_channel(*shift)),
+            Bound::Activate(activation) => activate(kb, body, *activation, value),
+            Bound::Add(param) => add(value, load(At::block(*param, block.clone(), offset.clone()))),
+            Bound::Scale(param) => mul(value, load(At::block(*param, block.clone(), image.clone() * LANES))),
+        })
+    }
+
+    /// The chain applied to one element in every lane: lane `channel` of the element's block. Nothing is bound.
+    pub(super) fn apply_splat(&self, value: Value, element: &Element, channel: &Index) -> Value {
+        let Element { block, offset, image } = element;
+        let by_channel = |param| Value::Splat(At::flat(param, block.clone() * LANES + channel.clone()));
+        self.0.iter().fold(value, |value, stage| match stage {
+            Bound::Affine { scale, shift } => fma(value, by_channel(*scale), by_channel(*shift)),
+            Bound::Activate(activation) => activation_of(*activation, value),
+            Bound::Add(param) => {
+                add(value, Value::Splat(At::block(*param, block.clone(), offset.clone() + channel.clone())))
+            }
+            Bound::Scale(param) => {
+                let at = At::block(*param, block.clone(), image.clone() * LANES + channel.clone());
+                mul(value, Value::Splat(at))
+            }
+        })
+    }
+}
+
+/// A suffix for kernel names: `_add_relu6`.
+pub(super) fn chain_name(chain: &[Stage]) -> String {
+    chain.iter().map(|stage| format!("_{}", stage_name(*stage))).collect()
+}
+
+fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Affine => "affine",
+        Stage::Activate(activation) => activation_name(activation),
+        Stage::Add => "add",
+        Stage::Scale => "scale",
+    }
+}
+
+/// The activation's name in kernel names.
+pub(super) fn activation_name(activation: Activation) -> &'static str {
+    match activation {
+        Activation::Relu => "relu",
+        Activation::Clip { .. } if activation == Activation::RELU6 => "relu6",
+        Activation::Clip { .. } => "clip",
+        Activation::LeakyRelu { .. } => "leaky_relu",
+        Activation::Elu { .. } => "elu",
+        Activation::Sigmoid => "sigmoid",
+        Activation::HardSigmoid => "hard_sigmoid",
+        Activation::Tanh => "tanh",
+        Activation::Silu => "silu",
+        Activation::HardSwish => "hard_swish",
+    }
+}
+
+/// An activation of a value, which is bound to a name where the formula needs it twice.
+pub(super) fn activate(kb: &mut KernelBuilder, body: &mut Vec<Stmt>, activation: Activation, value: Value) -> Value {
+    let twice = match activation {
+        Activation::LeakyRelu { .. } | Activation::Elu { .. } | Activation::Silu | Activation::HardSwish => true,
+        Activation::Relu
+        | Activation::Clip { .. }
+        | Activation::Sigmoid
+        | Activation::HardSigmoid
+        | Activation::Tanh => false,
+    };
+    let value = if twice { kb.bind(body, value) } else { value };
+    activation_of(activation, value)
+}
+
+/// The formula of an activation. Constants stand first in `min` and `max`, so that a NaN comes through.
+fn activation_of(activation: Activation, v: Value) -> Value {
+    let clip = |lo: f32, hi: f32, v: Value| min(constant(hi), max(constant(lo), v));
+    match activation {
+        Activation::Relu => max(constant(0.0), v),
+        Activation::Clip { lo, hi } => clip(lo.get(), hi.get(), v),
+        Activation::LeakyRelu { slope } => positive_or(v.clone(), mul(v, constant(slope.get()))),
+        Activation::Elu { alpha } => {
+            let below = mul(sub(exp(v.clone()), constant(1.0)), constant(alpha.get()));
+            positive_or(v, below)
+        }
+        Activation::Sigmoid => Value::Unary(Unary::Recip, Box::new(add(exp(neg(v)), constant(1.0)))),
+        Activation::HardSigmoid => clip(0.0, 1.0, fma(v, constant(1.0 / 6.0), constant(0.5))),
+        Activation::Tanh => {
+            // tanh(v) = 1 - 2 / (exp(2v) + 1), right at both infinities.
+            let doubled = mul(v, constant(2.0));
+            sub(constant(1.0), div(constant(2.0), add(exp(doubled), constant(1.0))))
+        }
+        Activation::Silu => div(v.clone(), add(exp(neg(v)), constant(1.0))),
+        Activation::HardSwish => {
+            let gate = clip(0.0, 6.0, add(v.clone(), constant(3.0)));
+            mul(mul(v, gate), constant(1.0 / 6.0))
+        }
+    }
+}
+
+/// The value of the graph's binary operator.
+pub(super) fn binary(binary: graph::Binary, a: Value, b: Value) -> Value {
+    match binary {
+        graph::Binary::Add => add(a, b),
+        graph::Binary::Sub => sub(a, b),
+        graph::Binary::Mul => mul(a, b),
+        graph::Binary::Div => div(a, b),
+    }
+}
+
+pub(super) fn constant(value: f32) -> Value {
+    Value::Const(F32::new(value))
+}
+
+fn positive_or(v: Value, otherwise: Value) -> Value {
+    Value::SelectLt {
+        a: Box::new(constant(0.0)),
+        b: Box::new(v.clone()),
+        then: Box::new(v),
+        otherwise: Box::new(otherwise),
+    }
+}
+
+fn fma(a: Value, b: Value, c: Value) -> Value {
+    Value::Fma(Box::new(a), Box::new(b), Box::new(c))
+}
+
+fn add(a: Value, b: Value) -> Value {
+    Value::Binary(Binary::Add, Box::new(a), Box::new(b))
+}
+
+pub(super) fn sub(a: Value, b: Value) -> Value {
+    Value::Binary(Binary::Sub, Box::new(a), Box::new(b))
+}
+
+fn mul(a: Value, b: Value) -> Value {
+    Value::Binary(Binary::Mul, Box::new(a), Box::new(b))
+}
+
+pub(super) fn div(a: Value, b: Value) -> Value {
+    Value::Binary(Binary::Div, Box::new(a), Box::new(b))
+}
+
+fn min(a: Value, b: Value) -> Value {
+    Value::Binary(Binary::Min, Box::new(a), Box::new(b))
+}
+
+fn max(a: Value, b: Value) -> Value {
+    Value::Binary(Binary::Max, Box::new(a), Box::new(b))
+}
+
+pub(super) fn exp(v: Value) -> Value {
+    Value::Unary(Unary::Exp, Box::new(v))
+}
+
+fn neg(v: Value) -> Value {
+    Value::Unary(Unary::Neg, Box::new(v))
+}

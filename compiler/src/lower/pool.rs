@@ -1,0 +1,171 @@
+//! Pooling over windows, and over whole maps.
+
+use super::Lowering;
+use super::build::{KernelBuilder, for_loop, load, store, whole};
+use super::chain::{constant, div};
+use super::conv::{fixed_row_classes, row_classes};
+use super::lanewise::Sweep;
+use crate::graph::{NodeId, Pool, Window};
+use crate::kernel::{Access, At, Axis, LANES, Range, Reduction, Stmt, Tile, Update, Value};
+use crate::schedule;
+use kiln_rt::weights::Form;
+
+/// What a pool keeps of a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The largest.
+    Max,
+    /// The mean.
+    Average,
+}
+
+impl Kind {
+    fn name(self) -> &'static str {
+        match self {
+            Kind::Max => "max_pool",
+            Kind::Average => "avg_pool",
+        }
+    }
+
+    fn init(self) -> Value {
+        match self {
+            Kind::Max => constant(f32::NEG_INFINITY),
+            Kind::Average => constant(0.0),
+        }
+    }
+
+    fn update(self, value: Value) -> Update {
+        match self {
+            Kind::Max => Update::Max(value),
+            Kind::Average => Update::Add(value),
+        }
+    }
+}
+
+impl Lowering<'_> {
+    pub(super) fn lower_pool(&mut self, id: NodeId, pool: &Pool, kind: Kind) {
+        let window = pool.window;
+        let input = self.graph.operands(id)[0];
+        let ([images, channels, h, w], [_, _, oh, ow]) = (self.nchw(input), self.nchw(id));
+        let mut kb = KernelBuilder::new();
+        let (regions, len) = self.operand_blocks(id, 0);
+        let blocks = regions.len();
+        let x = kb.blocks("x", len, Access::Read, regions);
+        let regions = self.make_blocks(id);
+        let y = kb.blocks("y", images * oh * ow * LANES, Access::Write, regions);
+
+        // The mean divides by one number, or by a table of them where windows at the edge hold fewer elements.
+        let counts = window_counts(pool, [h, w], [oh, ow]);
+        let uniform = counts.iter().all(|&count| count == counts[0]);
+        let divisor = (kind == Kind::Average && !uniform).then(|| {
+            let weight = self.pool.literal(&[counts.len()], &counts);
+            let buffer = self.pack(weight, Form::Plain);
+            kb.flat("count", counts.len(), Access::Read, whole(buffer))
+        });
+        let sweep = Sweep {
+            window,
+            images,
+            blocks,
+            input: [h, w],
+            output: [oh, ow],
+            tiling: schedule::lanewise(&self.machine, ow),
+        };
+        let classes = if pool.ceil_mode { fixed_row_classes(&window, h, oh) } else { row_classes(&window, h, oh) };
+        let body = sweep.build(
+            &mut kb,
+            &classes,
+            &|_| kind.init(),
+            &|block, _, from| kind.update(load(At::block(x, block.clone(), from))),
+            &mut |_, spot| {
+                let value = match (kind, divisor) {
+                    (Kind::Max, _) => Value::Acc,
+                    (Kind::Average, None) => div(Value::Acc, constant(counts[0])),
+                    (Kind::Average, Some(param)) => div(Value::Acc, Value::Splat(At::flat(param, spot.pixel))),
+                };
+                vec![store(At::block(y, spot.block, spot.output), value)]
+            },
+        );
+        let Window { kernel: [kh, kw], stride: [sh, sw], .. } = window;
+        let stride = if sh == sw { sh.to_string() } else { format!("{sh}x{sw}") };
+        let images_name = if images > 1 { format!("{images}x") } else { String::new() };
+        let name = format!("{}{kh}x{kw}_s{stride}_{channels}_{images_name}{oh}x{ow}", kind.name());
+        let flops = (self.graph.node(id).ty.len() * kh * kw) as u64;
+        let (kernel, args) = kb.build(name, sweep.units(), flops, format!("{}×1", sweep.tiling.pixels), body);
+        self.step(self.layers(id), kernel, args);
+    }
+
+    pub(super) fn lower_global_pool(&mut self, id: NodeId, kind: Kind) {
+        let input = self.graph.operands(id)[0];
+        let [images, channels, h, w] = self.nchw(input);
+        let mut kb = KernelBuilder::new();
+        let (regions, len) = self.operand_blocks(id, 0);
+        let blocks = regions.len();
+        let x = kb.blocks("x", len, Access::Read, regions);
+        let regions = self.make_blocks(id);
+        let y = kb.blocks("y", images * LANES, Access::Write, regions);
+        let (n, cb, pixel, p, b) = (kb.var("n"), kb.var("cb"), kb.var("pixel"), kb.var("p"), kb.var("b"));
+        let value = match kind {
+            Kind::Max => Value::Acc,
+            Kind::Average => div(Value::Acc, constant((h * w) as f32)),
+        };
+        let from = (n * (h * w) + pixel) * LANES;
+        let tile = Stmt::Tile(Tile {
+            pixel: p,
+            pixels: 1,
+            block: b,
+            blocks: 1,
+            init: kind.init(),
+            reductions: vec![Reduction {
+                axes: vec![Axis::Loop { var: pixel, range: Range::new(0usize, h * w) }],
+                update: kind.update(load(At::block(x, cb, from))),
+            }],
+            finish: vec![store(At::block(y, cb, n * LANES), value)],
+        });
+        let over_blocks = for_loop(cb, Range::units(n * blocks, blocks), vec![tile]);
+        let body = vec![for_loop(n, Range::new(0usize, images), vec![over_blocks])];
+        let images_name = if images > 1 { format!("{images}x") } else { String::new() };
+        let name = format!("global_{}_{channels}_{images_name}{h}x{w}", kind.name());
+        let flops = (images * channels * h * w) as u64;
+        let (kernel, args) = kb.build(name, images * blocks, flops, "1×1".to_owned(), body);
+        self.step(self.layers(id), kernel, args);
+    }
+}
+
+/// How many elements each window counts, by output pixel: those inside the input, and those on its padding where the
+/// pool says so; never those that `ceil_mode` adds beyond.
+fn window_counts(pool: &Pool, [h, w]: [usize; 2], [oh, ow]: [usize; 2]) -> Vec<f32> {
+    let Window { kernel, stride, pads, dilation } = pool.window;
+    let along = |axis: usize, before: usize, after: usize, extent: usize, o: usize| {
+        let counted = if pool.count_include_pad { 0..before + extent + after } else { before..before + extent };
+        (0..kernel[axis]).filter(|k| counted.contains(&(o * stride[axis] + k * dilation[axis]))).count()
+    };
+    (0..oh * ow)
+        .map(|pixel| {
+            let rows = along(0, pads.top, pads.bottom, h, pixel / ow);
+            let columns = along(1, pads.left, pads.right, w, pixel % ow);
+            (rows * columns) as f32
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::Pads;
+
+    #[test]
+    fn windows_at_the_edge_count_fewer_elements_without_padding() {
+        let window = Window { kernel: [3, 3], stride: [2, 2], pads: Pads::symmetric(1, 1), dilation: [1, 1] };
+        let pool = Pool { window, ceil_mode: false, count_include_pad: false };
+        assert_eq!(window_counts(&pool, [4, 4], [2, 2]), [4.0, 6.0, 6.0, 9.0]);
+        let pool = Pool { count_include_pad: true, ..pool };
+        assert_eq!(window_counts(&pool, [4, 4], [2, 2]), [9.0; 4]);
+    }
+
+    #[test]
+    fn what_ceil_mode_adds_never_counts() {
+        let window = Window { kernel: [2, 2], stride: [2, 2], pads: Pads::symmetric(0, 0), dilation: [1, 1] };
+        let pool = Pool { window, ceil_mode: true, count_include_pad: true };
+        assert_eq!(window_counts(&pool, [3, 3], [2, 2]), [4.0, 2.0, 2.0, 1.0]);
+    }
+}

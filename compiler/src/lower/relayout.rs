@@ -1,0 +1,112 @@
+//! Conversions between layouts, channel by channel.
+
+use super::build::{KernelBuilder, for_loop, load, store, whole};
+use super::reduce::lane_regions;
+use super::{Lowering, Stored};
+use crate::graph::NodeId;
+use crate::kernel::{Access, At, BufferId, Index, LANES, Range, Region, Stmt, Value, Var};
+use crate::layout::{ChannelMap, Layout};
+
+impl Lowering<'_> {
+    /// Makes an operand's conversion, if it has one that no earlier node needed.
+    pub(super) fn convert(&mut self, id: NodeId, operand: usize) {
+        let Some(conversion) = self.layouts.conversion(id, operand) else { return };
+        if self.converted.contains_key(&conversion) {
+            return;
+        }
+        let crate::layout::Conversion { value, to } = self.layouts.conversions()[conversion].clone();
+        let from = self.stored(value);
+        let name = format!("{} (converted)", self.graph.node(value).origin.name);
+        let stored = match to {
+            Layout::Plain => {
+                let len = self.graph.node(value).ty.len();
+                let buffer = self.buffer(name, len, crate::kernel::Place::Arena(0));
+                self.relayout_to_plain(value, from, buffer);
+                Stored::Plain(buffer)
+            }
+            Layout::Blocked(map) => {
+                let regions = self.make_map(&name, &map, self.pixels(value));
+                self.relayout_to_blocks(value, from, &map, regions);
+                self.stored_map(&map)
+            }
+        };
+        self.converted.insert(conversion, stored);
+    }
+
+    /// Writes a value row-major.
+    pub(super) fn relayout_to_plain(&mut self, value: NodeId, from: Stored, to: BufferId) {
+        let mut kb = KernelBuilder::new();
+        let layers = self.layers(value);
+        match from {
+            Stored::Plain(buffer) => {
+                let len = self.graph.node(value).ty.len();
+                let x = kb.flat("x", len, Access::Read, whole(buffer));
+                let y = kb.flat("y", len, Access::Write, whole(to));
+                let (u, units) = (kb.var("u"), len.div_ceil(LANES));
+                let (full, rest) = (len / LANES, len % LANES);
+                let copy = store(At::flat(y, u * LANES), load(At::flat(x, u * LANES)));
+                let mut body = vec![for_loop(u, Range::units(0usize, full), vec![copy])];
+                if rest > 0 {
+                    let last = kb.var("last");
+                    let at = Index::from(full * LANES);
+                    let value = Value::Load { at: At::flat(x, at.clone()), lanes: rest };
+                    let copy = Stmt::Store { at: At::flat(y, at), value, lanes: rest };
+                    body.push(for_loop(last, Range::units(full, 1), vec![copy]));
+                }
+                let (kernel, args) = kb.build(format!("copy_{len}"), units, 0, "1×1".to_owned(), body);
+                self.step(layers, kernel, args);
+            }
+            Stored::Blocked(lanes) => {
+                let [images, channels, h, w] = self.nchw(value);
+                let pixels = h * w;
+                let len = images * pixels * LANES - (LANES - 1);
+                let x = kb.blocks("x", len, Access::Read, lane_regions(&lanes));
+                let y = kb.flat("y", images * channels * pixels, Access::Write, whole(to));
+                let (n, c, pixel) = (kb.var("n"), kb.var("c"), kb.var("pixel"));
+                let read = Value::Splat(At::block(x, c, (n * pixels + pixel) * LANES));
+                let at = At::flat(y, (n * channels + c) * pixels + pixel);
+                let copy = Stmt::Store { at, value: read, lanes: 1 };
+                let over_pixels = for_loop(pixel, Range::new(0usize, pixels), vec![copy]);
+                let over_channels = for_loop(c, Range::units(n * channels, channels), vec![over_pixels]);
+                let body = vec![for_loop(n, Range::new(0usize, images), vec![over_channels])];
+                let name = format!("relayout_{channels}_{images}x{h}x{w}_to_plain");
+                let (kernel, args) = kb.build(name, images * channels, 0, "1×1".to_owned(), body);
+                self.step(layers, kernel, args);
+            }
+        }
+    }
+
+    /// Writes a value into blocks, lane by lane; lanes without a channel get some channel's values.
+    fn relayout_to_blocks(&mut self, value: NodeId, from: Stored, map: &ChannelMap, to: Vec<Region>) {
+        let [images, channels, h, w] = self.nchw(value);
+        let pixels = h * w;
+        let mut kb = KernelBuilder::new();
+        // One entry for each lane of each block; a lane without a channel reads channel 0.
+        let channel_of: Vec<usize> = map.channels_of_lanes().into_iter().map(Option::unwrap_or_default).collect();
+        let (regions, image_stride, pixel_stride, len, word): (Vec<Region>, _, _, _, _) = match &from {
+            Stored::Plain(buffer) => {
+                let regions = channel_of.iter().map(|c| Region { buffer: *buffer, offset: c * pixels }).collect();
+                (regions, channels * pixels, 1, (images - 1) * channels * pixels + pixels, "plain")
+            }
+            Stored::Blocked(lanes) => {
+                let listed: Vec<_> = channel_of.iter().map(|&c| lanes[c]).collect();
+                let len = images * pixels * LANES - (LANES - 1);
+                (lane_regions(&listed), pixels * LANES, LANES, len, "blocks")
+            }
+        };
+        let x = kb.blocks("x", len, Access::Read, regions);
+        let blocks = to.len();
+        let y = kb.blocks("y", images * pixels * LANES, Access::Write, to);
+        let (cb, n, lane, pixel) = (kb.var("cb"), kb.var("n"), kb.var("lane"), kb.var("pixel"));
+        let read = Value::Splat(At::block(x, cb * LANES + lane, n * image_stride + pixel * pixel_stride));
+        let at = At::block(y, cb, (n * pixels + pixel) * LANES + lane);
+        let copy = Stmt::Store { at, value: read, lanes: 1 };
+        let over_lanes = for_loop(lane, Range::new(0usize, LANES), vec![copy]);
+        let over_pixels = for_loop(pixel, Range::new(0usize, pixels), vec![over_lanes]);
+        let over_images = for_loop(n, Range::new(0usize, images), vec![over_pixels]);
+        let body = vec![for_loop(cb, Range::new(Var::LO, Var::HI), vec![over_images])];
+        let name = format!("relayout_{channels}_{images}x{h}x{w}_{word}_to_blocks");
+        let (kernel, args) = kb.build(name, blocks, 0, "1×1".to_owned(), body);
+        self.step(self.layers(value), kernel, args);
+    }
+}

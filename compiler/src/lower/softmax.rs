@@ -1,0 +1,96 @@
+//! Softmax over any axis of a row-major value.
+
+use super::build::{KernelBuilder, for_loop, load, store, whole};
+use super::chain::{constant, div, exp, sub};
+use super::{Lowering, Stored};
+use crate::graph::NodeId;
+use crate::kernel::{Access, At, Axis, Index, LANES, Place, Range, Reduction, Stmt, Tile, Update, Value};
+
+impl Lowering<'_> {
+    /// A unit is one line along the axis: its largest, the exponentials and their sum, the quotients. The
+    /// exponentials stay in scratch.
+    pub(super) fn lower_softmax(&mut self, id: NodeId, axis: usize) {
+        let shape = self.graph.node(id).ty.shape.clone();
+        let line = shape[axis];
+        let inner: usize = shape[axis + 1..].iter().product();
+        let outer: usize = shape[..axis].iter().product();
+        let Stored::Plain(from) = self.operand(id, 0) else { unreachable!("layout gives softmax row-major values") };
+
+        let mut kb = KernelBuilder::new();
+        let x = kb.flat("x", outer * line * inner, Access::Read, whole(from));
+        let name = self.graph.node(id).origin.name.clone();
+        let padded = line.next_multiple_of(LANES);
+        let scratch = self.buffer(format!("{name} (line)"), padded + LANES, Place::Scratch(0));
+        let line_param = kb.flat("line", padded + LANES, Access::Update, whole(scratch));
+        let to = self.make_plain(id);
+        let y = kb.flat("y", outer * line * inner, Access::Write, whole(to));
+        let (o, i) = (kb.var("o"), kb.var("i"));
+        let at = |element: Index| o * (line * inner) + element * inner + i;
+        // The largest and, later, the sum lie after the line.
+        let single = At::flat(line_param, padded);
+
+        let mut body = Vec::new();
+        let k = kb.var("k");
+        let largest = Update::Max(Value::Splat(At::flat(x, at(Index::var(k)))));
+        body.push(fold(&mut kb, k, line, constant(f32::NEG_INFINITY), largest, single.clone()));
+        let power = |value: Value| exp(sub(value, load(single.clone())));
+        if inner == 1 {
+            over_line(&mut kb, &mut body, line, |at_line, lanes| {
+                let value = power(Value::Load { at: At::flat(x, at(at_line.clone())), lanes });
+                Stmt::Store { at: At::flat(line_param, at_line), value, lanes }
+            });
+        } else {
+            let k = kb.var("k");
+            let value = power(Value::Splat(At::flat(x, at(Index::var(k)))));
+            let each = Stmt::Store { at: At::flat(line_param, k), value, lanes: 1 };
+            body.push(for_loop(k, Range::new(0usize, line), vec![each]));
+        }
+        let k = kb.var("k");
+        let sum = Update::Add(Value::Splat(At::flat(line_param, k)));
+        body.push(fold(&mut kb, k, line, constant(0.0), sum, single.clone()));
+        let share = |value: Value| div(value, load(single.clone()));
+        if inner == 1 {
+            over_line(&mut kb, &mut body, line, |at_line, lanes| {
+                let value = share(Value::Load { at: At::flat(line_param, at_line.clone()), lanes });
+                Stmt::Store { at: At::flat(y, at(at_line)), value, lanes }
+            });
+        } else {
+            let k = kb.var("k");
+            let value = share(Value::Splat(At::flat(line_param, k)));
+            let each = Stmt::Store { at: At::flat(y, at(Index::var(k))), value, lanes: 1 };
+            body.push(for_loop(k, Range::new(0usize, line), vec![each]));
+        }
+        let lines = for_loop(i, Range::units(o * inner, inner), body);
+        let body = vec![for_loop(o, Range::new(0usize, outer), vec![lines])];
+        let name = format!("softmax_{outer}x{line}x{inner}");
+        let flops = 3 * self.graph.node(id).ty.len() as u64;
+        let (kernel, args) = kb.build(name, outer * inner, flops, "1×1".to_owned(), body);
+        self.step(self.layers(id), kernel, args);
+    }
+}
+
+/// Accumulates over `0..len` and stores the result in every lane of a place.
+fn fold(kb: &mut KernelBuilder, var: crate::kernel::Var, len: usize, init: Value, update: Update, to: At) -> Stmt {
+    let (p, b) = (kb.var("p"), kb.var("b"));
+    Stmt::Tile(Tile {
+        pixel: p,
+        pixels: 1,
+        block: b,
+        blocks: 1,
+        init,
+        reductions: vec![Reduction { axes: vec![Axis::Loop { var, range: Range::new(0usize, len) }], update }],
+        finish: vec![store(to, Value::Acc)],
+    })
+}
+
+/// A statement for each sixteen elements of a line, and one for what is left.
+fn over_line(kb: &mut KernelBuilder, body: &mut Vec<Stmt>, line: usize, each: impl Fn(Index, usize) -> Stmt) {
+    let (full, rest) = (line / LANES, line % LANES);
+    if full > 0 {
+        let j = kb.var("j");
+        body.push(for_loop(j, Range::new(0usize, full), vec![each(j * LANES, LANES)]));
+    }
+    if rest > 0 {
+        body.push(each(Index::from(full * LANES), rest));
+    }
+}
