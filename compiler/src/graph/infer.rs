@@ -1,7 +1,7 @@
 //! The type of a node's value from its operator, operands and weights.
 
+use super::TensorType;
 use super::op::{Core, Op, Pads, Pool, Stage, Window};
-use super::{DType, TensorType};
 
 /// Why an operator does not fit what it is applied to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -157,8 +157,8 @@ fn infer_shape(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeErro
     Ok(match op {
         Op::Input(ty) => ty.clone(),
         Op::Constant(constant) => {
-            let len: usize = constant.shape.iter().product();
-            if len != constant.values.len() || len > super::Constant::LIMIT {
+            let len = constant.shape.iter().try_fold(1usize, |len, &extent| len.checked_mul(extent));
+            if len != Some(constant.values.len()) || constant.values.len() > super::Constant::LIMIT {
                 return Err(TypeError::new(format!(
                     "a constant of shape {:?} with {} values",
                     constant.shape,
@@ -185,7 +185,7 @@ fn infer_shape(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeErro
         Op::Binary(binary) => like(broadcast(*binary, operands[0], operands[1])?),
         Op::MaxPool(pool) | Op::AvgPool(pool) => {
             let [n, c, h, w] = feature_map("pool", operands)?;
-            check_pool(pool)?;
+            check_pool(pool, h, w)?;
             let [oh, ow] = windowed("pool", &pool.window, h, w, pool.ceil_mode)?;
             like(vec![n, c, oh, ow])
         }
@@ -421,14 +421,20 @@ fn check_groups(inputs: usize, outputs: usize, groups: usize) -> Result<(), Type
     Ok(())
 }
 
-fn check_pool(pool: &Pool) -> Result<(), TypeError> {
+/// Refuses windows that could hold nothing but padding: padding as wide as the window, and taps so far apart that
+/// they step over the whole map.
+fn check_pool(pool: &Pool, h: usize, w: usize) -> Result<(), TypeError> {
     let Window { kernel, dilation, pads, .. } = pool.window;
-    let reach = [0, 1].map(|i| dilation[i].saturating_mul(kernel[i].saturating_sub(1)).saturating_add(1));
-    if pads.top.max(pads.bottom) >= reach[0] || pads.left.max(pads.right) >= reach[1] {
-        return Err(TypeError::new(format!(
-            "a pool with a {}×{} kernel cannot have {pads:?}: a window would hold nothing but padding",
-            kernel[0], kernel[1]
-        )));
+    for (axis, extent, before, after) in [(0, h, pads.top, pads.bottom), (1, w, pads.left, pads.right)] {
+        let reach = dilation[axis].saturating_mul(kernel[axis].saturating_sub(1)).saturating_add(1);
+        if before.max(after) >= reach || before > 0 && extent < dilation[axis] {
+            return Err(TypeError::new(format!(
+                "a pool with a {}×{} kernel cannot have padding {:?} here: a window would hold nothing else",
+                kernel[0],
+                kernel[1],
+                [pads.top, pads.left, pads.bottom, pads.right]
+            )));
+        }
     }
     Ok(())
 }
@@ -456,6 +462,9 @@ fn check_chain<'a, 'b: 'a>(
 }
 
 fn broadcast(binary: super::Binary, a: &TensorType, b: &TensorType) -> Result<Vec<usize>, TypeError> {
+    if a.dtype != b.dtype {
+        return Err(TypeError::new(format!("elements of type {} and {} do not mix", a.dtype, b.dtype)));
+    }
     let rank = a.shape.len().max(b.shape.len());
     let extent = |ty: &TensorType, axis: usize| {
         let missing = rank - ty.shape.len();
@@ -486,6 +495,5 @@ fn broadcast(binary: super::Binary, a: &TensorType, b: &TensorType) -> Result<Ve
             }
         }
     }
-    debug_assert!(a.dtype == DType::F32 || a.dtype == b.dtype);
     Ok(shape)
 }
