@@ -1,24 +1,172 @@
-//! Packed forms.
+//! The orders in which packed tensors are stored.
 
-/// In what order a packed tensor's elements lie.
+use super::evaluate::{Evaluator, row_count, row_len};
+use super::expr::{ExprError, ExprId};
+
+/// Channels in a block.
+const BLOCK: usize = 16;
+/// How much of a tensor without blocks is evaluated at once, in elements.
+const SLICE: usize = 1 << 16;
+
+/// How a packed tensor is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Form {
-    /// A vector by channel, padded with zeros to a multiple of 16.
+    /// A vector by channel, padded with zeros to a multiple of 16. From `[C]`, or C and extents of 1.
     Vector,
-    /// Panels of one output block.
+    /// Panels of one output block: `[O/16]` of { for each input block of 16 channels: `[KH][KW][channels that exist in
+    /// the block][16 O]` }. Exactly I input channels; output channels are padded with zeros. From `[O, I, KH, KW]` or
+    /// `[O, I]`, where I counts the input channels of a group.
     Panel,
-    /// Depthwise: `[c/16][kh][kw][16]` from `[C, 1, KH, KW]`.
+    /// `[C/16][KH][KW][16]`, the last block padded with zeros. From `[C, 1, KH, KW]`.
     Depthwise,
-    /// Row-major.
+    /// The tensor as it is, row-major.
     Plain,
 }
 
-/// The length of a packed tensor.
+impl Form {
+    /// The name as printed.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Vector => "vector",
+            Self::Panel => "panel",
+            Self::Depthwise => "depthwise",
+            Self::Plain => "plain",
+        }
+    }
+}
+
+/// The extents that a form sees in a shape: outputs, inputs, taps. None where it does not take the shape.
+fn extents(form: Form, shape: &[usize]) -> Option<[usize; 3]> {
+    match (form, shape) {
+        (Form::Vector, &[channels, ref rest @ ..]) if rest.iter().all(|&extent| extent == 1) => Some([channels, 1, 1]),
+        (Form::Panel, &[outputs, inputs]) => Some([outputs, inputs, 1]),
+        (Form::Panel, &[outputs, inputs, height, width]) => Some([outputs, inputs, height * width]),
+        (Form::Depthwise, &[channels, 1, height, width]) => Some([channels, 1, height * width]),
+        (Form::Plain, shape) => Some([row_count(shape) as usize, row_len(shape), 1]),
+        (Form::Vector | Form::Panel | Form::Depthwise, _) => None,
+    }
+}
+
+/// The length of a packed tensor in `f32` elements. None where the form does not take the shape.
 pub fn packed_len(form: Form, shape: &[usize]) -> Option<usize> {
-    let first = shape[0].next_multiple_of(16);
-    let rest: usize = shape[1..].iter().product();
-    Some(match form {
-        Form::Plain => shape.iter().product(),
-        Form::Vector | Form::Panel | Form::Depthwise => first * rest,
-    })
+    let [outputs, inputs, taps] = extents(form, shape)?;
+    match form {
+        Form::Vector | Form::Panel | Form::Depthwise => Some(outputs.next_multiple_of(BLOCK) * inputs * taps),
+        Form::Plain => Some(outputs * inputs * taps),
+    }
+}
+
+/// Evaluates an expression and hands it out in its form, piece by piece: a piece is an output block, or a slice of what
+/// has none.
+///
+/// # Errors
+/// The expression is not there, or the form does not take its shape.
+pub fn pack(evaluator: &Evaluator<'_>, id: ExprId, form: Form, emit: &mut dyn FnMut(&[f32])) -> Result<(), ExprError> {
+    let shape = evaluator.shape(id)?;
+    let [outputs, inputs, taps] = extents(form, shape).ok_or_else(|| refusal(id, form, shape))?;
+    let row = inputs * taps;
+    let at_once = match form {
+        Form::Vector => SLICE,
+        Form::Panel | Form::Depthwise => BLOCK,
+        Form::Plain => (SLICE / row.max(1)).max(1),
+    };
+    let mut piece = Vec::new();
+    for start in (0..outputs).step_by(at_once) {
+        let end = outputs.min(start + at_once);
+        let values = evaluator.rows(id, &(start as u32..end as u32).collect::<Vec<_>>());
+        piece.clear();
+        match form {
+            Form::Vector | Form::Plain => piece.extend(values.iter().map(|&value| value as f32)),
+            Form::Panel | Form::Depthwise => panel(&values, inputs, taps, &mut piece),
+        }
+        if form == Form::Vector {
+            piece.resize(piece.len().next_multiple_of(BLOCK), 0.0);
+        }
+        emit(&piece);
+    }
+    Ok(())
+}
+
+/// One output block, of as many outputs as there are rows in `values`. A depthwise block is a panel of one input.
+fn panel(values: &[f64], inputs: usize, taps: usize, piece: &mut Vec<f32>) {
+    let row = inputs * taps;
+    for block in (0..inputs).step_by(BLOCK) {
+        for tap in 0..taps {
+            for input in block..inputs.min(block + BLOCK) {
+                let outputs = values.chunks_exact(row).map(|row| row[input * taps + tap] as f32);
+                piece.extend(outputs.chain([0.0; BLOCK]).take(BLOCK));
+            }
+        }
+    }
+}
+
+/// The error of a form that does not take a shape.
+pub(super) fn refusal(id: ExprId, form: Form, shape: &[usize]) -> ExprError {
+    ExprError { id, message: format!("shape {shape:?} has no {} form", form.name()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::expr::Expr;
+    use super::super::source::FillSource;
+    use super::*;
+    use crate::fill::{Kind, fill};
+
+    fn packed(form: Form, shape: &[usize]) -> (Vec<f32>, Vec<f32>) {
+        let exprs = [Expr::Read { name: "w".into(), kind: Kind::Kernel, shape: shape.to_vec().into() }];
+        let source = FillSource { gain: 1.0 };
+        let evaluator = Evaluator::new(&exprs, &source).unwrap();
+        let mut packed = Vec::new();
+        pack(&evaluator, ExprId(0), form, &mut |piece| packed.extend_from_slice(piece)).unwrap();
+        assert_eq!(Some(packed.len()), packed_len(form, shape), "{form:?} {shape:?}");
+        (packed, fill("w", Kind::Kernel, shape, 1.0))
+    }
+
+    #[test]
+    fn panels_by_index() {
+        for [o, i, kh, kw] in [[16, 16, 1, 1], [35, 3, 3, 3], [17, 40, 2, 3], [1, 1, 1, 1]] {
+            let (packed, plain) = packed(Form::Panel, &[o, i, kh, kw]);
+            let panel = i * kh * kw * 16;
+            for oc in 0..o.next_multiple_of(16) {
+                for ic in 0..i {
+                    for tap in 0..kh * kw {
+                        let exist = 16.min(i - ic / 16 * 16);
+                        let place = ic / 16 * 16 * kh * kw * 16 + (tap * exist + ic % 16) * 16 + oc % 16;
+                        let expected = if oc < o { plain[(oc * i + ic) * kh * kw + tap] } else { 0.0 };
+                        assert_eq!(packed[oc / 16 * panel + place], expected, "{o} {i} {kh} {kw}: {oc} {ic} {tap}");
+                    }
+                }
+            }
+        }
+        assert_eq!(packed(Form::Panel, &[20, 33]).0, packed(Form::Panel, &[20, 33, 1, 1]).0);
+    }
+
+    #[test]
+    fn depthwise_by_index() {
+        let (packed, plain) = packed(Form::Depthwise, &[21, 1, 3, 5]);
+        for channel in 0..32 {
+            for tap in 0..15 {
+                let expected = if channel < 21 { plain[channel * 15 + tap] } else { 0.0 };
+                assert_eq!(packed[(channel / 16 * 15 + tap) * 16 + channel % 16], expected);
+            }
+        }
+    }
+
+    #[test]
+    fn vectors_and_plain_tensors() {
+        let (vector, plain) = packed(Form::Vector, &[21]);
+        assert_eq!((&vector[..21], &vector[21..]), (&plain[..], &[0.0; 11][..]));
+        assert_eq!(packed(Form::Vector, &[21, 1, 1]).0.len(), 32);
+        for shape in [&[][..], &[7], &[3, 100_000], &[300, 2, 250], &[0, 3], &[3, 0]] {
+            let (packed, plain) = packed(Form::Plain, shape);
+            assert_eq!(packed, plain);
+        }
+    }
+
+    #[test]
+    fn shapes_that_a_form_does_not_take() {
+        for (form, shape) in [(Form::Vector, &[2, 3][..]), (Form::Panel, &[2]), (Form::Depthwise, &[4, 2, 3, 3])] {
+            assert_eq!(packed_len(form, shape), None);
+        }
+    }
 }

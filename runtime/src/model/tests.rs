@@ -1,0 +1,151 @@
+//! A network written by hand: out = 2 · (a + weight), sum over the elements, in units of one element.
+
+use super::super::session::RunError;
+use super::super::step::{Context, Step, Waits};
+use super::super::weights_file::{Span, file_bytes, write};
+use super::*;
+
+const LEN: usize = 37;
+const SPANS: &[Span] = &[Span { offset: 0, len: LEN }];
+const LAYOUT: WeightsLayout = WeightsLayout { hash: 1, bytes: file_bytes(SPANS), content_hash: None, tensors: SPANS };
+const IMAGE: TensorInfo = TensorInfo { name: "image", shape: &[1, LEN] };
+
+/// # Safety
+/// The contract of a step: units below `LEN`.
+#[allow(unsafe_code, reason = "a kernel")]
+unsafe fn add(context: &Context<'_>, lo: usize, hi: usize) {
+    for i in lo..hi {
+        // SAFETY: i < LEN, the length of the input, of the weights and of the arena.
+        unsafe { *context.arena().add(i) = *context.input(0).add(i) + *context.weights().add(i) }
+    }
+}
+
+/// # Safety
+/// As `add`.
+#[allow(unsafe_code, reason = "a kernel")]
+unsafe fn double(context: &Context<'_>, lo: usize, hi: usize) {
+    for i in lo..hi {
+        // SAFETY: i < LEN, the length of the arena and of the output.
+        unsafe { *context.output(0).add(i) = 2.0 * *context.arena().add(i) }
+    }
+}
+
+/// # Safety
+/// As `add`, with one unit; reads what `add` wrote.
+#[allow(unsafe_code, reason = "a kernel")]
+unsafe fn sum(context: &Context<'_>, _lo: usize, _hi: usize) {
+    // SAFETY: i < LEN, the length of the arena; one element of scratch and of the second output.
+    unsafe {
+        *context.scratch() = 0.0;
+        for i in 0..LEN {
+            *context.scratch() += *context.arena().add(i);
+        }
+        *context.output(1) = *context.scratch();
+    }
+}
+
+const STEPS: &[Step] = &[
+    Step { name: "add", run: add, units: LEN, waits: Waits::Barrier },
+    Step { name: "double", run: double, units: LEN, waits: Waits::OwnUnits },
+    Step { name: "sum", run: sum, units: 1, waits: Waits::Barrier },
+];
+
+#[allow(unsafe_code, reason = "the promise about the kernels above")]
+// SAFETY: the kernels stay within LEN elements, LEN units write one element each, `sum` waits for `add`.
+static NETWORK: Network = unsafe {
+    Network::new(
+        "example",
+        &[IMAGE],
+        &[TensorInfo { name: "doubled", shape: &[1, LEN] }, TensorInfo { name: "sum", shape: &[1] }],
+        &[Plan { target: Target::Portable, arena: LEN, scratch: 1, steps: STEPS }],
+        LAYOUT,
+    )
+};
+
+fn model() -> Model {
+    let weights: Vec<f32> = (0..LEN).map(|i| i as f32).collect();
+    Model::from_packed(&NETWORK, write(1, &[&weights]), None).unwrap()
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same() {
+    let input: Vec<f32> = (0..LEN).map(|i| 1.0 - 0.25 * i as f32).collect();
+    let expected: Vec<f32> = (0..LEN).map(|i| 2.0 * (input[i] + i as f32)).collect();
+    for threads in [0, 1, 2, 3, 5, 50] {
+        let mut session = model().session(Threads::new(threads));
+        assert_eq!(session.threads(), threads.max(1));
+        for _ in 0..20 {
+            assert_eq!(session.run(&input), Ok(expected.as_slice()));
+        }
+        let sum = expected.iter().map(|x| x / 2.0).sum::<f32>();
+        assert_eq!(session.output("sum"), Some([sum].as_slice()));
+        assert_eq!(session.output("other"), None);
+
+        let (mut doubled, mut total) = ([0.0; LEN], [0.0]);
+        session.run_into(&[&input], &mut [&mut doubled, &mut total]).unwrap();
+        assert_eq!((doubled.as_slice(), total), (expected.as_slice(), [sum]));
+        session.run_named(&[("image", &input)]).unwrap();
+        assert_eq!(session.output("doubled"), Some(expected.as_slice()));
+    }
+}
+
+#[test]
+fn sessions_and_models_go_between_threads() {
+    fn send<T: Send>(value: T) -> T {
+        value
+    }
+    fn sync<T: Sync>(_: &T) {}
+    let model = send(model());
+    sync(&model);
+    let mut session = send(model.session(Threads::new(2)));
+    let first = std::thread::spawn(move || session.run(&[0.0; LEN]).map(<[f32]>::to_vec)).join().unwrap();
+    assert_eq!(first.unwrap()[3], 6.0);
+}
+
+#[test]
+fn wrong_calls_are_named() {
+    let mut session = model().session(Threads::new(1));
+    let short = session.run(&[0.0; 5]).unwrap_err();
+    assert_eq!(short.to_string(), "`image` has shape [1x37], 37 elements, but 5 were given");
+    let input = [0.0; LEN];
+    let unknown = session.run_named(&[("photo", &input)]).unwrap_err();
+    assert_eq!(unknown.to_string(), "the network has no input `photo`; its inputs are image [1x37]");
+    assert_eq!(session.run_named(&[]), Err(RunError::MissingInput { input: IMAGE }));
+    let twice = session.run_named(&[("image", &input), ("image", &input)]);
+    assert_eq!(twice, Err(RunError::RepeatedInput { name: "image".to_owned() }));
+    let (mut doubled, mut total) = ([0.0; LEN], [0.0; 2]);
+    let output = session.run_into(&[&input], &mut [&mut doubled, &mut total]).unwrap_err();
+    assert_eq!(output.to_string(), "`sum` has shape [1], 1 elements, but 2 were given");
+    assert_eq!(session.run_into(&[&input], &mut []), Err(RunError::OutputCount { expected: 2, given: 0 }));
+}
+
+#[test]
+fn loading_says_what_is_wrong() {
+    let weights = write(1, &[&[0.0; LEN]]);
+    let load = |weights: Weights, target| Model::from_packed(&NETWORK, weights, target).err();
+    assert_eq!(load(weights.clone().into(), Some(Target::Portable)), None);
+    let not_built = load(weights.clone().into(), Some(Target::Avx2)).unwrap();
+    assert_eq!(not_built.to_string(), "the network was built without the target avx2; it has portable");
+    let cut = load(weights[..100].to_vec().into(), None).unwrap();
+    assert_eq!(cut, LoadError::Weights(WeightsError::Cut { expected: LAYOUT.bytes, found: 100 }));
+    assert_eq!(load(AlignedBuf::zeroed(LAYOUT.elements()).unwrap().into(), None), None);
+    let elements = load(AlignedBuf::zeroed(3).unwrap().into(), None).unwrap();
+    assert_eq!(elements.to_string(), "the packed weights have 3 elements, and the network takes 48");
+}
+
+#[test]
+fn static_weights_are_used_in_place() {
+    #[repr(align(64))]
+    struct Aligned([u8; LAYOUT.bytes]);
+    let file = write(1, &[&[1.5; LEN]]);
+    let aligned: &'static Aligned = Box::leak(Box::new(Aligned(file.clone().try_into().unwrap())));
+    let in_place = Model::from_packed(&NETWORK, aligned.0.as_slice(), None).unwrap();
+    assert_eq!(in_place.weights().addr(), aligned.0.as_ptr().addr() + 128);
+
+    let mut shifted = vec![0; 1];
+    shifted.extend_from_slice(&file);
+    let unaligned: &'static [u8] = &shifted.leak()[1..];
+    let copied = Model::from_packed(&NETWORK, unaligned, None).unwrap();
+    assert_eq!(copied.weights().addr() % ALIGNMENT, 0);
+    assert_eq!(copied.session(Threads::new(1)).run(&[0.0; LEN]).unwrap(), [3.0; LEN]);
+}

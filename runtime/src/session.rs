@@ -1,0 +1,261 @@
+//! Running a model: arena, scratch and workers of one caller.
+
+use std::{error, fmt};
+
+use super::arena::{AlignedBuf, OutOfMemory};
+use super::model::Model;
+use super::pool::Pool;
+use super::step::Memory;
+use super::tensor::TensorInfo;
+
+/// How many threads a session uses, the caller's among them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Threads(usize);
+
+impl Threads {
+    /// `count` threads; 0 is taken as 1.
+    pub const fn new(count: usize) -> Self {
+        Self(if count == 0 { 1 } else { count })
+    }
+
+    /// How many.
+    pub const fn count(self) -> usize {
+        self.0
+    }
+}
+
+/// What one caller needs to run a model, all of it made beforehand: a run allocates nothing, and with one thread it takes
+/// no lock and makes no system call. Results are the same bits for any number of threads.
+pub struct Session {
+    model: Model,
+    /// Memory that could not be had is an error of each run.
+    state: Result<State, OutOfMemory>,
+}
+
+struct State {
+    memory: Memory,
+    pool: Pool,
+    outputs: Vec<AlignedBuf>,
+}
+
+impl Session {
+    pub(super) fn new(model: Model, threads: Threads) -> Self {
+        let state = State::new(&model, threads);
+        Self { model, state }
+    }
+
+    /// The model that it runs.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// How many threads it has: those asked for, or fewer where the system refused some.
+    pub fn threads(&self) -> usize {
+        self.state.as_ref().map_or(1, |state| state.pool.workers())
+    }
+
+    /// Runs a network of one input and returns its first output.
+    ///
+    /// # Errors
+    /// A network with several inputs, or an input of another length.
+    pub fn run(&mut self, input: &[f32]) -> Result<&[f32], RunError> {
+        self.run_inputs(&[input])?;
+        self.state
+            .as_ref()
+            .map_err(|&error| error.into())
+            .map(|state| state.outputs.first().map_or(&[][..], AlignedBuf::as_slice))
+    }
+
+    /// Runs with each input by its name, in any order; [`Session::output`] gives the results.
+    ///
+    /// # Errors
+    /// An input that is unknown, given twice, missing, or of another length.
+    pub fn run_named(&mut self, inputs: &[(&str, &[f32])]) -> Result<(), RunError> {
+        let infos = self.model.network().inputs();
+        let state = self.state.as_mut().map_err(|error| *error)?;
+        for (index, &(name, _)) in inputs.iter().enumerate() {
+            if infos.iter().all(|info| info.name != name) {
+                return Err(RunError::UnknownInput { name: name.to_owned(), known: infos });
+            }
+            if inputs[..index].iter().any(|&(other, _)| other == name) {
+                return Err(RunError::RepeatedInput { name: name.to_owned() });
+            }
+        }
+        for (index, &info) in infos.iter().enumerate() {
+            let input = inputs.iter().find(|&&(name, _)| name == info.name);
+            let &(_, input) = input.ok_or(RunError::MissingInput { input: info })?;
+            check_length(info, input.len())?;
+            state.memory.bind_input(index, input.as_ptr());
+        }
+        state.bind_own_outputs();
+        state.run(&self.model);
+        Ok(())
+    }
+
+    /// Runs with inputs and outputs in the network's order, writing to the caller's memory. What [`Session::output`]
+    /// gives is left as it was.
+    ///
+    /// # Errors
+    /// Another number of inputs or outputs, or one of another length.
+    pub fn run_into(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), RunError> {
+        let infos = self.model.network().outputs();
+        let state = self.state.as_mut().map_err(|error| *error)?;
+        state.bind_inputs(&self.model, inputs)?;
+        if outputs.len() != infos.len() {
+            return Err(RunError::OutputCount { expected: infos.len(), given: outputs.len() });
+        }
+        for (index, (&info, output)) in infos.iter().zip(outputs).enumerate() {
+            check_length(info, output.len())?;
+            state.memory.bind_output(index, output.as_mut_ptr());
+        }
+        state.run(&self.model);
+        Ok(())
+    }
+
+    /// Output `name` of the last run; zeros before the first. None where the network has no such output.
+    pub fn output(&self, name: &str) -> Option<&[f32]> {
+        let index = self.model.network().outputs().iter().position(|info| info.name == name)?;
+        Some(self.state.as_ref().ok()?.outputs[index].as_slice())
+    }
+
+    fn run_inputs(&mut self, inputs: &[&[f32]]) -> Result<(), RunError> {
+        let state = self.state.as_mut().map_err(|error| *error)?;
+        state.bind_inputs(&self.model, inputs)?;
+        state.bind_own_outputs();
+        state.run(&self.model);
+        Ok(())
+    }
+}
+
+impl State {
+    fn new(model: &Model, threads: Threads) -> Result<Self, OutOfMemory> {
+        let (inputs, outputs) = (model.network().inputs(), model.network().outputs());
+        let pool = Pool::new(threads.count());
+        let mut memory = Memory::new(model.plan(), pool.workers(), inputs.len(), outputs.len())?;
+        memory.bind_weights(model.weights());
+        let outputs = outputs.iter().map(|info| AlignedBuf::zeroed(info.len())).collect::<Result<_, _>>()?;
+        Ok(Self { memory, pool, outputs })
+    }
+
+    fn bind_inputs(&mut self, model: &Model, inputs: &[&[f32]]) -> Result<(), RunError> {
+        let infos = model.network().inputs();
+        if inputs.len() != infos.len() {
+            return Err(RunError::InputCount { expected: infos, given: inputs.len() });
+        }
+        for (index, (&info, input)) in infos.iter().zip(inputs).enumerate() {
+            check_length(info, input.len())?;
+            self.memory.bind_input(index, input.as_ptr());
+        }
+        Ok(())
+    }
+
+    fn bind_own_outputs(&mut self) {
+        for (index, output) in self.outputs.iter().enumerate() {
+            self.memory.bind_output(index, output.base());
+        }
+    }
+
+    /// Runs the plan on what is bound. Every caller has bound all inputs and outputs, checked, from slices that are
+    /// still borrowed, or from buffers of the session.
+    #[allow(unsafe_code, reason = "the one call from safe code into a network's kernels")]
+    fn run(&mut self, model: &Model) {
+        // SAFETY: a model has only plans whose target is available. The memory was made for this plan and pool. Weights
+        // live as long as the model, which the session keeps; inputs and outputs have the declared lengths, and outputs
+        // are exclusively borrowed slices or the session's own buffers, of which no slice is alive under &mut self. The
+        // steps are right by the contract of Network::new.
+        unsafe { model.plan().run(&self.memory, &mut self.pool) }
+    }
+}
+
+fn check_length(tensor: TensorInfo, given: usize) -> Result<(), RunError> {
+    if given == tensor.len() { Ok(()) } else { Err(RunError::Length { tensor, given }) }
+}
+
+/// Why a run was refused. Nothing was computed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RunError {
+    /// An input or output of another length.
+    Length {
+        /// The tensor.
+        tensor: TensorInfo,
+        /// The length that was given.
+        given: usize,
+    },
+    /// Another number of inputs.
+    InputCount {
+        /// The network's inputs.
+        expected: &'static [TensorInfo],
+        /// How many were given.
+        given: usize,
+    },
+    /// Another number of outputs.
+    OutputCount {
+        /// How many the network has.
+        expected: usize,
+        /// How many were given.
+        given: usize,
+    },
+    /// An input that the network does not have.
+    UnknownInput {
+        /// Its name.
+        name: String,
+        /// The network's inputs.
+        known: &'static [TensorInfo],
+    },
+    /// An input that was given twice.
+    RepeatedInput {
+        /// Its name.
+        name: String,
+    },
+    /// An input that was not given.
+    MissingInput {
+        /// The input.
+        input: TensorInfo,
+    },
+    /// There was no memory for the session.
+    OutOfMemory(OutOfMemory),
+}
+
+impl From<OutOfMemory> for RunError {
+    fn from(error: OutOfMemory) -> Self {
+        Self::OutOfMemory(error)
+    }
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |infos: &[TensorInfo]| infos.iter().map(TensorInfo::to_string).collect::<Vec<_>>().join(", ");
+        match self {
+            Self::Length { tensor, given } => {
+                write!(
+                    f,
+                    "`{}` has shape {}, {} elements, but {given} were given",
+                    tensor.name,
+                    shape(tensor),
+                    tensor.len()
+                )
+            }
+            Self::InputCount { expected, given } => {
+                write!(f, "the network has {} inputs, {}, but {given} were given", expected.len(), list(expected))
+            }
+            Self::OutputCount { expected, given } => {
+                write!(f, "the network has {expected} outputs, but {given} were given")
+            }
+            Self::UnknownInput { name, known } => {
+                write!(f, "the network has no input `{name}`; its inputs are {}", list(known))
+            }
+            Self::RepeatedInput { name } => write!(f, "input `{name}` was given twice"),
+            Self::MissingInput { input } => {
+                write!(f, "input `{}` with shape {} was not given", input.name, shape(input))
+            }
+            Self::OutOfMemory(error) => error.fmt(f),
+        }
+    }
+}
+
+fn shape(tensor: &TensorInfo) -> String {
+    let extents: Vec<String> = tensor.shape.iter().map(usize::to_string).collect();
+    format!("[{}]", extents.join("x"))
+}
+
+impl error::Error for RunError {}

@@ -1,0 +1,338 @@
+//! Sixteen lanes as four `__m128`: SSE2, which every x86-64 processor has.
+
+use std::arch::x86_64::*;
+
+/// One intrinsic on each of the four registers of its operands.
+macro_rules! each {
+    ($of:ident: $f:path, $($v:ident),+) => {
+        $of($f($($v.0),+), $f($($v.1),+), $f($($v.2),+), $f($($v.3),+))
+    };
+}
+
+/// Sixteen `f32` lanes in four registers. Semantics: the table in the parent module.
+#[derive(Clone, Copy)]
+pub struct F32x16(__m128, __m128, __m128, __m128);
+
+/// Sixteen `i32` lanes in four registers.
+#[derive(Clone, Copy)]
+pub struct I32x16(__m128i, __m128i, __m128i, __m128i);
+
+impl F32x16 {
+    /// Every lane is `x`.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn splat(x: f32) -> Self {
+        let x = _mm_set1_ps(x);
+        Self(x, x, x, x)
+    }
+
+    /// Every lane is +0.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn zero() -> Self {
+        let zero = _mm_setzero_ps();
+        Self(zero, zero, zero, zero)
+    }
+
+    /// Sixteen elements from `p` on.
+    ///
+    /// # Safety
+    /// `p` is valid for reading 16 elements.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: the caller's 16 elements; the loads are unaligned ones.
+        unsafe { Self(_mm_loadu_ps(p), _mm_loadu_ps(p.add(4)), _mm_loadu_ps(p.add(8)), _mm_loadu_ps(p.add(12))) }
+    }
+
+    /// The element at `p` in every lane.
+    ///
+    /// # Safety
+    /// `p` is valid for reading one element.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub unsafe fn load_splat(p: *const f32) -> Self {
+        // SAFETY: the caller's one element.
+        let x = unsafe { *p };
+        Self::splat(x)
+    }
+
+    /// The first `n` elements from `p` on; lanes from `n` on are +0. An `n` above 16 is 16.
+    ///
+    /// # Safety
+    /// `p` is valid for reading `min(n, 16)` elements; no more are read.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub unsafe fn load_lanes(p: *const f32, n: usize) -> Self {
+        let mut lanes = [0.0; 16];
+        // SAFETY: min(n, 16) elements, which the caller vouches for and `lanes` holds; then all 16 of `lanes`.
+        unsafe {
+            std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n.min(16));
+            Self::load(lanes.as_ptr())
+        }
+    }
+
+    /// Stores sixteen elements from `p` on.
+    ///
+    /// # Safety
+    /// `p` is valid for writing 16 elements.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub unsafe fn store(self, p: *mut f32) {
+        // SAFETY: the caller's 16 elements; the stores are unaligned ones.
+        unsafe {
+            _mm_storeu_ps(p, self.0);
+            _mm_storeu_ps(p.add(4), self.1);
+            _mm_storeu_ps(p.add(8), self.2);
+            _mm_storeu_ps(p.add(12), self.3);
+        }
+    }
+
+    /// Stores the first `n` lanes from `p` on. An `n` above 16 is 16.
+    ///
+    /// # Safety
+    /// `p` is valid for writing `min(n, 16)` elements; no more are written.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub unsafe fn store_lanes(self, p: *mut f32, n: usize) {
+        let mut lanes = [0.0; 16];
+        // SAFETY: all 16 of `lanes`; then min(n, 16) of them to where the caller vouches for them.
+        unsafe {
+            self.store(lanes.as_mut_ptr());
+            std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n.min(16));
+        }
+    }
+
+    /// Element `K` of each group of `W` lanes (2, 4 or 8) in every lane of its group.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn splat_group<const K: usize, const W: usize>(self) -> Self {
+        const { assert!(matches!(W, 2 | 4 | 8) && K < W) }
+        if W == 2 {
+            let pairs = |v| if K == 0 { _mm_shuffle_ps::<0xA0>(v, v) } else { _mm_shuffle_ps::<0xF5>(v, v) };
+            return Self(pairs(self.0), pairs(self.1), pairs(self.2), pairs(self.3));
+        }
+        let quad = |v| match K % 4 {
+            0 => _mm_shuffle_ps::<0x00>(v, v),
+            1 => _mm_shuffle_ps::<0x55>(v, v),
+            2 => _mm_shuffle_ps::<0xAA>(v, v),
+            _ => _mm_shuffle_ps::<0xFF>(v, v),
+        };
+        if W == 4 {
+            return Self(quad(self.0), quad(self.1), quad(self.2), quad(self.3));
+        }
+        let (low, high) = if K < 4 { (quad(self.0), quad(self.2)) } else { (quad(self.1), quad(self.3)) };
+        Self(low, low, high, high)
+    }
+
+    /// `self + b`.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn add(self, b: Self) -> Self {
+        each!(Self: _mm_add_ps, self, b)
+    }
+
+    /// `self - b`.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn sub(self, b: Self) -> Self {
+        each!(Self: _mm_sub_ps, self, b)
+    }
+
+    /// `self * b`.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn mul(self, b: Self) -> Self {
+        each!(Self: _mm_mul_ps, self, b)
+    }
+
+    /// `self / b`.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn div(self, b: Self) -> Self {
+        each!(Self: _mm_div_ps, self, b)
+    }
+
+    /// `self < b ? self : b`.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn min(self, b: Self) -> Self {
+        each!(Self: _mm_min_ps, self, b)
+    }
+
+    /// `self > b ? self : b`.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn max(self, b: Self) -> Self {
+        each!(Self: _mm_max_ps, self, b)
+    }
+
+    /// `max`, but a NaN on either side stays.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn max_nan(self, b: Self) -> Self {
+        let max = self.max(b);
+        let keep = |v, max| select(_mm_cmpunord_ps(v, v), v, max);
+        Self(keep(self.0, max.0), keep(self.1, max.1), keep(self.2, max.2), keep(self.3, max.3))
+    }
+
+    /// `self * b + c`, rounded after the product and after the sum.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn mul_add(self, b: Self, c: Self) -> Self {
+        self.mul(b).add(c)
+    }
+
+    /// `a < b ? t : e`.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn select_lt(a: Self, b: Self, t: Self, e: Self) -> Self {
+        let mask = each!(Self: _mm_cmplt_ps, a, b);
+        each!(Self: select, mask, t, e)
+    }
+
+    /// The sign bit flipped.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn neg(self) -> Self {
+        let sign = Self::splat(-0.0);
+        each!(Self: _mm_xor_ps, self, sign)
+    }
+
+    /// The sign bit cleared.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn abs(self) -> Self {
+        let sign = Self::splat(-0.0);
+        each!(Self: _mm_andnot_ps, sign, self)
+    }
+
+    /// `1 / self`, correctly rounded.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn recip(self) -> Self {
+        Self::splat(1.0).div(self)
+    }
+
+    /// `e^self`; method and error in the parent module.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn exp(self) -> Self {
+        let x = Self::splat(super::EXP_HIGH).min(Self::splat(super::EXP_LOW).max(self));
+        let k = x.mul(Self::splat(super::LOG2_E)).to_i32();
+        let n = k.to_f32();
+        let r = n.mul_add(Self::splat(-super::LN_2_HIGH), x);
+        let r = n.mul_add(Self::splat(-super::LN_2_LOW), r);
+        let [c2, c3, c4, c5, c6, c7] = super::EXP_TAIL;
+        let q = Self::splat(c7).mul_add(r, Self::splat(c6)).mul_add(r, Self::splat(c5));
+        let q = q.mul_add(r, Self::splat(c4)).mul_add(r, Self::splat(c3)).mul_add(r, Self::splat(c2));
+        let p = q.mul_add(r.mul(r), r).add(Self::splat(1.0));
+        let (low, high) = k.halves();
+        p.mul(low.power_of_two()).mul(high.power_of_two())
+    }
+
+    /// The nearest integer, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn to_i32(self) -> I32x16 {
+        each!(I32x16: _mm_cvtps_epi32, self)
+    }
+}
+
+impl I32x16 {
+    /// Every lane is `x`.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn splat(x: i32) -> Self {
+        let x = _mm_set1_epi32(x);
+        Self(x, x, x, x)
+    }
+
+    /// Sixteen elements from `p` on.
+    ///
+    /// # Safety
+    /// `p` is valid for reading 16 elements.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub unsafe fn load(p: *const i32) -> Self {
+        // SAFETY: the caller's 16 elements; the loads are unaligned ones.
+        unsafe {
+            Self(
+                _mm_loadu_si128(p.cast()),
+                _mm_loadu_si128(p.add(4).cast()),
+                _mm_loadu_si128(p.add(8).cast()),
+                _mm_loadu_si128(p.add(12).cast()),
+            )
+        }
+    }
+
+    /// Stores sixteen elements from `p` on.
+    ///
+    /// # Safety
+    /// `p` is valid for writing 16 elements.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub unsafe fn store(self, p: *mut i32) {
+        // SAFETY: the caller's 16 elements; the stores are unaligned ones.
+        unsafe {
+            _mm_storeu_si128(p.cast(), self.0);
+            _mm_storeu_si128(p.add(4).cast(), self.1);
+            _mm_storeu_si128(p.add(8).cast(), self.2);
+            _mm_storeu_si128(p.add(12).cast(), self.3);
+        }
+    }
+
+    /// `self + b`, wrapping.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn add(self, b: Self) -> Self {
+        each!(Self: _mm_add_epi32, self, b)
+    }
+
+    /// The low 32 bits of `self * b`.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn mul(self, b: Self) -> Self {
+        each!(Self: mullo, self, b)
+    }
+
+    /// The nearest `f32`, ties to even.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn to_f32(self) -> F32x16 {
+        each!(F32x16: _mm_cvtepi32_ps, self)
+    }
+
+    /// `(k >> 1, k - (k >> 1))`.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn halves(self) -> (Self, Self) {
+        let low = each!(Self: _mm_srai_epi32::<1>, self);
+        (low, each!(Self: _mm_sub_epi32, self, low))
+    }
+
+    /// `2^self` for lanes within -126..=127, from the exponent's bits.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn power_of_two(self) -> F32x16 {
+        let biased = self.add(Self::splat(127));
+        let shifted = each!(Self: _mm_slli_epi32::<23>, biased);
+        each!(F32x16: _mm_castsi128_ps, shifted)
+    }
+}
+
+/// `t` where the mask's bits are set, `e` elsewhere.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn select(mask: __m128, t: __m128, e: __m128) -> __m128 {
+    _mm_or_ps(_mm_and_ps(mask, t), _mm_andnot_ps(mask, e))
+}
+
+/// The low 32 bits of each product; SSE2 multiplies only the even lanes, to 64 bits.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn mullo(a: __m128i, b: __m128i) -> __m128i {
+    let even = _mm_mul_epu32(a, b);
+    let odd = _mm_mul_epu32(_mm_srli_epi64::<32>(a), _mm_srli_epi64::<32>(b));
+    _mm_unpacklo_epi32(_mm_shuffle_epi32::<0b10_00>(even), _mm_shuffle_epi32::<0b10_00>(odd))
+}

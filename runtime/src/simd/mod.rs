@@ -1,0 +1,56 @@
+//! Sixteen lanes of `f32`, the width of a channel block, once for each target.
+//!
+//! Every module has the same two types with the same methods, so that a kernel's text differs between targets only in
+//! the path it names. A method carries the module's `#[target_feature]`s: called from a function that enables them it
+//! is safe and costs nothing, and a method is `unsafe` only where it follows a pointer (none needs to be aligned).
+//!
+//! | module | an `F32x16` is | `mul_add` |
+//! | --- | --- | --- |
+//! | [`avx512`] | one `__m512` | one rounding |
+//! | [`avx2`] | two `__m256` | one rounding |
+//! | [`base`] | four `__m128` (SSE2) | product and sum rounded |
+//! | [`portable`] | `[f32; 16]` | product and sum rounded |
+//!
+//! | method | lane by lane |
+//! | --- | --- |
+//! | `min`, `max` | `a < b ? a : b`, `a > b ? a : b`: a NaN on either side gives b, and so do equal zeros |
+//! | `max_nan` | `max`, but a NaN on either side stays |
+//! | `select_lt(a, b, t, e)` | `a < b ? t : e`; a NaN compares false |
+//! | `to_i32` | to nearest, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold |
+//! | `load_lanes`, `store_lanes` | only the first n elements are touched; lanes past them load as +0 |
+//! | `splat_group::<K, W>` | lane `i / W * W + K` |
+//! | `recip` | `1 / x`, correctly rounded |
+//! | `exp` | below |
+//!
+//! AVX-512 and AVX2 give the same bits for every method, and so do base and portable.
+//!
+//! # The exponential
+//!
+//! `e^x = 2^k · e^r` with `k = round(x / ln 2)` and `r = x - k ln 2`, so that |r| ≤ ln 2 / 2; the subtraction is in two
+//! parts (Cody and Waite), the first of them exact even without FMA. `e^r = 1 + r + r² q(r)` with q of degree 5: its
+//! coefficients are the least-squares fit of `(e^r - 1 - r) / r²` at 64 Chebyshev nodes, rounded to f32, and leave a
+//! relative error below 1e-9. `2^k` is multiplied in two halves, because k runs from -151 to 128. Within 2 ULP of the
+//! true value everywhere, subnormal results included; `e^-inf` is 0, `e^inf` is infinite, a NaN stays one.
+
+#[cfg(target_arch = "x86_64")]
+pub mod avx2;
+#[cfg(target_arch = "x86_64")]
+pub mod avx512;
+#[cfg(target_arch = "x86_64")]
+pub mod base;
+pub mod portable;
+
+/// `e^x` is infinite from here on, and `k` still an exponent that two factors can hold.
+const EXP_HIGH: f32 = 89.0;
+/// `e^x` rounds to 0 from here down.
+const EXP_LOW: f32 = -104.5;
+const LOG2_E: f32 = std::f32::consts::LOG2_E;
+/// ln 2 cut to nine bits, so that its product with any `k` is exact.
+const LN_2_HIGH: f32 = 355.0 / 512.0;
+/// ln 2 less `LN_2_HIGH`.
+const LN_2_LOW: f32 = -2.121_944_4e-4;
+/// The coefficients of q, from r^0 to r^5.
+const EXP_TAIL: [f32; 6] = [0.5, 0.166_666_67, 0.041_666_463, 0.008_333_298, 0.001_393_368_8, 0.000_198_993_34];
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,241 @@
+//! Sixteen lanes as an array: plain Rust, for any architecture.
+
+use std::array::from_fn;
+
+/// Sixteen `f32` lanes. Semantics: the table in the parent module.
+#[derive(Clone, Copy)]
+pub struct F32x16([f32; 16]);
+
+/// Sixteen `i32` lanes.
+#[derive(Clone, Copy)]
+pub struct I32x16([i32; 16]);
+
+impl F32x16 {
+    /// Every lane is `x`.
+    #[inline]
+    pub fn splat(x: f32) -> Self {
+        Self([x; 16])
+    }
+
+    /// Every lane is +0.
+    #[inline]
+    pub fn zero() -> Self {
+        Self([0.0; 16])
+    }
+
+    /// Sixteen elements from `p` on.
+    ///
+    /// # Safety
+    /// `p` is valid for reading 16 elements.
+    #[inline]
+    pub unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: the caller's 16 elements; an array of f32 has the alignment of f32.
+        unsafe { Self(*p.cast()) }
+    }
+
+    /// The element at `p` in every lane.
+    ///
+    /// # Safety
+    /// `p` is valid for reading one element.
+    #[inline]
+    pub unsafe fn load_splat(p: *const f32) -> Self {
+        // SAFETY: the caller's one element.
+        let x = unsafe { *p };
+        Self::splat(x)
+    }
+
+    /// The first `n` elements from `p` on; lanes from `n` on are +0. An `n` above 16 is 16.
+    ///
+    /// # Safety
+    /// `p` is valid for reading `min(n, 16)` elements; no more are read.
+    #[inline]
+    pub unsafe fn load_lanes(p: *const f32, n: usize) -> Self {
+        let mut lanes = [0.0; 16];
+        // SAFETY: min(n, 16) elements, which the caller vouches for and `lanes` holds.
+        unsafe { std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n.min(16)) };
+        Self(lanes)
+    }
+
+    /// Stores sixteen elements from `p` on.
+    ///
+    /// # Safety
+    /// `p` is valid for writing 16 elements.
+    #[inline]
+    pub unsafe fn store(self, p: *mut f32) {
+        // SAFETY: the caller's 16 elements; an array of f32 has the alignment of f32.
+        unsafe { *p.cast() = self.0 }
+    }
+
+    /// Stores the first `n` lanes from `p` on. An `n` above 16 is 16.
+    ///
+    /// # Safety
+    /// `p` is valid for writing `min(n, 16)` elements; no more are written.
+    #[inline]
+    pub unsafe fn store_lanes(self, p: *mut f32, n: usize) {
+        // SAFETY: min(n, 16) elements, which the caller vouches for and the array holds.
+        unsafe { std::ptr::copy_nonoverlapping(self.0.as_ptr(), p, n.min(16)) }
+    }
+
+    /// Element `K` of each group of `W` lanes (2, 4 or 8) in every lane of its group.
+    #[inline]
+    pub fn splat_group<const K: usize, const W: usize>(self) -> Self {
+        const { assert!(matches!(W, 2 | 4 | 8) && K < W) }
+        Self(from_fn(|i| self.0[i / W * W + K]))
+    }
+
+    /// `self + b`.
+    #[inline]
+    pub fn add(self, b: Self) -> Self {
+        Self(from_fn(|i| self.0[i] + b.0[i]))
+    }
+
+    /// `self - b`.
+    #[inline]
+    pub fn sub(self, b: Self) -> Self {
+        Self(from_fn(|i| self.0[i] - b.0[i]))
+    }
+
+    /// `self * b`.
+    #[inline]
+    pub fn mul(self, b: Self) -> Self {
+        Self(from_fn(|i| self.0[i] * b.0[i]))
+    }
+
+    /// `self / b`.
+    #[inline]
+    pub fn div(self, b: Self) -> Self {
+        Self(from_fn(|i| self.0[i] / b.0[i]))
+    }
+
+    /// `self < b ? self : b`.
+    #[inline]
+    pub fn min(self, b: Self) -> Self {
+        Self::select_lt(self, b, self, b)
+    }
+
+    /// `self > b ? self : b`.
+    #[inline]
+    pub fn max(self, b: Self) -> Self {
+        Self::select_lt(b, self, self, b)
+    }
+
+    /// `max`, but a NaN on either side stays.
+    #[inline]
+    pub fn max_nan(self, b: Self) -> Self {
+        let max = self.max(b);
+        Self(from_fn(|i| if self.0[i].is_nan() { self.0[i] } else { max.0[i] }))
+    }
+
+    /// `self * b + c`, rounded after the product and after the sum.
+    #[inline]
+    pub fn mul_add(self, b: Self, c: Self) -> Self {
+        self.mul(b).add(c)
+    }
+
+    /// `a < b ? t : e`.
+    #[inline]
+    pub fn select_lt(a: Self, b: Self, t: Self, e: Self) -> Self {
+        Self(from_fn(|i| if a.0[i] < b.0[i] { t.0[i] } else { e.0[i] }))
+    }
+
+    /// The sign bit flipped.
+    #[inline]
+    pub fn neg(self) -> Self {
+        Self(from_fn(|i| -self.0[i]))
+    }
+
+    /// The sign bit cleared.
+    #[inline]
+    pub fn abs(self) -> Self {
+        Self(from_fn(|i| self.0[i].abs()))
+    }
+
+    /// `1 / self`, correctly rounded.
+    #[inline]
+    pub fn recip(self) -> Self {
+        Self::splat(1.0).div(self)
+    }
+
+    /// `e^self`; method and error in the parent module.
+    #[inline]
+    pub fn exp(self) -> Self {
+        let x = Self::splat(super::EXP_HIGH).min(Self::splat(super::EXP_LOW).max(self));
+        let k = x.mul(Self::splat(super::LOG2_E)).to_i32();
+        let n = k.to_f32();
+        let r = n.mul_add(Self::splat(-super::LN_2_HIGH), x);
+        let r = n.mul_add(Self::splat(-super::LN_2_LOW), r);
+        let [c2, c3, c4, c5, c6, c7] = super::EXP_TAIL;
+        let q = Self::splat(c7).mul_add(r, Self::splat(c6)).mul_add(r, Self::splat(c5));
+        let q = q.mul_add(r, Self::splat(c4)).mul_add(r, Self::splat(c3)).mul_add(r, Self::splat(c2));
+        let p = q.mul_add(r.mul(r), r).add(Self::splat(1.0));
+        let (low, high) = k.halves();
+        p.mul(low.power_of_two()).mul(high.power_of_two())
+    }
+
+    /// The nearest integer, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold.
+    #[inline]
+    pub fn to_i32(self) -> I32x16 {
+        // Both bounds are exact in f32. A NaN is in no range.
+        let fits = |x: f32| (-2_147_483_648.0..2_147_483_648.0).contains(&x);
+        I32x16(from_fn(|i| if fits(self.0[i]) { self.0[i].round_ties_even() as i32 } else { i32::MIN }))
+    }
+}
+
+impl I32x16 {
+    /// Every lane is `x`.
+    #[inline]
+    pub fn splat(x: i32) -> Self {
+        Self([x; 16])
+    }
+
+    /// Sixteen elements from `p` on.
+    ///
+    /// # Safety
+    /// `p` is valid for reading 16 elements.
+    #[inline]
+    pub unsafe fn load(p: *const i32) -> Self {
+        // SAFETY: the caller's 16 elements; an array of i32 has the alignment of i32.
+        unsafe { Self(*p.cast()) }
+    }
+
+    /// Stores sixteen elements from `p` on.
+    ///
+    /// # Safety
+    /// `p` is valid for writing 16 elements.
+    #[inline]
+    pub unsafe fn store(self, p: *mut i32) {
+        // SAFETY: the caller's 16 elements; an array of i32 has the alignment of i32.
+        unsafe { *p.cast() = self.0 }
+    }
+
+    /// `self + b`, wrapping.
+    #[inline]
+    pub fn add(self, b: Self) -> Self {
+        Self(from_fn(|i| self.0[i].wrapping_add(b.0[i])))
+    }
+
+    /// The low 32 bits of `self * b`.
+    #[inline]
+    pub fn mul(self, b: Self) -> Self {
+        Self(from_fn(|i| self.0[i].wrapping_mul(b.0[i])))
+    }
+
+    /// The nearest `f32`, ties to even.
+    #[inline]
+    pub fn to_f32(self) -> F32x16 {
+        F32x16(from_fn(|i| self.0[i] as f32))
+    }
+
+    /// `(k >> 1, k - (k >> 1))`.
+    #[inline]
+    fn halves(self) -> (Self, Self) {
+        let low = Self(from_fn(|i| self.0[i] >> 1));
+        (low, Self(from_fn(|i| self.0[i].wrapping_sub(low.0[i]))))
+    }
+
+    /// `2^self` for lanes within -126..=127, from the exponent's bits.
+    #[inline]
+    fn power_of_two(self) -> F32x16 {
+        F32x16(from_fn(|i| f32::from_bits((self.0[i].wrapping_add(127) << 23) as u32)))
+    }
+}

@@ -1,0 +1,298 @@
+//! Every method of every target, lane by lane against the same formula on scalars.
+
+use super::super::target::Target;
+
+/// Values whose handling differs between instructions: zeros of both signs, subnormals, limits, NaN, ties.
+const SPECIAL: [f32; 24] = [
+    0.0,
+    -0.0,
+    1.0,
+    -1.0,
+    0.5,
+    -0.5,
+    1.5,
+    2.5,
+    -2.5,
+    3.0,
+    1e-45,
+    -1e-45,
+    1e-40,
+    f32::MIN_POSITIVE,
+    f32::MAX,
+    f32::MIN,
+    f32::INFINITY,
+    f32::NEG_INFINITY,
+    f32::NAN,
+    1e10,
+    -1e10,
+    0.1,
+    -7.3,
+    16_777_217.0,
+];
+
+type Lanes = [f32; 16];
+
+/// Sixteen lanes that pair every special value with others as `shift` runs.
+fn lanes(shift: usize, step: usize) -> Lanes {
+    std::array::from_fn(|i| SPECIAL[(shift + i * step) % SPECIAL.len()])
+}
+
+/// The results of all methods on some inputs, by name.
+type Results = Vec<(&'static str, Lanes)>;
+
+fn max(a: f32, b: f32) -> f32 {
+    if a > b { a } else { b }
+}
+
+fn to_i32(x: f32) -> i32 {
+    if x.abs() < 2_147_483_648.0 { x.round_ties_even() as i32 } else { i32::MIN }
+}
+
+/// What the methods must give.
+fn expected(a: Lanes, b: Lanes, c: Lanes, n: usize, fma: bool) -> Results {
+    let each = |f: &dyn Fn(usize) -> f32| std::array::from_fn(f);
+    let int = |i: usize| to_i32(a[i]).wrapping_add(3).wrapping_mul(to_i32(b[i]));
+    vec![
+        ("splat", [a[0]; 16]),
+        ("load_splat", [a[1]; 16]),
+        ("zero", [0.0; 16]),
+        ("load_lanes", each(&|i| if i < n { a[i] } else { 0.0 })),
+        ("store_lanes", each(&|i| if i < n { a[i] } else { 9.0 })),
+        ("splat_group 1 of 2", each(&|i| a[i / 2 * 2 + 1])),
+        ("splat_group 0 of 2", each(&|i| a[i / 2 * 2])),
+        ("splat_group 2 of 4", each(&|i| a[i / 4 * 4 + 2])),
+        ("splat_group 3 of 4", each(&|i| a[i / 4 * 4 + 3])),
+        ("splat_group 1 of 8", each(&|i| a[i / 8 * 8 + 1])),
+        ("splat_group 6 of 8", each(&|i| a[i / 8 * 8 + 6])),
+        ("add", each(&|i| a[i] + b[i])),
+        ("sub", each(&|i| a[i] - b[i])),
+        ("mul", each(&|i| a[i] * b[i])),
+        ("div", each(&|i| a[i] / b[i])),
+        ("min", each(&|i| if a[i] < b[i] { a[i] } else { b[i] })),
+        ("max", each(&|i| max(a[i], b[i]))),
+        ("max_nan", each(&|i| if a[i].is_nan() { a[i] } else { max(a[i], b[i]) })),
+        ("mul_add", each(&|i| if fma { a[i].mul_add(b[i], c[i]) } else { a[i] * b[i] + c[i] })),
+        ("select_lt", each(&|i| if a[i] < b[i] { c[i] } else { a[i] })),
+        ("neg", each(&|i| -a[i])),
+        ("abs", each(&|i| a[i].abs())),
+        ("recip", each(&|i| 1.0 / a[i])),
+        ("integers", each(&|i| int(i) as f32)),
+        ("integer bits", each(&|i| f32::from_bits(int(i) as u32))),
+    ]
+}
+
+/// `results` and `exp` of one module, as functions with its features.
+macro_rules! module {
+    ($module:ident, $target:expr $(, $features:literal)?) => {
+        mod $module {
+            use super::super::$module::{F32x16, I32x16};
+            use super::{Lanes, Results};
+
+            $(#[target_feature(enable = $features)])?
+            fn lanes(x: F32x16) -> Lanes {
+                let mut lanes = [0.0; 16];
+                // SAFETY: sixteen elements.
+                unsafe { x.store(lanes.as_mut_ptr()) };
+                lanes
+            }
+
+            $(#[target_feature(enable = $features)])?
+            fn results_here(a: Lanes, b: Lanes, c: Lanes, n: usize) -> Results {
+                let first = a;
+                // SAFETY: sixteen elements each.
+                let (a, b, c) = unsafe { (F32x16::load(a.as_ptr()), F32x16::load(b.as_ptr()), F32x16::load(c.as_ptr())) };
+                // Boxes of n elements exactly, so that a checker of memory sees an access past them.
+                let (short, mut stored) = (first[..n].to_vec().into_boxed_slice(), vec![9.0; n].into_boxed_slice());
+                let mut padded = [9.0; 16];
+                // SAFETY: n elements each, and one.
+                let (load_lanes, load_splat) = unsafe {
+                    a.store_lanes(stored.as_mut_ptr(), n);
+                    a.store_lanes(padded.as_mut_ptr(), n);
+                    (F32x16::load_lanes(short.as_ptr(), n), F32x16::load_splat(&first[1]))
+                };
+                assert!(stored.iter().zip(&padded).all(|(x, y)| x.to_bits() == y.to_bits()));
+                let mut integers = a.to_i32().add(I32x16::splat(3)).mul(b.to_i32());
+                let mut bits = [0; 16];
+                // SAFETY: sixteen elements.
+                unsafe {
+                    integers.store(bits.as_mut_ptr());
+                    integers = I32x16::load(bits.as_ptr());
+                }
+                vec![
+                    ("splat", lanes(F32x16::splat(first[0]))),
+                    ("load_splat", lanes(load_splat)),
+                    ("zero", lanes(F32x16::zero())),
+                    ("load_lanes", lanes(load_lanes)),
+                    ("store_lanes", padded),
+                    ("splat_group 1 of 2", lanes(a.splat_group::<1, 2>())),
+                    ("splat_group 0 of 2", lanes(a.splat_group::<0, 2>())),
+                    ("splat_group 2 of 4", lanes(a.splat_group::<2, 4>())),
+                    ("splat_group 3 of 4", lanes(a.splat_group::<3, 4>())),
+                    ("splat_group 1 of 8", lanes(a.splat_group::<1, 8>())),
+                    ("splat_group 6 of 8", lanes(a.splat_group::<6, 8>())),
+                    ("add", lanes(a.add(b))),
+                    ("sub", lanes(a.sub(b))),
+                    ("mul", lanes(a.mul(b))),
+                    ("div", lanes(a.div(b))),
+                    ("min", lanes(a.min(b))),
+                    ("max", lanes(a.max(b))),
+                    ("max_nan", lanes(a.max_nan(b))),
+                    ("mul_add", lanes(a.mul_add(b, c))),
+                    ("select_lt", lanes(F32x16::select_lt(a, b, c, a))),
+                    ("neg", lanes(a.neg())),
+                    ("abs", lanes(a.abs())),
+                    ("recip", lanes(a.recip())),
+                    ("integers", lanes(integers.to_f32())),
+                    ("integer bits", bits.map(|bits: i32| f32::from_bits(bits as u32))),
+                ]
+            }
+
+            $(#[target_feature(enable = $features)])?
+            fn exp_here(x: Lanes) -> Lanes {
+                // SAFETY: sixteen elements.
+                lanes(unsafe { F32x16::load(x.as_ptr()) }.exp())
+            }
+
+            pub(super) fn results(a: Lanes, b: Lanes, c: Lanes, n: usize) -> Results {
+                assert!($target.is_available());
+                // SAFETY: the features are here.
+                #[allow(unused_unsafe, reason = "portable has no features")]
+                unsafe { results_here(a, b, c, n) }
+            }
+
+            pub(super) fn exp(x: Lanes) -> Lanes {
+                assert!($target.is_available());
+                // SAFETY: the features are here.
+                #[allow(unused_unsafe, reason = "portable has no features")]
+                unsafe { exp_here(x) }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+module!(avx512, super::Target::Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
+#[cfg(target_arch = "x86_64")]
+module!(avx2, super::Target::Avx2, "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+module!(base, super::Target::Base, "sse2");
+module!(portable, super::Target::Portable);
+
+/// The module of a target that is available.
+fn results(target: Target, a: Lanes, b: Lanes, c: Lanes, n: usize) -> Results {
+    match target {
+        #[cfg(target_arch = "x86_64")]
+        Target::Avx512 => avx512::results(a, b, c, n),
+        #[cfg(target_arch = "x86_64")]
+        Target::Avx2 => avx2::results(a, b, c, n),
+        #[cfg(target_arch = "x86_64")]
+        Target::Base => base::results(a, b, c, n),
+        #[cfg(not(target_arch = "x86_64"))]
+        Target::Avx512 | Target::Avx2 | Target::Base => unreachable!("not available"),
+        Target::Portable => portable::results(a, b, c, n),
+    }
+}
+
+fn exp(target: Target, x: Lanes) -> Lanes {
+    match target {
+        #[cfg(target_arch = "x86_64")]
+        Target::Avx512 => avx512::exp(x),
+        #[cfg(target_arch = "x86_64")]
+        Target::Avx2 => avx2::exp(x),
+        #[cfg(target_arch = "x86_64")]
+        Target::Base => base::exp(x),
+        #[cfg(not(target_arch = "x86_64"))]
+        Target::Avx512 | Target::Avx2 | Target::Base => unreachable!("not available"),
+        Target::Portable => portable::exp(x),
+    }
+}
+
+fn available() -> impl Iterator<Item = Target> {
+    Target::ALL.into_iter().filter(|target| target.is_available())
+}
+
+/// Equal bits, or two NaNs: which NaN an operation gives is the processor's affair.
+fn same(a: f32, b: f32) -> bool {
+    a.to_bits() == b.to_bits() || a.is_nan() && b.is_nan()
+}
+
+#[test]
+fn methods_agree_with_scalars() {
+    for target in available() {
+        for shift in 0..SPECIAL.len() {
+            for step in [1, 5, 7] {
+                let (a, b, c) = (lanes(0, 1), lanes(shift, step), lanes(shift + 3, 11));
+                let n = shift % 17;
+                let found = results(target, a, b, c, n);
+                let expected = expected(a, b, c, n, target.has_fma());
+                for ((name, found), (_, expected)) in found.into_iter().zip(expected) {
+                    for i in 0..16 {
+                        assert!(
+                            same(found[i], expected[i]),
+                            "{target} {name} lane {i}: {} instead of {} for {}, {}, {}, n = {n}",
+                            found[i],
+                            expected[i],
+                            a[i],
+                            b[i],
+                            c[i]
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The distance in steps of representable numbers; the sign of zero does not count.
+fn ulps(a: f32, b: f32) -> u32 {
+    let order =
+        |x: f32| if x.is_sign_negative() { -i64::from(x.to_bits() & i32::MAX as u32) } else { i64::from(x.to_bits()) };
+    u32::try_from((order(a) - order(b)).unsigned_abs()).unwrap_or(u32::MAX)
+}
+
+/// Numbers over the whole range of `exp`, dense around 0, with the rounding boundaries of its reduction among them.
+fn exp_arguments() -> Vec<f32> {
+    let mut all: Vec<f32> = (-108_000..=92_000).map(|i| i as f32 * 1e-3).collect();
+    all.extend((0..100_000).map(|i| (i as f32 - 50_000.0) * 1e-6));
+    for k in -150..=128 {
+        let boundary = (k as f32 + 0.5) * std::f32::consts::LN_2;
+        all.extend([boundary.next_down(), boundary, boundary.next_up()]);
+    }
+    all.extend(SPECIAL);
+    all.extend([88.722_83, 88.722_84, -103.972_08, -87.336_54, 710.0, -745.0]);
+    all
+}
+
+#[test]
+fn exp_is_within_two_ulps() {
+    for target in available() {
+        let mut worst = (0, 0.0);
+        for chunk in exp_arguments().chunks(16) {
+            let x: Lanes = std::array::from_fn(|i| chunk.get(i).copied().unwrap_or(0.0));
+            for (x, y) in x.into_iter().zip(exp(target, x)) {
+                if x.is_nan() {
+                    assert!(y.is_nan(), "{target} exp({x}) = {y}");
+                } else {
+                    worst = std::cmp::max_by_key(worst, (ulps(y, f64::from(x).exp() as f32), x), |(ulps, _)| *ulps);
+                }
+            }
+        }
+        assert!(worst.0 <= 2, "{target}: {} ULPs at {}", worst.0, worst.1);
+        let ends = exp(target, std::array::from_fn(|i| [f32::INFINITY, f32::NEG_INFINITY, 0.0, -0.0][i % 4]));
+        assert_eq!(ends[..4], [f32::INFINITY, 0.0, 1.0, 1.0], "{target}");
+    }
+}
+
+/// Targets that share an arithmetic give the same bits; the methods above are pinned by their scalars already.
+#[test]
+fn exp_has_the_same_bits() {
+    for pair in [[Target::Avx512, Target::Avx2], [Target::Base, Target::Portable]] {
+        if pair.into_iter().all(Target::is_available) {
+            for chunk in exp_arguments().chunks_exact(16) {
+                let x: Lanes = std::array::from_fn(|i| chunk[i]);
+                let [a, b] = pair.map(|target| exp(target, x));
+                assert!(a.into_iter().zip(b).all(|(a, b)| same(a, b)), "{pair:?} at {x:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! A program in the form that runs: steps of independent units over one memory.
+//!
+//! A step's units are fixed when the code is made. Worker w of n runs units `U*w/n .. U*(w+1)/n` of each step, so what a
+//! unit computes, and in which order, does not depend on n.
+
+use std::ops::Range;
+
+use super::arena::{AlignedBuf, OutOfMemory};
+use super::pool::{Pool, Team};
+use super::target::Target;
+
+/// What a step's function is given: the memory, and this worker's part of it.
+pub struct Context<'a> {
+    arena: *mut f32,
+    scratch: *mut f32,
+    weights: *const f32,
+    inputs: &'a [*const f32],
+    outputs: &'a [*mut f32],
+}
+
+impl Context<'_> {
+    /// The arena: [`Plan::arena`] elements, shared by all workers.
+    #[inline]
+    pub fn arena(&self) -> *mut f32 {
+        self.arena
+    }
+
+    /// This worker's scratch: [`Plan::scratch`] elements, its own.
+    #[inline]
+    pub fn scratch(&self) -> *mut f32 {
+        self.scratch
+    }
+
+    /// The packed weights; tensors lie at the offsets of the network's weights layout.
+    #[inline]
+    pub fn weights(&self) -> *const f32 {
+        self.weights
+    }
+
+    /// Input `index` of the network, as many elements as it declares.
+    #[inline]
+    pub fn input(&self, index: usize) -> *const f32 {
+        self.inputs[index]
+    }
+
+    /// Output `index` of the network, as many elements as it declares.
+    #[inline]
+    pub fn output(&self, index: usize) -> *mut f32 {
+        self.outputs[index]
+    }
+}
+
+/// One kernel call for each unit.
+#[derive(Clone, Copy, Debug)]
+pub struct Step {
+    /// The kernel's name, as profiles print it.
+    pub name: &'static str,
+    /// Computes units `lo..hi`. The contract of its call is that of [`Plan::run`].
+    pub run: unsafe fn(&Context<'_>, lo: usize, hi: usize),
+    /// How many units it has.
+    pub units: usize,
+    /// What must be done before it starts.
+    pub waits: Waits,
+}
+
+/// What a step waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waits {
+    /// All units of the steps before it.
+    Barrier,
+    /// Nothing: unit u reads only what unit u of the step before wrote, and both have the same number of units.
+    OwnUnits,
+}
+
+/// A network's program for one target.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan {
+    /// Whose instructions the steps use.
+    pub target: Target,
+    /// The arena's size in `f32` elements.
+    pub arena: usize,
+    /// The scratch of one worker in `f32` elements.
+    pub scratch: usize,
+    /// The steps, in order.
+    pub steps: &'static [Step],
+}
+
+impl Plan {
+    /// Runs all steps on the workers of `pool`.
+    ///
+    /// # Safety
+    /// - This processor has the plan's target.
+    /// - `memory` was made for this plan and at least as many workers as the pool has, and is bound: the weights, and
+    ///   each input and output, are valid for as many elements as the network says, and no output overlaps another
+    ///   pointer or is in use elsewhere while this runs.
+    /// - Within those bounds the steps are right: units `lo..hi` of a step touch no memory outside them, write nothing
+    ///   that other units of that step touch, and read what others wrote only as their [`Waits`] allows.
+    pub unsafe fn run(&self, memory: &Memory, pool: &mut Pool) {
+        pool.run(&|team| {
+            let context = memory.context(team.worker());
+            for (index, step) in self.steps.iter().enumerate() {
+                // Starting a run orders it after all that was before, so the first step waits for nobody.
+                if index > 0 && step.waits == Waits::Barrier {
+                    team.meet();
+                }
+                let units = share(step.units, &team);
+                if !units.is_empty() {
+                    // SAFETY: the caller's contract. Workers have disjoint units of a step, and those of steps with a
+                    // barrier between them are ordered by it; with OwnUnits a worker meets its own units again.
+                    unsafe { (step.run)(&context, units.start, units.end) }
+                }
+            }
+        });
+    }
+}
+
+/// The part of `units` that a worker of the team runs.
+fn share(units: usize, team: &Team<'_>) -> Range<usize> {
+    units * team.worker() / team.workers()..units * (team.worker() + 1) / team.workers()
+}
+
+/// The memory of one session: its own arena and scratch, and pointers to weights, inputs and outputs.
+pub struct Memory {
+    arena: AlignedBuf,
+    scratch: AlignedBuf,
+    /// Distance between two workers' scratch.
+    stride: usize,
+    weights: *const f32,
+    inputs: Vec<*const f32>,
+    outputs: Vec<*mut f32>,
+}
+
+// SAFETY: the pointers are only followed in Plan::run, whose contract is that they may be, from any worker.
+unsafe impl Send for Memory {}
+// SAFETY: as for Send; a shared reference gives nothing but the pointers.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// Zeroed arena and scratch for `plan` with `workers`, and room for so many inputs and outputs.
+    ///
+    /// # Errors
+    /// When the system does not give the memory.
+    pub fn new(plan: &Plan, workers: usize, inputs: usize, outputs: usize) -> Result<Self, OutOfMemory> {
+        // Two cache lines, so that no worker's prefetches reach into another's scratch.
+        let stride = plan.scratch.div_ceil(32) * 32;
+        Ok(Self {
+            arena: AlignedBuf::zeroed(plan.arena)?,
+            scratch: AlignedBuf::zeroed(stride.saturating_mul(workers))?,
+            stride,
+            weights: std::ptr::null(),
+            inputs: vec![std::ptr::null(); inputs],
+            outputs: vec![std::ptr::null_mut(); outputs],
+        })
+    }
+
+    /// Binds the packed weights.
+    pub fn bind_weights(&mut self, weights: *const f32) {
+        self.weights = weights;
+    }
+
+    /// Binds input `index`.
+    pub fn bind_input(&mut self, index: usize, input: *const f32) {
+        self.inputs[index] = input;
+    }
+
+    /// Binds output `index`.
+    pub fn bind_output(&mut self, index: usize, output: *mut f32) {
+        self.outputs[index] = output;
+    }
+
+    fn context(&self, worker: usize) -> Context<'_> {
+        Context {
+            arena: self.arena.base(),
+            // Within the buffer or, for a scratch of no elements, its base.
+            scratch: self.scratch.base().wrapping_add(self.stride * worker),
+            weights: self.weights,
+            inputs: &self.inputs,
+            outputs: &self.outputs,
+        }
+    }
+}
