@@ -9,6 +9,7 @@
 //! | [`pool`] | a session's workers: fork, barrier, park | yes |
 //! | [`step`] | programs in the form that runs: plans of steps of units | yes |
 //! | [`tensor`] | names and shapes of inputs and outputs | yes |
+//! | [`content_hash`] | whether a file is what it was | yes |
 //! | [`weights_file`] | the packed weights file | yes |
 //! | [`model`] | a network with weights on a target | yes |
 //! | [`session`] | running a model | yes |
@@ -26,6 +27,7 @@
 
 #[allow(unsafe_code, reason = "owns raw memory")]
 pub mod arena;
+pub mod content_hash;
 pub mod fill;
 pub mod model;
 #[allow(unsafe_code, reason = "lends the caller's data to other threads")]

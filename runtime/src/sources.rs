@@ -7,6 +7,7 @@
 pub const SOURCES: &[(&str, &str)] = &[
     ("mod.rs", MOD),
     ("arena.rs", without_tests(include_str!("arena.rs"))),
+    ("content_hash.rs", without_tests(include_str!("content_hash.rs"))),
     ("model.rs", without_tests(include_str!("model.rs"))),
     ("pool.rs", without_tests(include_str!("pool.rs"))),
     ("session.rs", without_tests(include_str!("session.rs"))),
@@ -27,6 +28,7 @@ const MOD: &str = "\
 #![allow(dead_code, reason = \"a network uses the parts that it needs\")]
 
 pub mod arena;
+pub mod content_hash;
 pub mod model;
 pub mod pool;
 pub mod session;

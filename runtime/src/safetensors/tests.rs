@@ -137,7 +137,7 @@ fn damage_is_never_a_panic() {
             for name in tensors.names() {
                 let view = tensors.tensor(name).unwrap();
                 assert_eq!(view.len(), view.shape.iter().product::<usize>());
-                assert!((0..view.len()).map(|index| view.element(index)).count() == view.len());
+                assert_eq!((0..view.len()).filter(|&index| view.element(index) < f64::NEG_INFINITY).count(), 0);
             }
         }
     }

@@ -32,6 +32,8 @@
 //! relative error below 1e-9. `2^k` is multiplied in two halves, because k runs from -151 to 128. Within 2 ULP of the
 //! true value everywhere, subnormal results included; `e^-inf` is 0, `e^inf` is infinite, a NaN stays one.
 
+#![allow(clippy::missing_safety_doc, reason = "clippy takes a safe function with target features for an unsafe one")]
+
 #[cfg(target_arch = "x86_64")]
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]

@@ -1,5 +1,7 @@
 //! Sixteen lanes as an array: plain Rust, for any architecture.
 
+#![allow(clippy::should_implement_trait, reason = "the methods are named as those of the other targets")]
+
 use std::array::from_fn;
 
 /// Sixteen `f32` lanes. Semantics: the table in the parent module.
