@@ -14,10 +14,10 @@ pub enum Form {
     /// A vector by channel, padded with zeros to a multiple of 16. From `[C]`, or C and extents of 1.
     Vector,
     /// Panels of one output block: `[O/16]` of { for each input block of 16 channels: `[KH][KW][channels that exist in
-    /// the block][16 O]` }. Exactly I input channels; output channels are padded with zeros. From `[O, I, KH, KW]` or
-    /// `[O, I]`, where I counts the input channels of a group.
+    /// the block][16 O]` }. Exactly I input channels; output channels are padded with zeros. From O, I and any further
+    /// extents, where I counts the input channels of a group.
     Panel,
-    /// `[C/16][KH][KW][16]`, the last block padded with zeros. From `[C, 1, KH, KW]`.
+    /// `[C/16][KH][KW][16]`, the last block padded with zeros. From C, 1 and any further extents.
     Depthwise,
     /// The tensor as it is, row-major.
     Plain,
@@ -39,9 +39,8 @@ impl Form {
 fn extents(form: Form, shape: &[usize]) -> Option<[usize; 3]> {
     match (form, shape) {
         (Form::Vector, &[channels, ref rest @ ..]) if rest.iter().all(|&extent| extent == 1) => Some([channels, 1, 1]),
-        (Form::Panel, &[outputs, inputs]) => Some([outputs, inputs, 1]),
-        (Form::Panel, &[outputs, inputs, height, width]) => Some([outputs, inputs, height * width]),
-        (Form::Depthwise, &[channels, 1, height, width]) => Some([channels, 1, height * width]),
+        (Form::Panel, &[outputs, inputs, ref taps @ ..]) => Some([outputs, inputs, taps.iter().product()]),
+        (Form::Depthwise, &[channels, 1, ref taps @ ..]) => Some([channels, 1, taps.iter().product()]),
         (Form::Plain, shape) => Some([row_count(shape) as usize, row_len(shape), 1]),
         (Form::Vector | Form::Panel | Form::Depthwise, _) => None,
     }
