@@ -7,7 +7,7 @@
 //! The **lower bound** is the largest sum, over the steps in their order, of the bytes of the allocations then alive:
 //! no plan of these steps can need less.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::kernel::{Arg, BufferId, LANES, ParamId, Place, Program, Region, Step};
 
@@ -32,10 +32,19 @@ struct Allocation {
     life: Life,
 }
 
-/// Gives every arena and scratch buffer its place.
-pub fn plan(mut program: Program) -> Program {
+/// Gives every arena and scratch buffer its place. `lanes` says how many lanes of a block hold a channel, where that
+/// is fewer than all.
+pub fn plan(mut program: Program, lanes: &HashMap<BufferId, usize>) -> Program {
     let allocations = allocations(&program);
-    program.arena_lower_bound = lower_bound(&allocations, program.steps.len());
+    let steps = program.steps.len();
+    program.arena_lower_bound = lower_bound(&allocations, steps, |a| a.len);
+    program.logical_lower_bound = lower_bound(&allocations, steps, |a| {
+        let used = |buffer: &BufferId| match lanes.get(buffer) {
+            Some(used) => a.len / LANES * used,
+            None => program.buffer(*buffer).len,
+        };
+        a.buffers.iter().map(used).max().unwrap_or(0)
+    });
     let offsets = place(&allocations);
     program.arena = 0;
     for (allocation, offset) in allocations.iter().zip(&offsets) {
@@ -141,11 +150,11 @@ fn in_place_pairs(program: &Program, step: &Step) -> Vec<(BufferId, BufferId)> {
     pairs
 }
 
-fn lower_bound(allocations: &[Allocation], steps: usize) -> usize {
+fn lower_bound(allocations: &[Allocation], steps: usize, size: impl Fn(&Allocation) -> usize) -> usize {
     (0..steps)
         .map(|step| {
             let now = Life { first: step, last: step };
-            allocations.iter().filter(|a| a.life.meets(now)).map(|a| a.len).sum()
+            allocations.iter().filter(|a| a.life.meets(now)).map(&size).sum()
         })
         .max()
         .unwrap_or(0)
@@ -321,7 +330,7 @@ mod tests {
         let chain: Vec<Allocation> = (0..10).map(|i| allocation(64, i, i + 1)).collect();
         let offsets = place(&chain);
         assert_eq!(offsets.iter().max(), Some(&64));
-        assert_eq!(lower_bound(&chain, 11), 128);
+        assert_eq!(lower_bound(&chain, 11, |a| a.len), 128);
     }
 
     #[test]

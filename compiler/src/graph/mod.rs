@@ -9,6 +9,7 @@
 //! Wherever order shows, it is the canonical one of [`Graph::order`]: depth first from the outputs, operands in order,
 //! so that a network gives the same text, plan and kernels whichever door it came through.
 
+pub mod count;
 pub mod dot;
 pub mod infer;
 pub mod interp;

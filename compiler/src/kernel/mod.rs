@@ -24,6 +24,7 @@
 //! an update `fma(a, b)` rounds once, elsewhere twice.
 
 pub mod interp;
+pub mod stats;
 pub mod text;
 pub mod verify;
 
@@ -120,6 +121,8 @@ pub struct Program {
     pub scratch: usize,
     /// The least any plan of the same steps needs, in elements: see [`crate::plan`].
     pub arena_lower_bound: usize,
+    /// The same sum over lanes that hold a channel: what values need without rounding up to blocks.
+    pub logical_lower_bound: usize,
 }
 
 /// The type of an element.

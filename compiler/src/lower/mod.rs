@@ -59,7 +59,8 @@ pub fn lower(graph: &Verified<Graph>, target: Target) -> Result<Program, Vec<Uns
         lowering.lower_node(id);
     }
     lowering.store_outputs();
-    Ok(plan::plan(lowering.finish()))
+    let (program, lanes) = lowering.finish();
+    Ok(plan::plan(program, &lanes))
 }
 
 /// A value in memory.
@@ -82,6 +83,8 @@ struct Lowering<'g> {
     packed: HashMap<(WeightId, Form), BufferId>,
     plain: HashMap<NodeId, BufferId>,
     converted: HashMap<usize, Stored>,
+    /// Lanes of a block that hold a channel, where that is fewer than all.
+    lanes: HashMap<BufferId, usize>,
 }
 
 impl<'g> Lowering<'g> {
@@ -102,12 +105,14 @@ impl<'g> Lowering<'g> {
                 arena: 0,
                 scratch: 0,
                 arena_lower_bound: 0,
+                logical_lower_bound: 0,
             },
             kernels: HashMap::new(),
             blocks: HashMap::new(),
             packed: HashMap::new(),
             plain: HashMap::new(),
             converted: HashMap::new(),
+            lanes: HashMap::new(),
         }
     }
 
@@ -213,9 +218,14 @@ impl<'g> Lowering<'g> {
     }
 
     fn make_map(&mut self, name: &str, map: &ChannelMap, pixels: usize) -> Vec<Region> {
+        let channels = map.channels_of_lanes();
         for (i, block) in map.blocks().into_iter().enumerate() {
             let buffer = self.buffer(format!("{name}[{i}]"), pixels * LANES, Place::Arena(0));
             self.blocks.insert(block, buffer);
+            let used = channels[i * LANES..(i + 1) * LANES].iter().flatten().count();
+            if used < LANES {
+                self.lanes.insert(buffer, used);
+            }
         }
         self.block_regions(map)
     }
@@ -318,7 +328,7 @@ impl<'g> Lowering<'g> {
     }
 
     /// Keeps the weights that buffers refer to, numbered anew, and names every buffer distinctly.
-    fn finish(mut self) -> Program {
+    fn finish(mut self) -> (Program, HashMap<BufferId, usize>) {
         let packed: Vec<WeightId> = self
             .program
             .buffers
@@ -344,6 +354,6 @@ impl<'g> Lowering<'g> {
                 buffer.name = format!("{}#{count}", buffer.name);
             }
         }
-        self.program
+        (self.program, self.lanes)
     }
 }
