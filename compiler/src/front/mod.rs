@@ -8,10 +8,14 @@
 //! One parser serves both doors, and all mistakes of a stage are collected before it fails.
 
 pub mod spec;
+pub mod zoo;
 
+mod elaborate;
 mod parse;
 mod scan;
 mod source;
+mod value;
 
+pub use elaborate::{Loader, NoFiles, OpEntry, OpParam, Overrides, elaborate, nets, ops};
 pub use parse::{parse_text, parse_tokens};
 pub use source::TokenSpans;

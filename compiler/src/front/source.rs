@@ -69,9 +69,8 @@ pub struct TokenSpans {
 }
 
 struct Token {
-    /// Bytes in the written text.
+    /// Its first byte in the written text.
     start: u32,
-    end: u32,
     span: proc_macro2::Span,
     /// Where the user wrote it.
     from: Pos,
@@ -155,8 +154,7 @@ impl TokenSpans {
         let start = text.len() as u32;
         text.push_str(token);
         let pos = |at: proc_macro2::LineColumn| Pos { offset: 0, line: at.line as u32, column: at.column as u32 + 1 };
-        let end = text.len() as u32;
-        self.tokens.push(Token { start, end, span, from: pos(span.start()), to: pos(span.end()) });
+        self.tokens.push(Token { start, span, from: pos(span.start()), to: pos(span.end()) });
         text.push_str(space);
     }
 

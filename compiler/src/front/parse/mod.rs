@@ -14,7 +14,7 @@ use syn::{Attribute, LitStr, Token, braced, parenthesized};
 
 use super::scan;
 use super::source::{OwnLexer, Places, TokenSpans};
-use super::spec::{Alias, Call, Function, Ident, Item, Net, Param, SourcePath, Spec, Use};
+use super::spec::{Alias, Call, Expr, Function, Ident, Item, Net, Param, SourcePath, Spec, Use};
 use crate::diag::{Diagnostic, Error, Errors, Sources, Span};
 use convert::Convert;
 
@@ -46,6 +46,21 @@ pub fn parse_tokens(tokens: TokenStream) -> (Result<Spec, Error>, TokenSpans) {
     let file = sources.add(spans.file(), None);
     let spec = parse(&text, &sources, Places::Tokens { file, tokens: &spans });
     (spec, spans)
+}
+
+/// Parses one expression that is `file` of `sources`.
+pub(super) fn parse_value(text: &str, sources: &Sources, file: u32) -> Result<Expr, Error> {
+    let fail = |mistakes| Errors::new(mistakes, sources.clone()).into();
+    let _lexer = OwnLexer::start();
+    scan::check(text).map_err(|mistake| fail(vec![Diagnostic { span: Span::NOWHERE, ..mistake }]))?;
+    let mut convert = Convert::new(Places::Text { file });
+    match syn::parse_str::<syn::Expr>(text) {
+        Ok(expr) => {
+            let expr = convert.expr(&expr);
+            if convert.mistakes.is_empty() { Ok(expr) } else { Err(fail(convert.mistakes)) }
+        }
+        Err(error) => Err(fail(vec![Diagnostic::error(Span::NOWHERE, format!("in `{text}`: {error}"))])),
+    }
 }
 
 /// Parses the text that is `file` of `sources`.
