@@ -76,6 +76,7 @@ pub(crate) fn pointwise(target: Target) -> Program {
         arena: 0,
         scratch: 0,
         arena_lower_bound: 0,
+        logical_lower_bound: 0,
     }
 }
 
