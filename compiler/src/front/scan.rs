@@ -5,6 +5,9 @@
 
 use crate::diag::{Diagnostic, Pos, Span};
 
+/// Nothing, or a mistake.
+pub(super) type Scanned = Result<(), Box<Diagnostic>>;
+
 /// Brackets inside brackets.
 const MAX_DEPTH: usize = 64;
 /// Prefix operators and keywords in a row.
@@ -22,7 +25,7 @@ const LINKING: &[&str] = &[
 
 /// Finds what would stop or endanger the parser. At most one mistake, in file 0: what follows it
 /// would only follow from it.
-pub(super) fn check(text: &str) -> Result<(), Diagnostic> {
+pub(super) fn check(text: &str) -> Scanned {
     Scan { text, at: 0, open: Vec::new(), links: 0, base: 0, prefix: 0, after_brace: false }.run()
 }
 
@@ -50,7 +53,7 @@ struct Scan<'a> {
 }
 
 impl<'a> Scan<'a> {
-    fn run(mut self) -> Result<(), Diagnostic> {
+    fn run(mut self) -> Scanned {
         while let Some(c) = self.rest().chars().next() {
             let start = self.at;
             if c.is_whitespace() {
@@ -81,21 +84,21 @@ impl<'a> Scan<'a> {
                 self.at += c.len_utf8();
                 self.punct(c);
                 if c == '#' && !documents(self.rest()) {
-                    return Err(self.error(start, self.at, "attributes are not part of the network language"));
+                    return Err(self.error(start, self.at, "attributes are not part of the network language").into());
                 }
             }
             if self.prefix > MAX_PREFIX {
                 let message = format!("more than {MAX_PREFIX} prefix operators in a row");
-                return Err(self.error(start, self.at, message));
+                return Err(self.error(start, self.at, message).into());
             }
             if self.base + self.links > MAX_LINKS {
                 let message = format!("this statement has more than {MAX_LINKS} operators, dots and keywords");
                 let error = self.error(start, self.at, message).label("here it becomes too long");
-                return Err(error.help("split it with `let`"));
+                return Err(error.help("split it with `let`").into());
             }
         }
         match self.open.last() {
-            Some(open) => Err(self.unclosed(open)),
+            Some(open) => Err(self.unclosed(open).into()),
             None => Ok(()),
         }
     }
@@ -129,34 +132,34 @@ impl<'a> Scan<'a> {
         self.after_brace = false;
     }
 
-    fn opening(&mut self, sign: char) -> Result<(), Diagnostic> {
+    fn opening(&mut self, sign: char) -> Scanned {
         let offset = self.at;
         self.at += 1;
         self.open.push(Open { sign, offset, links: self.links, base: self.base });
         if self.open.len() > MAX_DEPTH {
             let message = format!("brackets are nested more than {MAX_DEPTH} deep");
-            return Err(self.error(offset, self.at, message));
+            return Err(self.error(offset, self.at, message).into());
         }
         (self.base, self.links, self.prefix, self.after_brace) = (self.base + self.links, 0, 0, false);
         Ok(())
     }
 
-    fn closing(&mut self, sign: char) -> Result<(), Diagnostic> {
+    fn closing(&mut self, sign: char) -> Scanned {
         let offset = self.at;
         self.at += 1;
         let Some(open) = self.open.pop() else {
-            return Err(self
-                .error(offset, self.at, format!("`{sign}` closes nothing"))
-                .label("no bracket is open here"));
+            let error = self.error(offset, self.at, format!("`{sign}` closes nothing"));
+            return Err(error.label("no bracket is open here").into());
         };
         if partner(open.sign) != sign {
             let place = self.span(offset, self.at);
-            return Err(match self.open.iter().any(|outer| partner(outer.sign) == sign) {
+            let error = match self.open.iter().any(|outer| partner(outer.sign) == sign) {
                 true => self.unclosed(&open).secondary(place, format!("`{sign}` comes first")),
                 false => Diagnostic::error(place, format!("`{}` is closed by `{sign}`", open.sign))
                     .label(format!("`{}` is expected", partner(open.sign)))
                     .secondary(self.span(open.offset, open.offset + 1), "opened here"),
-            });
+            };
+            return Err(error.into());
         }
         (self.base, self.links, self.prefix, self.after_brace) = (open.base, open.links, 0, sign == '}');
         Ok(())
@@ -167,7 +170,7 @@ impl<'a> Scan<'a> {
         self.error(open.offset, open.offset + 1, message).label("opened here")
     }
 
-    fn comment(&mut self) -> Result<(), Diagnostic> {
+    fn comment(&mut self) -> Scanned {
         let (start, mut depth) = (self.at, 0usize);
         loop {
             let rest = self.rest();
@@ -180,14 +183,14 @@ impl<'a> Scan<'a> {
                 }
             } else {
                 let Some(c) = rest.chars().next() else {
-                    return Err(self.error(start, start + 2, "this comment is never closed"));
+                    return Err(self.error(start, start + 2, "this comment is never closed").into());
                 };
                 self.at += c.len_utf8();
             }
         }
     }
 
-    fn string(&mut self) -> Result<(), Diagnostic> {
+    fn string(&mut self) -> Scanned {
         let start = self.at;
         let mut escaped = false;
         for (i, c) in self.rest().char_indices().skip(1) {
@@ -200,7 +203,7 @@ impl<'a> Scan<'a> {
                 _ => escaped = false,
             }
         }
-        Err(self.error(start, start + 1, "this quote is never closed").label("opened here"))
+        Err(self.error(start, start + 1, "this quote is never closed").label("opened here").into())
     }
 
     /// The number of `#` of a raw string that starts here.
@@ -211,7 +214,7 @@ impl<'a> Scan<'a> {
         after[hashes..].starts_with('"').then_some(hashes)
     }
 
-    fn raw_text(&mut self, start: usize, hashes: usize) -> Result<(), Diagnostic> {
+    fn raw_text(&mut self, start: usize, hashes: usize) -> Scanned {
         let close = format!("\"{}", "#".repeat(hashes));
         let body = start + self.rest().find('"').unwrap_or(0) + 1;
         match self.text[body..].find(&close) {
@@ -219,7 +222,7 @@ impl<'a> Scan<'a> {
                 self.at = body + n + close.len();
                 Ok(())
             }
-            None => Err(self.error(start, body, "this quote is never closed").label("opened here")),
+            None => Err(self.error(start, body, "this quote is never closed").label("opened here").into()),
         }
     }
 

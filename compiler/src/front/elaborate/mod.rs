@@ -6,6 +6,7 @@
 
 mod arith;
 mod attribute;
+mod build;
 mod builtin;
 mod call;
 mod eval;

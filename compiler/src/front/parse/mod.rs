@@ -52,7 +52,7 @@ pub fn parse_tokens(tokens: TokenStream) -> (Result<Spec, Error>, TokenSpans) {
 pub(super) fn parse_value(text: &str, sources: &Sources, file: u32) -> Result<Expr, Error> {
     let fail = |mistakes| Errors::new(mistakes, sources.clone()).into();
     let _lexer = OwnLexer::start();
-    scan::check(text).map_err(|mistake| fail(vec![Diagnostic { span: Span::NOWHERE, ..mistake }]))?;
+    scan::check(text).map_err(|mistake| fail(vec![Diagnostic { span: Span::NOWHERE, ..*mistake }]))?;
     let mut convert = Convert::new(Places::Text { file });
     match syn::parse_str::<syn::Expr>(text) {
         Ok(expr) => {
@@ -85,8 +85,10 @@ fn parse(text: &str, sources: &Sources, places: Places<'_>) -> Result<Spec, Erro
     };
     if let Err(mut mistake) = scan::check(text) {
         mistake.span = place(mistake.span);
-        mistake.secondary.iter_mut().for_each(|(span, _)| *span = place(*span));
-        return fail(vec![mistake]);
+        for (span, _) in &mut mistake.secondary {
+            *span = place(*span);
+        }
+        return fail(vec![*mistake]);
     }
     let tokens: TokenStream = match text.parse() {
         Ok(tokens) => tokens,
