@@ -238,7 +238,7 @@ fn assign_node(graph: &Graph, id: NodeId, layouts: &mut Layouts) -> Layout {
                     Layout::Blocked(_) => wide,
                     Layout::Plain => 1 - wide,
                 };
-                let lanes = layouts.require_map(graph, id, first, Wanted::AnyBlocked).lanes();
+                let lanes = layouts.require_map(graph, id, first, Wanted::DistinctLanes).lanes();
                 layouts.require(graph, id, 1 - first, Wanted::Lanes(lanes.clone()));
                 Layout::Blocked(layouts.fresh(&lanes))
             }

@@ -114,8 +114,9 @@ fn allocations(program: &Program) -> Vec<Allocation> {
     for (i, step) in program.steps.iter().enumerate() {
         for (written, read) in in_place_pairs(program, step) {
             let (Some(&into), Some(&from)) = (owner.get(&read), owner.get(&written)) else { continue };
-            // The operand dies here, the result is born here, and nothing else of the step touches either.
-            if into == from || lives[&read].last != i || lives[&written].first != i {
+            // The operand dies here, and the result is born here, in no place of another operand yet.
+            let unplaced = allocations[from].as_ref().is_some_and(|result| *result.buffers == [written]);
+            if !unplaced || lives[&read].last != i || lives[&written].first != i {
                 continue;
             }
             let Some(result) = allocations[from].take() else { continue };

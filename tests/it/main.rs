@@ -1,1 +1,4 @@
-//! Integration tests.
+//! The tests of kiln as a whole, in one binary.
+
+mod engines;
+mod random;
