@@ -413,7 +413,7 @@ fn check_axis(what: &str, axis: usize, ty: &TensorType) -> Result<(), TypeError>
 }
 
 fn check_groups(inputs: usize, outputs: usize, groups: usize) -> Result<(), TypeError> {
-    if groups == 0 || inputs % groups != 0 || outputs % groups != 0 {
+    if groups == 0 || !inputs.is_multiple_of(groups) || !outputs.is_multiple_of(groups) {
         return Err(TypeError::new(format!(
             "conv cannot split {inputs} input channels and {outputs} output channels into {groups} groups"
         )));
@@ -497,3 +497,6 @@ fn broadcast(binary: super::Binary, a: &TensorType, b: &TensorType) -> Result<Ve
     }
     Ok(shape)
 }
+
+#[cfg(test)]
+mod tests;

@@ -18,6 +18,9 @@ pub mod text;
 pub mod verify;
 pub mod weights;
 
+#[cfg(test)]
+pub(crate) mod sample;
+
 use std::fmt;
 
 use petgraph::Direction;
@@ -290,7 +293,7 @@ impl Graph {
     /// The canonical order: the inputs as declared, then depth first from the outputs, operands before their users
     /// and in order. Nodes that no output needs are left out, inputs excepted. Without recursion.
     pub fn order(&self) -> Vec<NodeId> {
-        let mut done = vec![false; self.dag.node_indices().last().map_or(0, |n| n.index() + 1)];
+        let mut done = vec![false; self.dag.node_indices().next_back().map_or(0, |n| n.index() + 1)];
         let mut order = Vec::with_capacity(self.len());
         for &input in &self.inputs {
             done[input.index()] = true;

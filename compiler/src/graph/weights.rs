@@ -116,6 +116,17 @@ impl Pool {
         if index.len() == extent && index.iter().enumerate().all(|(i, &j)| i == j as usize) {
             return of;
         }
+        // A sum may hold one term many times: each is gathered from once.
+        let plain = Expr::Gather { of, axis, index: Cow::Owned(index.to_vec()) };
+        if let Some(&known) = self.known.get(&plain) {
+            return known;
+        }
+        let normal = self.gather_normal(of, axis, index);
+        self.known.insert(plain, normal);
+        normal
+    }
+
+    fn gather_normal(&mut self, of: WeightId, axis: usize, index: &[u32]) -> WeightId {
         let whole = !index.contains(&HOLE);
         match self.expr(of).clone() {
             Expr::Gather { of: inner, axis: same, index: before } if same == axis => {
@@ -325,14 +336,50 @@ impl Pool {
                     exprs.push(expr);
                 } else {
                     stack.push((id, true));
-                    let mut operands = operands(self.expr(id));
-                    operands.reverse();
-                    stack.extend(operands.into_iter().map(|of| (of, false)));
+                    stack.extend(self.expr(id).operands().into_iter().rev().map(|of| (of, false)));
                 }
             }
             ids.push(renumbered[&root]);
         }
         (exprs, ids)
+    }
+
+    /// An expression over ids of this pool, in normal form.
+    ///
+    /// # Errors
+    /// What about its operands or attributes does not fit.
+    pub fn insert(&mut self, expr: Expr) -> Result<WeightId, String> {
+        expr.shape(|of| self.shape(of))?;
+        Ok(match expr {
+            Expr::Read { name, kind, shape } => self.read(&name, kind, &shape),
+            Expr::Literal { shape, bits } => {
+                let values: Vec<f32> = bits.iter().map(|&bits| f32::from_bits(bits)).collect();
+                self.literal(&shape, &values)
+            }
+            Expr::Splat { shape, bits } => self.splat(&shape, f32::from_bits(bits)),
+            Expr::Transpose { of, perm } => match self.expr(of).clone() {
+                Expr::Read { name, kind, shape } => self.read_transposed(&name, kind, &shape, &perm),
+                Expr::Literal { .. }
+                | Expr::Splat { .. }
+                | Expr::Transpose { .. }
+                | Expr::Reshape { .. }
+                | Expr::Concat { .. }
+                | Expr::Gather { .. }
+                | Expr::Scale { .. }
+                | Expr::Add { .. }
+                | Expr::Times { .. }
+                | Expr::RsqrtEps { .. }
+                | Expr::Contract { .. } => return Err("only a named tensor is transposed".to_owned()),
+            },
+            Expr::Reshape { of, shape } => self.reshape(of, &shape),
+            Expr::Concat { of, axis } => self.concat(&of, axis),
+            Expr::Gather { of, axis, index } => self.gather(of, axis, &index),
+            Expr::Scale { of, axis, by } => self.scale(of, axis, by),
+            Expr::Add { a, b } => self.add(a, b),
+            Expr::Times { of, bits } => self.times(of, f64::from_bits(bits)),
+            Expr::RsqrtEps { of, eps } => self.rsqrt(of, f64::from_bits(eps)),
+            Expr::Contract { of, by, groups } => self.contract(of, by, groups),
+        })
     }
 
     /// Whether an expression is one value everywhere, and that value.
@@ -349,21 +396,6 @@ impl Pool {
         self.shapes.push(shape);
         self.known.insert(expr, id);
         id
-    }
-}
-
-/// The expressions that an expression refers to, in order.
-pub fn operands(expr: &Expr) -> Vec<WeightId> {
-    match expr {
-        Expr::Read { .. } | Expr::Literal { .. } | Expr::Splat { .. } => Vec::new(),
-        Expr::Transpose { of, .. }
-        | Expr::Reshape { of, .. }
-        | Expr::Gather { of, .. }
-        | Expr::Times { of, .. }
-        | Expr::RsqrtEps { of, .. } => vec![*of],
-        Expr::Concat { of, .. } => of.to_vec(),
-        Expr::Scale { of, by, .. } | Expr::Contract { of, by, .. } => vec![*of, *by],
-        Expr::Add { a, b } => vec![*a, *b],
     }
 }
 
@@ -389,3 +421,6 @@ pub fn map_operands(expr: &Expr, mut map: impl FnMut(WeightId) -> WeightId) -> E
     }
     expr
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,15 +12,18 @@ mod window;
 
 use std::collections::BTreeMap;
 
+pub use kiln_rt::weights::FillSource as Fill;
+use kiln_rt::weights::{Source, SourceError};
+
 use super::{Graph, NodeId, Op};
-pub use weights::{Fill, Tensors, WeightsError, evaluate, load};
+pub use weights::{Named, evaluate, load};
 
 /// Why a graph could not be run.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum RunError {
     /// Named tensors are missing or have another shape.
-    #[error(transparent)]
-    Weights(#[from] WeightsError),
+    #[error("{}", .0.iter().map(SourceError::to_string).collect::<Vec<_>>().join("\n"))]
+    Weights(Vec<SourceError>),
     /// Too few or too many inputs.
     #[error("the network has {wanted} inputs, not {given}")]
     InputCount {
@@ -45,8 +48,8 @@ pub enum RunError {
 ///
 /// # Errors
 /// Where inputs or named tensors do not fit the graph; of the tensors all that do not are listed.
-pub fn run(graph: &Graph, tensors: &dyn Tensors, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, RunError> {
-    let values = run_all(graph, tensors, inputs)?;
+pub fn run(graph: &Graph, source: &dyn Source, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, RunError> {
+    let values = run_all(graph, source, inputs)?;
     Ok(graph.outputs().iter().map(|output| values[&output.node].clone()).collect())
 }
 
@@ -56,7 +59,7 @@ pub fn run(graph: &Graph, tensors: &dyn Tensors, inputs: &[Vec<f32>]) -> Result<
 /// As [`run`].
 pub fn run_all(
     graph: &Graph,
-    tensors: &dyn Tensors,
+    source: &dyn Source,
     inputs: &[Vec<f32>],
 ) -> Result<BTreeMap<NodeId, Vec<f32>>, RunError> {
     let order = graph.order();
@@ -73,7 +76,7 @@ pub fn run_all(
         values.insert(id, input.clone());
     }
     let read = order.iter().flat_map(|&id| graph.node(id).weights.iter().copied());
-    let files = load(&graph.weights.sources(read), tensors)?;
+    let named = load(&graph.weights, read, source).map_err(RunError::Weights)?;
     for &id in &order {
         let node = graph.node(id);
         if matches!(node.op, Op::Input(_)) {
@@ -85,7 +88,7 @@ pub fn run_all(
             .map(|of| Tensor { shape: graph.node(of).ty.shape.clone(), data: widen(&values[&of]) })
             .collect();
         let weights: Vec<Vec<f64>> =
-            node.weights.iter().map(|&w| widen(&evaluate(&graph.weights, w, &files))).collect();
+            node.weights.iter().map(|&w| widen(&evaluate(&graph.weights, w, &named))).collect();
         let result = apply::apply(&node.op, operands, &weights);
         debug_assert_eq!(result.shape, node.ty.shape, "the oracle and the inferred type of `{}`", node.origin.name);
         values.insert(id, result.data.into_iter().map(|v| v as f32).collect());

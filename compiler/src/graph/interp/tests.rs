@@ -1,6 +1,6 @@
-use std::collections::HashMap;
+use kiln_rt::safetensors::{self, Dtype, SafeTensors, View};
 
-use super::super::weights::Kind;
+use super::super::weights::{HOLE, Kind, Pool as Weights, WeightId};
 use super::super::{Activation, Binary, Chain, Constant, Conv, Core, F32, Linear, Origin, Pads, Pool, Stage};
 use super::super::{TensorType, Window};
 use super::*;
@@ -237,7 +237,7 @@ fn every_needed_node_has_a_value() {
     let y = graph.add(Op::Activate(Activation::Relu), &[x], vec![], Origin::named("y")).unwrap();
     let dead = graph.add(Op::Identity, &[x], vec![], Origin::named("dead")).unwrap();
     graph.add_output("y", y);
-    let none = HashMap::new();
+    let none = Fill { gain: 1.0 };
     let values = run_all(&graph, &none, &[vec![-1.0, 1.0], vec![5.0]]).unwrap();
     assert_eq!(values[&y], [0.0, 1.0]);
     assert_eq!(values[&unread], [5.0]);
@@ -256,29 +256,25 @@ fn all_tensors_that_do_not_fit_are_listed() {
     let linear = Op::Linear(Linear { features: 3, bias: true });
     let y = graph.add(linear, &[x], weights, Origin::named("y")).unwrap();
     graph.add_output("y", y);
-    let tensors = HashMap::from([("w".to_owned(), (vec![2, 3], vec![0.0; 6]))]);
-    let error = run(&graph, &tensors, &[vec![1.0, 2.0]]).unwrap_err();
-    insta::assert_snapshot!(error, @r"
-    2 weights do not fit the network
-    `b` of shape [3] is missing
-    `w` has shape [2, 3], not [3, 2]
-    ");
+    let file = safetensors::write([("w", View { dtype: Dtype::F32, shape: &[2, 3], bytes: &[0; 24] })]);
+    let error = run(&graph, &SafeTensors::parse(&file).unwrap(), &[vec![1.0, 2.0]]).unwrap_err();
+    let expected = "tensor `w` has shape [2, 3], and [3, 2] is needed\nthe weights have no tensor `b`; near it are `w`";
+    assert_eq!(error.to_string(), expected);
 }
 
 #[test]
 fn expressions_are_their_formulas() {
-    let mut pool = super::super::weights::Pool::default();
+    let mut pool = Weights::default();
     let w = pool.read_transposed("w", Kind::Kernel, &[2, 3], &[1, 0]);
     let v = pool.read("v", Kind::Var, &[2]);
-    let files =
-        HashMap::from([("w".to_owned(), vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), ("v".to_owned(), vec![0.0, 12.0])]);
-    let value = |pool: &super::super::weights::Pool, id| evaluate(pool, id, &files);
+    let named = Named::from([("w".to_owned(), vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), ("v".to_owned(), vec![0.0, 12.0])]);
+    let value = |pool: &Weights, id: WeightId| evaluate(pool, id, &named);
     assert_eq!(value(&pool, w), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0]);
     let rsqrt = pool.rsqrt(v, 4.0);
     assert_eq!(value(&pool, rsqrt), [0.5, 0.25]);
     let scaled = pool.scale(w, 1, rsqrt);
     assert_eq!(value(&pool, scaled), [0.5, 1.0, 1.0, 1.25, 1.5, 1.5]);
-    let holed = pool.gather(scaled, 0, &[2, super::super::weights::HOLE]);
+    let holed = pool.gather(scaled, 0, &[2, HOLE]);
     assert_eq!(value(&pool, holed), [1.5, 1.5, 0.0, 0.0]);
     let both = pool.concat(&[w, holed], 0);
     assert_eq!(value(&pool, both), [1.0, 4.0, 2.0, 5.0, 3.0, 6.0, 1.5, 1.5, 0.0, 0.0]);
@@ -293,26 +289,4 @@ fn expressions_are_their_formulas() {
     let six = pool.literal(&[6], &[1.0, 10.0, 100.0, -1.0, -10.0, -100.0]);
     let contract = pool.contract(grouped, six, 2);
     assert_eq!(value(&pool, contract), [241.0, -635.0]);
-}
-
-#[test]
-fn filled_tensors_follow_the_formula() {
-    let source = |name: &str, kind, shape: &[usize]| super::super::weights::Source {
-        name: name.to_owned(),
-        kind,
-        shape: shape.to_vec(),
-    };
-    let tensor = |gain, source| Fill { gain }.tensor(&source).unwrap().1;
-    // By hand: FNV-1a of "a" is 0xaf63dc4c8601ec8c, and the first output of SplitMix64 from there on is known.
-    let mut z = 0xaf63_dc4c_8601_ec8c_u64.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    z = (z ^ z >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    z = (z ^ z >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
-    let u = ((z ^ z >> 31) >> 40) as f64 / f64::from(1 << 24);
-    assert_eq!(tensor(2.0, source("a", Kind::Kernel, &[1, 8])), {
-        let rest = tensor(2.0, source("a", Kind::Kernel, &[1, 8]));
-        [&[((2.0 * u - 1.0) * 0.5) as f32][..], &rest[1..]].concat()
-    });
-    assert_eq!(tensor(1.0, source("a", Kind::Mean, &[1])), [((2.0 * u - 1.0) * 0.2) as f32]);
-    let (gamma, var) = (tensor(1.0, source("a", Kind::Gamma, &[17])), tensor(1.0, source("a", Kind::Var, &[17])));
-    assert!((0..17).all(|i| gamma[i] == if i == 7 { -var[i] } else { var[i] }));
 }

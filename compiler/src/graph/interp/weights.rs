@@ -1,104 +1,64 @@
 //! Weight expressions, evaluated plainly: one expression after the other, whole tensors in f64, rounded once at the end.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::fmt;
 
-use kiln_rt::fill::fill;
+use kiln_rt::weights::{Source, SourceError, check};
 
-use super::super::weights::{Expr, HOLE, Pool, Source, WeightId, operands};
+use super::super::weights::{Expr, HOLE, Pool, WeightId};
 use super::Tensor;
 use super::pointwise::{strided, strides};
 
-/// Where named tensors come from.
-pub trait Tensors {
-    /// The tensor of this name with the shape it has there, row-major; None where there is none.
-    fn tensor(&self, source: &Source) -> Option<(Vec<usize>, Vec<f32>)>;
-}
+/// Named tensors, row-major.
+pub type Named = HashMap<String, Vec<f64>>;
 
-impl Tensors for HashMap<String, (Vec<usize>, Vec<f32>)> {
-    fn tensor(&self, source: &Source) -> Option<(Vec<usize>, Vec<f32>)> {
-        self.get(&source.name).cloned()
-    }
-}
-
-/// Every tensor there is, filled by the formula of [`kiln_rt::fill`] from its name, kind and shape.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Fill {
-    /// The factor in a kernel's range, chosen so that values neither grow nor vanish through a net.
-    pub gain: f64,
-}
-
-impl Tensors for Fill {
-    fn tensor(&self, source: &Source) -> Option<(Vec<usize>, Vec<f32>)> {
-        Some((source.shape.clone(), fill(&source.name, source.kind, &source.shape, self.gain)))
-    }
-}
-
-/// The named tensors that do not fit what the graph reads: all of them.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct WeightsError {
-    /// Those that are not there.
-    pub missing: Vec<Source>,
-    /// Those of another shape, with the shape they have.
-    pub misshapen: Vec<(Source, Vec<usize>)>,
-}
-
-impl std::error::Error for WeightsError {}
-
-impl fmt::Display for WeightsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} weights do not fit the network", self.missing.len() + self.misshapen.len())?;
-        for source in &self.missing {
-            write!(f, "\n`{}` of shape {:?} is missing", source.name, source.shape)?;
-        }
-        for (source, shape) in &self.misshapen {
-            write!(f, "\n`{}` has shape {shape:?}, not {:?}", source.name, source.shape)?;
-        }
-        Ok(())
-    }
-}
-
-/// Fetches named tensors, by name.
+/// Fetches the named tensors that expressions read.
 ///
 /// # Errors
 /// All that are missing or have another shape.
-pub fn load(sources: &[Source], tensors: &dyn Tensors) -> Result<HashMap<String, Vec<f32>>, WeightsError> {
-    let mut loaded = HashMap::new();
-    let mut error = WeightsError::default();
-    for source in sources {
-        match tensors.tensor(source) {
-            None => error.missing.push(source.clone()),
-            Some((shape, values)) if shape == source.shape && values.len() == shape.iter().product::<usize>() => {
-                loaded.insert(source.name.clone(), values);
-            }
-            Some((shape, _)) => error.misshapen.push((source.clone(), shape)),
+pub fn load(
+    pool: &Pool,
+    roots: impl IntoIterator<Item = WeightId>,
+    source: &dyn Source,
+) -> Result<Named, Vec<SourceError>> {
+    let (exprs, _) = pool.program(roots);
+    let errors = check(&exprs, source);
+    if !errors.is_empty() {
+        return Err(errors);
+    }
+    let mut named = Named::new();
+    for expr in &exprs {
+        if let Expr::Read { name, kind, shape } = expr {
+            let stored = source.tensor(name, *kind, shape).map_err(|error| vec![error])?;
+            let mut values = Vec::new();
+            stored.append(0..shape.iter().product(), &mut values);
+            named.insert(name.to_string(), values);
         }
     }
-    if error == WeightsError::default() { Ok(loaded) } else { Err(error) }
+    Ok(named)
 }
 
 /// The value of an expression over tensors that [`load`] fetched for it.
-pub fn evaluate(pool: &Pool, root: WeightId, files: &HashMap<String, Vec<f32>>) -> Vec<f32> {
+pub fn evaluate(pool: &Pool, root: WeightId, named: &Named) -> Vec<f32> {
     let mut needed = BTreeSet::new();
     let mut stack = vec![root];
     while let Some(id) = stack.pop() {
         if needed.insert(id) {
-            stack.extend(operands(pool.expr(id)));
+            stack.extend(pool.expr(id).operands());
         }
     }
     // Expressions refer to earlier ones only, so ascending ids are an order of evaluation.
     let mut values: BTreeMap<WeightId, Tensor> = BTreeMap::new();
     for id in needed {
-        let data = value(pool.expr(id), &values, files);
+        let data = value(pool.expr(id), &values, named);
         debug_assert_eq!(data.len(), pool.shape(id).iter().product::<usize>());
         values.insert(id, Tensor { shape: pool.shape(id).to_vec(), data });
     }
     values[&root].data.iter().map(|&v| v as f32).collect()
 }
 
-fn value(expr: &Expr, values: &BTreeMap<WeightId, Tensor>, files: &HashMap<String, Vec<f32>>) -> Vec<f64> {
+fn value(expr: &Expr, values: &BTreeMap<WeightId, Tensor>, named: &Named) -> Vec<f64> {
     match expr {
-        Expr::Read { name, .. } => files[name.as_ref()].iter().map(|&v| f64::from(v)).collect(),
+        Expr::Read { name, .. } => named[name.as_ref()].clone(),
         Expr::Literal { bits, .. } => bits.iter().map(|&b| f64::from(f32::from_bits(b))).collect(),
         Expr::Splat { shape, bits } => vec![f64::from(f32::from_bits(*bits)); shape.iter().product()],
         Expr::Transpose { of, perm } => {
