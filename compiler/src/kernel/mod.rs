@@ -431,7 +431,7 @@ pub struct At {
 }
 
 /// Sixteen lanes.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Value {
     /// The same number in every lane.
     Const(F32),

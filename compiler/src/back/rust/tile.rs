@@ -1,0 +1,215 @@
+//! Register tiles: accumulators as variables of their own, written out over pixels and blocks.
+//!
+//! Arrays of vectors would stay in memory below opt-level 3; variables are registers from level 1 on. Nothing else is
+//! written out: axes are loops, taps are one after the other. Within a point of the reduction what several
+//! accumulators use has a name (a weight serves all pixels, an input all blocks), and is bound right before its first
+//! use, so that as little as possible is alive at a time.
+
+use std::ops::Range;
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::body::{Body, accumulator};
+use super::value::Sharing;
+use crate::kernel::{Axis, Local, Reduction, Stmt, Tile, Update, Value};
+
+impl Body<'_> {
+    /// Writes a tile.
+    pub(super) fn tile(&mut self, tile: &Tile, out: &mut Sharing) {
+        self.start(tile, out);
+        for reduction in &tile.reductions {
+            self.reduce(tile, &reduction.axes, &reduction.update, 0..tile.pixels, out);
+        }
+        self.finish(tile, out);
+    }
+
+    /// Binds the accumulators.
+    fn start(&mut self, tile: &Tile, out: &mut Sharing) {
+        let updated = self.updated(tile);
+        let mut start = Sharing::default();
+        let inits = self.each(tile, 0..tile.pixels, |this| this.resolve_value(&tile.init));
+        inits.iter().for_each(|(.., init)| self.count(init, &mut start));
+        for (pixel, block, init) in inits {
+            let (name, value) = (accumulator(pixel, block), self.value(&init, &mut start));
+            let mutable = updated[pixel].then(|| quote! { mut });
+            start.push(quote! { let #mutable #name = #value; });
+        }
+        out.append(start);
+    }
+
+    /// Writes the loops over the axes and the updates in them, for some of the pixels.
+    fn reduce(&mut self, tile: &Tile, axes: &[Axis], update: &Update, pixels: Range<usize>, out: &mut Sharing) {
+        let Some((axis, inner)) = axes.split_first() else {
+            return self.point(tile, update, pixels, out);
+        };
+        match axis {
+            Axis::Loop { var, range } => match self.constant_range(range) {
+                Some(values) if values.end - values.start <= 1 => {
+                    for value in values {
+                        self.known.insert(*var, value);
+                        self.reduce(tile, inner, update, pixels.clone(), out);
+                    }
+                    self.known.remove(var);
+                }
+                _ => self.repeat(*var, range, out, |this, out| this.reduce(tile, inner, update, pixels, out)),
+            },
+            Axis::Taps { var, taps } => {
+                for tap in taps {
+                    let allowed = pixels.start.max(tap.first)..pixels.end.min(tap.end);
+                    if !allowed.is_empty() {
+                        self.known.insert(*var, tap.value);
+                        self.reduce(tile, inner, update, allowed, out);
+                    }
+                }
+                self.known.remove(var);
+            }
+        }
+    }
+
+    /// Writes the updates of one point.
+    fn point(&mut self, tile: &Tile, update: &Update, pixels: Range<usize>, out: &mut Sharing) {
+        let mut point = Sharing::default();
+        let updates = self.each(tile, pixels, |this| this.resolve_update(update));
+        for (.., update) in &updates {
+            update_operands(update).into_iter().for_each(|operand| self.count(operand, &mut point));
+        }
+        for (pixel, block, update) in updates {
+            let name = accumulator(pixel, block);
+            let updated = self.update(&update, &name, &mut point);
+            point.push(quote! { #name = #updated; });
+        }
+        out.append(point);
+    }
+
+    fn update(&mut self, update: &Update, name: &proc_macro2::Ident, point: &mut Sharing) -> TokenStream {
+        match update {
+            Update::Fma(a, b) => {
+                let (a, b) = (self.value(a, point), self.value(b, point));
+                quote! { #a.mul_add(#b, #name) }
+            }
+            Update::Add(value) => {
+                let value = self.value(value, point);
+                quote! { #name.add(#value) }
+            }
+            Update::Max(value) => {
+                let value = self.value(value, point);
+                quote! { #name.max_nan(#value) }
+            }
+        }
+    }
+
+    fn resolve_update(&self, update: &Update) -> Update {
+        match update {
+            Update::Fma(a, b) => Update::Fma(self.resolve_value(a), self.resolve_value(b)),
+            Update::Add(value) => Update::Add(self.resolve_value(value)),
+            Update::Max(value) => Update::Max(self.resolve_value(value)),
+        }
+    }
+
+    /// Writes what becomes of the results.
+    fn finish(&mut self, tile: &Tile, out: &mut Sharing) {
+        let around = std::mem::take(&mut self.finish_locals);
+        locals(&tile.finish, &mut |local| {
+            self.finish_locals.insert(local);
+        });
+        let mut finish = Sharing::default();
+        for (.., values) in self.each(tile, 0..tile.pixels, |this| this.stored_values(&tile.finish)) {
+            values.iter().for_each(|value| self.count(value, &mut finish));
+        }
+        for pixel in 0..tile.pixels {
+            for block in 0..tile.blocks {
+                self.place(tile, pixel, block);
+                self.accumulator = accumulator(pixel, block);
+                self.statements(&tile.finish, &mut finish);
+            }
+        }
+        self.displace(tile);
+        self.finish_locals = around;
+        out.append(finish);
+    }
+
+    /// The values of statements that are not in loops.
+    fn stored_values(&self, statements: &[Stmt]) -> Vec<Value> {
+        let value = |statement: &Stmt| match statement {
+            Stmt::Let { value, .. } | Stmt::Store { value, .. } => Some(self.resolve_value(value)),
+            Stmt::For { .. } | Stmt::Tile(_) | Stmt::Zero { .. } | Stmt::Prefetch { .. } => None,
+        };
+        statements.iter().filter_map(value).collect()
+    }
+
+    /// What something is for each accumulator of some pixels, pixels outside.
+    fn each<T>(
+        &mut self,
+        tile: &Tile,
+        pixels: Range<usize>,
+        mut what: impl FnMut(&mut Self) -> T,
+    ) -> Vec<(usize, usize, T)> {
+        let mut all = Vec::with_capacity(pixels.len() * tile.blocks);
+        for pixel in pixels {
+            for block in 0..tile.blocks {
+                self.place(tile, pixel, block);
+                all.push((pixel, block, what(self)));
+            }
+        }
+        self.displace(tile);
+        all
+    }
+
+    fn place(&mut self, tile: &Tile, pixel: usize, block: usize) {
+        self.known.insert(tile.pixel, pixel as i64);
+        self.known.insert(tile.block, block as i64);
+    }
+
+    fn displace(&mut self, tile: &Tile) {
+        self.known.remove(&tile.pixel);
+        self.known.remove(&tile.block);
+    }
+
+    /// For each pixel whether any update is written for it.
+    fn updated(&mut self, tile: &Tile) -> Vec<bool> {
+        let mut updated = vec![false; tile.pixels];
+        for Reduction { axes, .. } in &tile.reductions {
+            self.mark_updated(axes, 0..tile.pixels, &mut updated);
+        }
+        updated
+    }
+
+    fn mark_updated(&self, axes: &[Axis], pixels: Range<usize>, updated: &mut [bool]) {
+        match axes.split_first() {
+            None => updated[pixels].fill(true),
+            Some((Axis::Loop { range, .. }, inner)) => {
+                if self.constant_range(range).is_none_or(|values| !values.is_empty()) {
+                    self.mark_updated(inner, pixels, updated);
+                }
+            }
+            Some((Axis::Taps { taps, .. }, inner)) => {
+                for tap in taps {
+                    let allowed = pixels.start.max(tap.first)..pixels.end.min(tap.end);
+                    if !allowed.is_empty() {
+                        self.mark_updated(inner, allowed, updated);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn update_operands(update: &Update) -> Vec<&Value> {
+    match update {
+        Update::Fma(a, b) => vec![a, b],
+        Update::Add(value) | Update::Max(value) => vec![value],
+    }
+}
+
+/// The locals that statements bind.
+fn locals(statements: &[Stmt], found: &mut impl FnMut(Local)) {
+    for statement in statements {
+        match statement {
+            Stmt::Let { local, .. } => found(*local),
+            Stmt::For { body, .. } => locals(body, found),
+            Stmt::Tile(tile) => locals(&tile.finish, found),
+            Stmt::Store { .. } | Stmt::Zero { .. } | Stmt::Prefetch { .. } => {}
+        }
+    }
+}
