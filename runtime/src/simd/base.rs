@@ -17,6 +17,17 @@ pub struct F32x16(__m128, __m128, __m128, __m128);
 #[derive(Clone, Copy)]
 pub struct I32x16(__m128i, __m128i, __m128i, __m128i);
 
+/// Asks for the cache line at `p`, which need not be valid: into the first level of cache for 1, else the second.
+#[inline]
+#[target_feature(enable = "sse2")]
+pub fn prefetch<const LEVEL: u8>(p: *const f32) {
+    if LEVEL == 1 {
+        _mm_prefetch::<_MM_HINT_T0>(p.cast());
+    } else {
+        _mm_prefetch::<_MM_HINT_T1>(p.cast());
+    }
+}
+
 impl F32x16 {
     /// Every lane is `x`.
     #[inline]

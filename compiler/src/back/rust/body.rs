@@ -189,7 +189,7 @@ fn reserve_accumulators(statements: &[Stmt], names: &mut Namer) {
 }
 
 /// Whether an identifier occurs anywhere in tokens.
-fn mentions(tokens: &TokenStream, name: &Ident) -> bool {
+pub(super) fn mentions(tokens: &TokenStream, name: &Ident) -> bool {
     tokens.clone().into_iter().any(|token| match token {
         TokenTree::Ident(other) => other == *name,
         TokenTree::Group(group) => mentions(&group.stream(), name),

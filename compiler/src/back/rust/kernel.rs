@@ -97,7 +97,11 @@ fn description(kernel: &Kernel, target: Target, layers: &[&str]) -> String {
             format!("`{}` may be `{}`", kernel.params[written.index()].name, kernel.params[read.index()].name)
         })
         .collect();
-    if pairs.is_empty() { text.push('.') } else { _ = write!(text, "; but {}.", pairs.join(", and ")) }
+    if pairs.is_empty() {
+        text.push('.')
+    } else {
+        _ = write!(text, "; but {}.", pairs.join(", and "))
+    }
     text
 }
 

@@ -1,5 +1,8 @@
 //! The Rust back end: programs as Rust source, built with `quote` and printed by `prettyplease`.
 //!
+//! A network is [`Compiled`] for one target or several. Its [`Packing`] says what the weights file holds; then
+//! [`emit_crate`] makes a crate of files, [`emit_tokens`] the expansion of a macro. All is data in, data out.
+//!
 //! | file | writes |
 //! | --- | --- |
 //! | `kernel` | a kernel as a function: doc comment, signature, attributes |
@@ -8,16 +11,35 @@
 //! | `value` | values as method calls |
 //! | `address` | addresses: pointers bound where their variables are |
 //! | `index` | index arithmetic in `usize` |
+//! | `modules` | the modules of kernels, by target and kind |
+//! | `plan` | the steps with their arguments |
+//! | `weights` | where packed tensors lie and come from |
+//! | `api` | the types that users see |
+//! | `emit`, `templates` | a crate: source, manifest, README, example, test |
+//! | `expand` | the expansion of a macro |
 //! | `names` | identifiers |
-//! | `print` | text, with comments |
+//! | `module`, `print` | text, with comments |
 
 mod address;
+mod api;
 mod body;
+mod compiled;
+mod emit;
+mod expand;
 mod index;
 mod kernel;
+mod module;
+mod modules;
 mod names;
+mod plan;
 mod print;
+mod templates;
 #[cfg(test)]
 mod tests;
 mod tile;
 mod value;
+mod weights;
+
+pub use compiled::{Compiled, Error, Packing, Signature, Tensor};
+pub use emit::{CrateOptions, EmittedCrate, EmittedFile, Golden, emit_crate};
+pub use expand::{ExpandOptions, emit_tokens};

@@ -95,8 +95,9 @@ mod tests {
     fn names_are_legal_and_distinct() {
         let mut namer = Namer::default();
         namer.reserve("x");
-        let names: Vec<String> =
-            ["x", "features.0.0", "features.0.0", "for", "0", "_", "a  b"].map(|wish| namer.fresh(wish).to_string()).into();
+        let names: Vec<String> = ["x", "features.0.0", "features.0.0", "for", "0", "_", "a  b"]
+            .map(|wish| namer.fresh(wish).to_string())
+            .into();
         assert_eq!(names, ["x_1", "features_0_0", "features_0_0_1", "for_v", "n0", "__v", "a_b"]);
         assert_eq!([camel("mobilenet_v2"), camel("MobileNetV2"), camel("3d")], ["MobilenetV2", "MobileNetV2", "Net3d"]);
     }

@@ -9,6 +9,9 @@ use quote::quote;
 /// The macro name that marks a comment. Nothing defines it.
 const MARKER: &str = "kiln_comment";
 
+/// The width that lists of numbers are filled to.
+const WIDTH: usize = 100;
+
 /// A comment, as a statement or item of its own.
 pub(super) fn comment(text: &str) -> TokenStream {
     let marker = super::names::ident(MARKER);
@@ -55,7 +58,14 @@ pub(super) fn file(header: &str, tokens: TokenStream) -> Result<String, syn::Err
         if starts_item(line) && lines.last().is_some_and(|last| ends_item(last)) {
             lines.push(String::new());
         }
-        lines.push(line.to_owned());
+        match lines.last_mut() {
+            // Numbers of a long list stand side by side.
+            Some(last) if is_numbers(last) && is_numbers(line) && last.len() + marker.len() < WIDTH => {
+                last.push(' ');
+                last.push_str(marker);
+            }
+            _ => lines.push(line.to_owned()),
+        }
     }
     lines.push(String::new());
     Ok(lines.join("\n"))
@@ -82,6 +92,10 @@ pub(super) fn without_comments(tokens: TokenStream) -> TokenStream {
     kept.into_iter().collect()
 }
 
+fn is_numbers(line: &str) -> bool {
+    line.ends_with(',') && line.trim_start().bytes().all(|byte| byte.is_ascii_digit() || byte == b',' || byte == b' ')
+}
+
 /// Whether a blank line may stand before this one: an item at the margin that is more than one line.
 fn starts_item(line: &str) -> bool {
     ["///", "#[", "pub ", "fn ", "unsafe ", "static ", "const ", "mod ", "struct ", "impl ", "type "]
@@ -100,7 +114,8 @@ mod tests {
 
     #[test]
     fn comments_are_printed_or_dropped() {
-        let safety = comment("SAFETY: it is, it is, it is, it is, it is, it is, it is, it is, it is, it is.\nReally \"so\".");
+        let safety =
+            comment("SAFETY: it is, it is, it is, it is, it is, it is, it is, it is, it is, it is.\nReally \"so\".");
         let tokens = quote! { fn f() { #safety unsafe { g() } } fn g() {} };
         let text = file("Generated.", tokens.clone()).unwrap();
         let expected = "// Generated.\nfn f() {\n    // SAFETY: it is, it is, it is, it is, it is, \

@@ -1,5 +1,7 @@
 //! Emitted kernels as snapshots.
 
+mod emitted;
+
 use super::{kernel, print};
 use crate::graph::F32;
 use crate::kernel::*;

@@ -149,7 +149,8 @@ impl Body<'_> {
         if let Some(name) = self.constants.get(&constant.bits()) {
             return quote! { #name };
         }
-        let wish = if value.is_finite() { format!("c{}", format!("{value:?}").replace('-', "m")) } else { "c".to_owned() };
+        let wish =
+            if value.is_finite() { format!("c{}", format!("{value:?}").replace('-', "m")) } else { "c".to_owned() };
         let name = self.names.fresh(wish.strip_suffix(".0").unwrap_or(&wish));
         let number = number(value);
         self.bind_first(quote! { let #name = F32x16::splat(#number); });
@@ -251,7 +252,8 @@ pub(super) fn elem(value: &Value, params: &[Param], locals: &HashMap<Local, Elem
         Value::Const(_) | Value::Acc => Elem::F32,
         Value::ConstI32(_) => Elem::I32,
         Value::Local(local) => locals.get(local).copied().unwrap_or(Elem::F32),
-        Value::Load { at, .. } | Value::Splat(at) | Value::SplatGroup { at, .. } => match params[at.param.index()].kind {
+        Value::Load { at, .. } | Value::Splat(at) | Value::SplatGroup { at, .. } => match params[at.param.index()].kind
+        {
             ParamKind::Flat { elem, .. } | ParamKind::Blocks { elem, .. } => elem,
             ParamKind::Table { .. } => Elem::I32,
         },
@@ -270,5 +272,9 @@ fn number(value: f32) -> TokenStream {
         return quote! { f32::from_bits(#bits) };
     }
     let magnitude = Literal::f32_unsuffixed(value.abs());
-    if value.is_sign_negative() { quote! { -#magnitude } } else { quote! { #magnitude } }
+    if value.is_sign_negative() {
+        quote! { -#magnitude }
+    } else {
+        quote! { #magnitude }
+    }
 }

@@ -1,0 +1,185 @@
+//! The types that users of a compiled network see. Crates and expansions differ in where weights come from, and in
+//! nothing else.
+
+use proc_macro2::{Ident, Literal, TokenStream};
+use quote::{format_ident, quote};
+
+use super::compiled::{Compiled, Tensor};
+use super::names::{Namer, camel, ident};
+use super::print::{comment, doc};
+
+/// Where a model's weights come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum WeightsFrom {
+    /// They are linked into the program.
+    File,
+    /// The caller gives a safetensors file.
+    SafeTensors,
+}
+
+/// The names of the model's type and its session's.
+pub(super) fn type_names(compiled: &Compiled<'_>) -> (Ident, Ident) {
+    let model = ident(&camel(&compiled.signature.name));
+    let session = format_ident!("{model}Session");
+    (model, session)
+}
+
+/// The types; `rt` is the path of the runtime. They stand beside the modules `plan` and `weights`.
+pub(super) fn api(compiled: &Compiled<'_>, rt: &TokenStream, from: WeightsFrom, about: &str) -> TokenStream {
+    let (model, session) = type_names(compiled);
+    let name = &compiled.signature.name;
+    let (inputs, outputs) = (infos(&compiled.signature.inputs, rt), infos(&compiled.signature.outputs, rt));
+    let load = loaders(rt, from);
+    let methods = session_methods(compiled, rt, &session);
+    let about = doc(about);
+    let session_doc = doc(&format!("Runs [`{model}`]: memory and workers of one caller."));
+    let safety = comment(
+        "SAFETY: every step of the plans stays within its arguments, and units of a step, and steps without a barrier \
+         between them, touch nothing that another one writes: the verifier proved it for each program.",
+    );
+    quote! {
+        #about
+        #[derive(Clone)]
+        pub struct #model(#rt::model::Model);
+
+        impl #model {
+            /// Names and shapes of the inputs, in order.
+            pub const INPUTS: &'static [#rt::tensor::TensorInfo] = &[#(#inputs),*];
+            /// Names and shapes of the outputs, in order.
+            pub const OUTPUTS: &'static [#rt::tensor::TensorInfo] = &[#(#outputs),*];
+
+            #load
+
+            /// The target that it runs on.
+            pub fn target(&self) -> #rt::target::Target {
+                self.0.target()
+            }
+
+            /// A session with its own memory and so many threads, the caller's among them.
+            pub fn session(&self, threads: #rt::session::Threads) -> #session {
+                #session(self.0.session(threads))
+            }
+        }
+
+        #session_doc
+        pub struct #session(#rt::session::Session);
+
+        #methods
+
+        #safety
+        static NETWORK: #rt::model::Network = unsafe {
+            #rt::model::Network::new(#name, #model::INPUTS, #model::OUTPUTS, plan::PLANS, weights::LAYOUT)
+        };
+    }
+}
+
+fn infos(tensors: &[Tensor], rt: &TokenStream) -> Vec<TokenStream> {
+    let info = |Tensor { name, shape }: &Tensor| {
+        let extents = shape.iter().map(|extent| Literal::usize_unsuffixed(*extent));
+        quote! { #rt::tensor::TensorInfo { name: #name, shape: &[#(#extents),*] } }
+    };
+    tensors.iter().map(info).collect()
+}
+
+fn loaders(rt: &TokenStream, from: WeightsFrom) -> TokenStream {
+    match from {
+        WeightsFrom::File => quote! {
+            /// The model on the best target that this processor has.
+            ///
+            /// # Errors
+            /// Weights that are not those that this code was built with, or a processor that has none of the targets.
+            pub fn load() -> Result<Self, #rt::model::LoadError> {
+                #rt::model::Model::from_packed(&NETWORK, weights::file(), None).map(Self)
+            }
+
+            /// The model on one target.
+            ///
+            /// # Errors
+            /// A target that this processor lacks or that was not built, or weights that are not those of this code.
+            pub fn load_for(target: #rt::target::Target) -> Result<Self, #rt::model::LoadError> {
+                #rt::model::Model::from_packed(&NETWORK, weights::file(), Some(target)).map(Self)
+            }
+        },
+        WeightsFrom::SafeTensors => quote! {
+            /// The model with the weights of a safetensors file, on the best target that this processor has.
+            ///
+            /// # Errors
+            /// What the file lacks or has in another shape, all of it; or a processor that has none of the targets.
+            pub fn load(file: &[u8]) -> Result<Self, #rt::load::LoadError> {
+                #rt::load::load(&NETWORK, weights::PROGRAM, file, None).map(Self)
+            }
+
+            /// The model with the weights of a safetensors file, on one target.
+            ///
+            /// # Errors
+            /// As [`Self::load`], and a target that this processor lacks or that was not built.
+            pub fn load_for(file: &[u8], target: #rt::target::Target) -> Result<Self, #rt::load::LoadError> {
+                #rt::load::load(&NETWORK, weights::PROGRAM, file, Some(target)).map(Self)
+            }
+        },
+    }
+}
+
+fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -> TokenStream {
+    let (inputs, outputs) = (&compiled.signature.inputs, &compiled.signature.outputs);
+    let mut names = Namer::default();
+    ["self", "session"].iter().for_each(|name| names.reserve(name));
+    let input_names: Vec<Ident> = inputs.iter().map(|tensor| names.fresh(&tensor.name)).collect();
+    let output_names: Vec<Ident> = outputs.iter().map(|tensor| names.fresh(&tensor.name)).collect();
+    let len = |tensor: &Tensor| Literal::usize_unsuffixed(tensor.elements());
+    let (input_lens, output_lens) = (inputs.iter().map(len), outputs.iter().map(len));
+    let one = (inputs.len() == 1).then(|| {
+        let name = &input_names[0];
+        let text = match outputs.len() {
+            1 => "Runs once and returns the output.",
+            _ => "Runs once and returns the first output; [`Self::output`] gives all.",
+        };
+        let text = doc(text);
+        quote! {
+            #text
+            ///
+            /// # Errors
+            /// An input of another length.
+            pub fn run(&mut self, #name: &[f32]) -> Result<&[f32], #rt::session::RunError> {
+                self.0.run(#name)
+            }
+        }
+    });
+    quote! {
+        impl #session {
+            #one
+
+            /// Runs once with each input by its name, in any order; [`Self::output`] gives the results.
+            ///
+            /// # Errors
+            /// An input that is unknown, given twice, missing, or of another length.
+            pub fn run_named(&mut self, inputs: &[(&str, &[f32])]) -> Result<(), #rt::session::RunError> {
+                self.0.run_named(inputs)
+            }
+
+            /// Runs once, from and to arrays of the right sizes.
+            ///
+            /// # Panics
+            /// If there was no memory for the session.
+            pub fn run_array(
+                &mut self,
+                #(#input_names: &[f32; #input_lens],)*
+                #(#output_names: &mut [f32; #output_lens]),*
+            ) {
+                if let Err(error) = self.0.run_into(&[#(#input_names),*], &mut [#(#output_names),*]) {
+                    panic!("{error}");
+                }
+            }
+
+            /// An output of the last run by its name; zeros before the first.
+            pub fn output(&self, name: &str) -> Option<&[f32]> {
+                self.0.output(name)
+            }
+
+            /// How many threads it has.
+            pub fn threads(&self) -> usize {
+                self.0.threads()
+            }
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The modules of kernels, one a target, with a module for each kind of kernel in it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proc_macro2::TokenStream;
+use quote::quote;
+
+use super::compiled::Compiled;
+use super::kernel::function;
+use super::module::{Module, import};
+use super::names::{ident, snake};
+use crate::kernel::stats::kind;
+use crate::kernel::{Kernel, Program};
+use crate::target::Target;
+
+/// The module `kernels`; `rt` is the path of the runtime.
+pub(super) fn kernels(compiled: &Compiled<'_>, rt: &TokenStream) -> Module {
+    Module {
+        name: "kernels".to_owned(),
+        doc: "The kernels, for each target.".to_owned(),
+        attributes: quote! {},
+        items: quote! {},
+        children: compiled.programs.iter().map(|program| target_kernels(compiled, program, rt)).collect(),
+    }
+}
+
+/// The module of a kernel within those of its target.
+pub(super) fn family(kernel: &Kernel) -> String {
+    snake(&kind(&kernel.name))
+}
+
+/// When a target's code is compiled: x86 targets on that architecture, the portable one where they are not.
+pub(super) fn condition(compiled: &Compiled<'_>, target: Target) -> TokenStream {
+    match target {
+        Target::Avx512 | Target::Avx2 | Target::Base => quote! { #[cfg(target_arch = "x86_64")] },
+        Target::Portable if compiled.programs.len() > 1 => quote! { #[cfg(not(target_arch = "x86_64"))] },
+        Target::Portable => quote! {},
+    }
+}
+
+fn target_kernels(compiled: &Compiled<'_>, program: &Program, rt: &TokenStream) -> Module {
+    let used: BTreeSet<usize> = program.steps.iter().map(|step| step.kernel.index()).collect();
+    let mut families: BTreeMap<String, TokenStream> = BTreeMap::new();
+    for index in used {
+        let kernel = &program.kernels[index];
+        let steps = program.steps.iter().filter(|step| step.kernel.index() == index);
+        let layers: Vec<&str> = steps.flat_map(|step| step.layers.iter().map(String::as_str)).collect();
+        families.entry(family(kernel)).or_default().extend(function(kernel, program.target, &layers));
+    }
+    let simd = ident(program.target.name());
+    let children = families.into_iter().map(|(name, functions)| {
+        let arena = import(&quote! { #rt::arena }, &["Blocks", "BlocksMut"], &functions);
+        let vectors = import(&quote! { #rt::simd::#simd }, &["F32x16", "I32x16", "prefetch"], &functions);
+        Module {
+            doc: format!("Kernels of kind `{name}` for {}.", program.target),
+            name,
+            attributes: quote! {},
+            items: quote! { #arena #vectors #functions },
+            children: vec![],
+        }
+    });
+    Module {
+        name: program.target.name().to_owned(),
+        doc: format!("Kernels for {}.", program.target),
+        attributes: condition(compiled, program.target),
+        items: quote! {},
+        children: children.collect(),
+    }
+}

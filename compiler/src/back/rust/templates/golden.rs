@@ -1,0 +1,45 @@
+// __HEADER__
+//! The network on a stored input, against the stored answer of kiln's reference interpreter: within 1e-5 of the largest
+//! number, on every target that this processor has, and with the same bits for any number of threads.
+
+use __CRATE__::{__MODEL__, LoadError, Target, Threads};
+
+fn numbers(bytes: &[u8]) -> Vec<f32> {
+    bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
+fn answer(model: &__MODEL__, threads: usize) -> Vec<f32> {
+    let stored = numbers(include_bytes!("golden_input.bin"));
+    let mut rest = stored.as_slice();
+    let mut inputs = Vec::new();
+    for info in __MODEL__::INPUTS {
+        let (input, after) = rest.split_at(info.len());
+        inputs.push((info.name, input));
+        rest = after;
+    }
+    let mut session = model.session(Threads::new(threads));
+    session.run_named(&inputs).unwrap();
+    let outputs = __MODEL__::OUTPUTS.iter().map(|info| session.output(info.name).unwrap());
+    outputs.flatten().copied().collect()
+}
+
+#[test]
+fn the_answer_is_the_stored_one() {
+    let expected = numbers(include_bytes!("golden_output.bin"));
+    let largest = expected.iter().fold(0.0, |largest: f32, number| largest.max(number.abs()));
+    for target in Target::ALL {
+        let model = match __MODEL__::load_for(target) {
+            Ok(model) => model,
+            Err(LoadError::NotAvailable { .. } | LoadError::NotBuilt { .. }) => continue,
+            Err(error) => panic!("{error}"),
+        };
+        let output = answer(&model, 1);
+        assert_eq!(output.len(), expected.len());
+        for (index, (number, expected)) in output.iter().zip(&expected).enumerate() {
+            let error = (number - expected).abs() / largest;
+            assert!(error <= 1e-5, "{target}: number {index} is {number}, but should be {expected}");
+        }
+        let bits = |numbers: Vec<f32>| numbers.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        assert_eq!(bits(answer(&model, 2)), bits(output), "{target}: two threads give other bits than one");
+    }
+}

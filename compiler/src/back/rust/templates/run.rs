@@ -1,0 +1,147 @@
+// __HEADER__
+//! Runs the network once: `run INPUT... [--threads N] [--target T] [--top K] [--output FILE.npy]`.
+//!
+//! An input is a `.npy` file of little-endian f32 in C order, or the bare numbers. With several inputs, give one file
+//! for each, in the network's order. The first output is printed, as its largest classes where it has classes, and
+//! written to a file if one is named.
+
+use std::fs;
+use std::process::ExitCode;
+
+use __CRATE__::{__MODEL__, TensorInfo, Threads};
+
+/// Whether the network ends in a softmax.
+const PROBABILITIES: bool = __PROBABILITIES__;
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let options = Options::parse(std::env::args().skip(1))?;
+    if options.inputs.len() != __MODEL__::INPUTS.len() {
+        let names: Vec<String> = __MODEL__::INPUTS.iter().map(TensorInfo::to_string).collect();
+        return Err(format!("give a file for each input: {}", names.join(", ")).into());
+    }
+    let mut tensors = Vec::new();
+    for (path, info) in options.inputs.iter().zip(__MODEL__::INPUTS) {
+        tensors.push(read(path, info).map_err(|error| format!("{path}: {error}"))?);
+    }
+    let model = match &options.target {
+        Some(name) => __MODEL__::load_for(name.parse()?)?,
+        None => __MODEL__::load()?,
+    };
+    let mut session = model.session(Threads::new(options.threads));
+    let named: Vec<(&str, &[f32])> =
+        __MODEL__::INPUTS.iter().zip(&tensors).map(|(info, tensor)| (info.name, tensor.as_slice())).collect();
+    session.run_named(&named)?;
+    let info = &__MODEL__::OUTPUTS[0];
+    let output = session.output(info.name).unwrap_or_default();
+    if let Some(path) = &options.output {
+        fs::write(path, npy(info.shape, output)).map_err(|error| format!("{path}: {error}"))?;
+    }
+    print(info, output, options.top);
+    Ok(())
+}
+
+/// The command line.
+struct Options {
+    inputs: Vec<String>,
+    threads: usize,
+    target: Option<String>,
+    top: usize,
+    output: Option<String>,
+}
+
+impl Options {
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
+        let mut options = Self { inputs: Vec::new(), threads: 1, target: None, top: 5, output: None };
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
+            match arg.as_str() {
+                "--threads" => options.threads = value()?.parse().map_err(|error| format!("--threads: {error}"))?,
+                "--top" => options.top = value()?.parse().map_err(|error| format!("--top: {error}"))?,
+                "--target" => options.target = Some(value()?),
+                "--output" => options.output = Some(value()?),
+                flag if flag.starts_with("--") => return Err(format!("there is no option {flag}").into()),
+                _ => options.inputs.push(arg),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// The numbers of a file, as many as the input takes.
+fn read(path: &str, info: &TensorInfo) -> Result<Vec<f32>> {
+    let bytes = fs::read(path)?;
+    let data = if bytes.starts_with(b"\x93NUMPY") { npy_data(&bytes)? } else { &bytes };
+    if data.len() != 4 * info.len() {
+        return Err(format!("{} bytes of numbers, but {info} takes {}", data.len(), 4 * info.len()).into());
+    }
+    Ok(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+}
+
+/// The data of an `.npy` file: magic, version, length of the header, header as a Python dictionary, data.
+fn npy_data(bytes: &[u8]) -> Result<&[u8]> {
+    let cut = || "the .npy file is cut";
+    let (start, len) = match bytes.get(6).ok_or_else(cut)? {
+        1 => (10, usize::from(u16::from_le_bytes(bytes.get(8..10).ok_or_else(cut)?.try_into()?))),
+        _ => (12, u32::from_le_bytes(bytes.get(8..12).ok_or_else(cut)?.try_into()?) as usize),
+    };
+    let header = String::from_utf8_lossy(bytes.get(start..start + len).ok_or_else(cut)?);
+    let header: String = header.chars().filter(|c| !c.is_whitespace()).collect();
+    if !header.contains("'descr':'<f4'") || header.contains("'fortran_order':True") {
+        return Err("the .npy file must hold little-endian f32 in C order".into());
+    }
+    Ok(&bytes[start + len..])
+}
+
+/// An `.npy` file.
+fn npy(shape: &[usize], values: &[f32]) -> Vec<u8> {
+    let extents: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", extents.trim_end());
+    // Magic, version and length are ten bytes; the whole ends with a newline at a multiple of 64.
+    let padded = (header.len() + 11).next_multiple_of(64) - 10;
+    let mut file = b"\x93NUMPY\x01\x00".to_vec();
+    file.extend((padded as u16).to_le_bytes());
+    file.extend(format!("{header:<width$}\n", width = padded - 1).into_bytes());
+    file.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    file
+}
+
+/// The largest classes of each image, with their probabilities; the first numbers of any other output.
+fn print(info: &TensorInfo, output: &[f32], top: usize) {
+    let &[images, classes] = info.shape else {
+        println!("{info}: {:?} ...", &output[..output.len().min(top)]);
+        return;
+    };
+    for (image, scores) in output.chunks_exact(classes.max(1)).enumerate() {
+        if images > 1 {
+            println!("image {image}");
+        }
+        let mut ranked: Vec<(usize, f32)> = probabilities(scores).into_iter().enumerate().collect();
+        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
+        for (class, probability) in ranked.iter().take(top) {
+            println!("class {class:4}  {probability:.3}");
+        }
+    }
+}
+
+/// The scores, as probabilities: their softmax, unless they are.
+fn probabilities(scores: &[f32]) -> Vec<f32> {
+    if PROBABILITIES {
+        return scores.to_vec();
+    }
+    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let powers: Vec<f32> = scores.iter().map(|score| (score - largest).exp()).collect();
+    let sum: f32 = powers.iter().sum();
+    powers.into_iter().map(|power| power / sum).collect()
+}

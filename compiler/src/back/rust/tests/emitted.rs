@@ -1,0 +1,151 @@
+//! Emitted crates: built with warnings as errors, tested by their own test, and compared with the kernel interpreter
+//! bit for bit.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use kiln_rt::fill::Kind;
+use kiln_rt::weights::FillSource;
+
+use super::super::{Compiled, CrateOptions, Golden, Signature, emit_crate};
+use crate::graph::{
+    Activation, Binary, Conv, Graph, Linear, NodeId, Op, Origin, Pads, Pool, TensorType, Verified, Window,
+};
+use crate::kernel::interp;
+use crate::kernel::{Buffer, Place, Program};
+use crate::lower::lower;
+use crate::target::Target;
+
+/// A network of most kernel families: an image of odd size, channels that do not fill blocks, batch 2.
+fn network() -> Graph {
+    let mut net = Net { graph: Graph::new("every_family") };
+    let image = net.add("image", Op::Input(TensorType::f32([2, 3, 21, 19])), &[]);
+    let x = net.conv("stem", image, 24, 3, 2, 1);
+    let x = net.add("stem.relu", Op::Activate(Activation::Relu), &[x]);
+    let y = net.conv("depthwise", x, 24, 3, 1, 24);
+    let y = net.add("depthwise.silu", Op::Activate(Activation::Silu), &[y]);
+    let y = net.conv("pointwise", y, 24, 1, 1, 1);
+    let x = net.add("add", Op::Binary(Binary::Add), &[x, y]);
+    let window = Window { kernel: [3, 3], stride: [2, 2], pads: Pads::symmetric(1, 1), dilation: [1, 1] };
+    let pool = Pool { window, ceil_mode: false, count_include_pad: false };
+    let a = net.add("max", Op::MaxPool(pool), &[x]);
+    let b = net.add("average", Op::AvgPool(pool), &[x]);
+    let x = net.add("concat", Op::Concat { axis: 1 }, &[a, b]);
+    let x = net.add("shuffle", Op::ChannelShuffle { groups: 4 }, &[x]);
+    let x = net.conv("grouped", x, 48, 3, 1, 4);
+    let x = net.add("tanh", Op::Activate(Activation::Tanh), &[x]);
+    let x = net.add("global", Op::GlobalAvgPool, &[x]);
+    let x = net.add("flatten", Op::Reshape { shape: vec![2, 48] }, &[x]);
+    let weight = net.graph.weights.read("fc.weight", Kind::Kernel, &[10, 48]);
+    let bias = net.graph.weights.read("fc.bias", Kind::Bias, &[10]);
+    let fc = Op::Linear(Linear { features: 10, bias: true });
+    let x = net.graph.add(fc, &[x], vec![weight, bias], Origin::named("fc")).unwrap();
+    let x = net.add("softmax", Op::Softmax { axis: 1 }, &[x]);
+    net.graph.add_output("classes", x);
+    net.graph
+}
+
+struct Net {
+    graph: Graph,
+}
+
+impl Net {
+    fn add(&mut self, name: &str, op: Op, operands: &[NodeId]) -> NodeId {
+        self.graph.add(op, operands, vec![], Origin::named(name)).unwrap()
+    }
+
+    fn conv(&mut self, name: &str, x: NodeId, channels: usize, kernel: usize, stride: usize, groups: usize) -> NodeId {
+        let inputs = self.graph.node(x).ty.shape[1];
+        let shape = [channels, inputs / groups, kernel, kernel];
+        let weight = self.graph.weights.read(&format!("{name}.weight"), Kind::Kernel, &shape);
+        let bias = self.graph.weights.read(&format!("{name}.bias"), Kind::Bias, &[channels]);
+        let pads = Pads::symmetric(kernel / 2, kernel / 2);
+        let window = Window { kernel: [kernel; 2], stride: [stride; 2], pads, dilation: [1, 1] };
+        let conv = Op::Conv(Conv { channels, window, groups, bias: true });
+        self.graph.add(conv, &[x], vec![weight, bias], Origin::named(name)).unwrap()
+    }
+}
+
+/// What the kernel interpreter answers.
+fn interpreted(program: &Program, input: &[f32]) -> Vec<f32> {
+    let evaluator = kiln_rt::weights::Evaluator::new(&program.weights, &FillSource { gain: 2.0 }).unwrap();
+    let packed = |buffer: &Buffer| {
+        let Place::Packed { weight, form } = buffer.place else { unreachable!() };
+        let mut elements = Vec::new();
+        kiln_rt::weights::pack(&evaluator, weight, form, &mut |piece| elements.extend_from_slice(piece)).unwrap();
+        elements
+    };
+    interp::run(program, packed, &[input.to_vec()], interp::Options::default()).unwrap().remove(0)
+}
+
+/// Cargo in an emitted crate; all of them share a target folder.
+fn command(crate_folder: &Path, arguments: &[&str]) -> Command {
+    let target = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/emitted");
+    let mut command = Command::new(env!("CARGO"));
+    command.current_dir(crate_folder).args(arguments).env("CARGO_TARGET_DIR", target).env("RUSTFLAGS", "-D warnings");
+    command
+}
+
+fn cargo(crate_folder: &Path, arguments: &[&str]) -> String {
+    let output = command(crate_folder, arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+#[test]
+fn a_crate_answers_as_the_interpreter() {
+    let graph = network();
+    let signature = Signature::of(&graph);
+    let graph = Verified::assert_checked(graph);
+    let targets = [Target::Avx512, Target::Avx2, Target::Base, Target::Portable];
+    let programs: Vec<_> =
+        targets.iter().map(|&target| Verified::assert_checked(lower(&graph, target).unwrap())).collect();
+    let input = kiln_rt::fill::fill_input(&signature.inputs[0].shape);
+    let outputs: Vec<Vec<f32>> = programs.iter().map(|program| interpreted(program, &input)).collect();
+
+    let compiled = Compiled::new(signature, &programs).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let folder = env::var_os("KEEP_EMITTED").map_or(folder.path().to_owned(), PathBuf::from);
+    let mut weights = Vec::new();
+    let packing = compiled.packing();
+    let written = packing.program().write(&FillSource { gain: 2.0 }, packing.hash, &mut weights).unwrap();
+    let options = CrateOptions {
+        package: "every-family".to_owned(),
+        source: "every_family.net".to_owned(),
+        license: None,
+        workspace_table: true,
+        content_hash: written.content_hash,
+        golden: Some(Golden { inputs: vec![input.clone()], outputs: vec![outputs[1].clone()] }),
+    };
+    let emitted = emit_crate(&compiled, &options).unwrap();
+    for file in &emitted.files {
+        let path = folder.join(&file.path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, &file.contents).unwrap();
+    }
+    fs::write(folder.join("weights.bin"), &weights).unwrap();
+    fs::write(folder.join("input.bin"), input.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>()).unwrap();
+    cargo(&folder, &["test", "--release", "--offline"]);
+
+    for (target, expected) in targets.iter().zip(&outputs).take(3).filter(|(target, _)| target.is_available()) {
+        let arguments = ["run", "--release", "--offline", "--example", "run", "--", "input.bin", "--output", "y.npy"];
+        let printed = cargo(&folder, &[&arguments[..], &["--target", target.name()]].concat());
+        assert!(printed.starts_with("image 0\nclass "), "{printed}");
+        let file = fs::read(folder.join("y.npy")).unwrap();
+        let bits = |bytes: &[u8]| bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect();
+        let found: Vec<u32> = bits(&file[file.len() - 4 * expected.len()..]);
+        assert_eq!(found, expected.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), "{target}");
+    }
+
+    // A weights file of another content is refused.
+    let last = weights.len() - 9;
+    weights[last] ^= 1;
+    fs::write(folder.join("weights.bin"), &weights).unwrap();
+    let touched = emitted.files.iter().find(|file| file.path == "src/weights.rs").unwrap();
+    fs::write(folder.join(&touched.path), &touched.contents).unwrap();
+    let run = ["run", "--release", "--offline", "--example", "run", "--", "input.bin"];
+    let output = command(&folder, &run).output().unwrap();
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!output.status.success() && message.contains("the weights file is damaged"), "{message}");
+}
