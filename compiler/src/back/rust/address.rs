@@ -27,6 +27,8 @@ pub(super) struct Scope {
     lets: Vec<TokenStream>,
     /// The pointers among them: a block of a parameter, and the terms that have been added.
     pointers: HashMap<(ParamId, Option<Index>, Vec<(Term, i64)>), Ident>,
+    /// Ends of loops among them, by their text.
+    ends: HashMap<String, Ident>,
     /// Locals that end with the body.
     pub(super) locals: Vec<Local>,
 }
@@ -44,7 +46,7 @@ impl Body<'_> {
     /// reach into it.
     pub(super) fn leave(&mut self) -> Vec<TokenStream> {
         let Some(scope) = self.scopes.pop() else { return Vec::new() };
-        scope.pointers.values().for_each(|name| self.names.release(name));
+        scope.pointers.values().chain(scope.ends.values()).for_each(|name| self.names.release(name));
         for local in scope.locals {
             if let Some(name) = self.locals.remove(&local) {
                 self.names.release(&name);
@@ -59,6 +61,20 @@ impl Body<'_> {
     /// Binds a value at the top of the kernel.
     pub(super) fn bind_first(&mut self, statement: TokenStream) {
         self.scopes[0].lets.push(statement);
+    }
+
+    /// Binds the end of a loop, given as text with the indexes in it, where their variables are bound.
+    pub(super) fn bind_end(&mut self, (text, operands): (String, Vec<Index>), wish: &str, end: TokenStream) -> Ident {
+        let terms = operands.iter().flat_map(|operand| &operand.terms);
+        let depth = terms.map(|(term, _)| self.term_depth(term)).max().unwrap_or(0);
+        if let Some(known) = self.scopes[depth].ends.get(&text) {
+            return known.clone();
+        }
+        let name = self.names.fresh(wish);
+        let scope = &mut self.scopes[depth];
+        scope.lets.push(quote! { let #name = #end; });
+        scope.ends.insert(text, name.clone());
+        name
     }
 
     /// The address of a resolved place that is accessed.

@@ -140,7 +140,7 @@ impl Body<'_> {
         out: &mut Sharing,
         body: impl FnOnce(&mut Self, &mut Sharing),
     ) {
-        let range = self.range(range);
+        let range = self.range(var, range);
         let name = self.enter(var);
         let mut inside = Sharing::default();
         body(self, &mut inside);

@@ -62,10 +62,34 @@ impl Body<'_> {
         }
     }
 
-    /// `lo..hi`.
-    pub(super) fn range(&self, range: &Range) -> TokenStream {
-        let (lo, hi) = (self.bound(&range.lo), self.bound(&range.hi));
+    /// `lo..hi` of a loop over `var`. An end that is more than a sum has a name, bound where its variables are.
+    pub(super) fn range(&mut self, var: Var, range: &Range) -> TokenStream {
+        let (lo, hi) = (self.end(var, "start", &range.lo), self.end(var, "end", &range.hi));
         quote! { #lo..#hi }
+    }
+
+    fn end(&mut self, var: Var, role: &str, bound: &Bound) -> TokenStream {
+        let (tokens, operands) = (self.bound(bound), self.bound_operands(bound));
+        let is_sum = match bound {
+            Bound::Index(index) => {
+                let Sum { added, subtracted } = self.sum(&self.resolve(index));
+                !added.is_empty() && subtracted.is_empty()
+            }
+            Bound::Min(..) | Bound::Max(..) => is_path(&tokens),
+        };
+        if is_sum || self.constant_bound(bound).is_some() {
+            return tokens;
+        }
+        let name = format!("{}_{role}", self.kernel.vars[var.index()]);
+        let name = self.bind_end((tokens.to_string(), operands), &name, tokens);
+        quote! { #name }
+    }
+
+    fn bound_operands(&self, bound: &Bound) -> Vec<Index> {
+        match bound {
+            Bound::Index(a) => vec![self.resolve(a)],
+            Bound::Min(a, b) | Bound::Max(a, b) => vec![self.resolve(a), self.resolve(b)],
+        }
     }
 
     /// The values of a range that are known now.

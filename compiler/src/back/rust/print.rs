@@ -52,10 +52,13 @@ pub(super) fn file(header: &str, tokens: TokenStream) -> Result<String, syn::Err
                 }
             };
             let text = syn::parse_str::<syn::LitStr>(literal)?.value();
+            if lines.last().is_some_and(|last| indent.is_empty() && is_gap(last, line)) {
+                lines.push(String::new());
+            }
             lines.extend(text.lines().map(|line| format!("{indent}// {line}")));
             continue;
         }
-        if starts_item(line) && lines.last().is_some_and(|last| ends_item(last)) {
+        if lines.last().is_some_and(|last| is_gap(last, line)) {
             lines.push(String::new());
         }
         match lines.last_mut() {
@@ -96,16 +99,25 @@ fn is_numbers(line: &str) -> bool {
     line.ends_with(',') && line.trim_start().bytes().all(|byte| byte.is_ascii_digit() || byte == b',' || byte == b' ')
 }
 
-/// Whether a blank line may stand before this one: an item at the margin that is more than one line.
-fn starts_item(line: &str) -> bool {
-    ["///", "#[", "pub ", "fn ", "unsafe ", "static ", "const ", "mod ", "struct ", "impl ", "type "]
-        .iter()
-        .any(|start| line.starts_with(start))
-}
-
-/// Whether an item at the margin ends here and the next deserves a blank line.
-fn ends_item(line: &str) -> bool {
-    line.starts_with('}') || line.starts_with("];") || line.starts_with("//!") || line.starts_with("use ")
+/// Whether a blank line belongs between two lines: both are at the margin, and between them an item or the file's doc
+/// comment ends. Declarations of one kind, as `use`, stay together.
+fn is_gap(last: &str, next: &str) -> bool {
+    let at_margin = |line: &str| line.starts_with(|c: char| !c.is_whitespace() && c != '}' && c != ')' && c != ']');
+    if !at_margin(next) || next.starts_with("//!") {
+        return false;
+    }
+    if last.starts_with(['}', ']']) || last.starts_with("//!") {
+        return true;
+    }
+    let kind = |line: &str| {
+        let words = line.split(' ').take_while(|word| ["pub", "use", "mod", "const", "static"].contains(word));
+        words.map(str::to_owned).collect::<Vec<_>>()
+    };
+    at_margin(last)
+        && last.ends_with(';')
+        && !kind(last).is_empty()
+        && kind(last) != kind(next)
+        && !next.starts_with("#[cfg")
 }
 
 #[cfg(test)]

@@ -149,9 +149,13 @@ impl Body<'_> {
         if let Some(name) = self.constants.get(&constant.bits()) {
             return quote! { #name };
         }
-        let wish =
-            if value.is_finite() { format!("c{}", format!("{value:?}").replace('-', "m")) } else { "c".to_owned() };
-        let name = self.names.fresh(wish.strip_suffix(".0").unwrap_or(&wish));
+        let digits = format!("{value:?}").replace('-', "m");
+        let wish = match digits.strip_suffix(".0") {
+            _ if !value.is_finite() => format!("{value:?}").replace('-', "minus_"),
+            Some(integer) => format!("c{integer}"),
+            None => format!("c{digits}"),
+        };
+        let name = self.names.fresh(&wish);
         let number = number(value);
         self.bind_first(quote! { let #name = F32x16::splat(#number); });
         self.constants.insert(constant.bits(), name.clone());
@@ -267,9 +271,16 @@ pub(super) fn elem(value: &Value, params: &[Param], locals: &HashMap<Local, Elem
 
 /// The shortest text that reads back as the same number.
 fn number(value: f32) -> TokenStream {
-    if !value.is_finite() {
+    if value.is_nan() {
         let bits = Literal::u32_unsuffixed(value.to_bits());
         return quote! { f32::from_bits(#bits) };
+    }
+    if value.is_infinite() {
+        return if value > 0.0 {
+            quote! { f32::INFINITY }
+        } else {
+            quote! { f32::NEG_INFINITY }
+        };
     }
     let magnitude = Literal::f32_unsuffixed(value.abs());
     if value.is_sign_negative() {
