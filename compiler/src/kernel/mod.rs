@@ -24,6 +24,7 @@
 //! an update `fma(a, b)` rounds once, elsewhere twice.
 
 pub mod interp;
+pub mod programs;
 pub mod stats;
 pub mod text;
 pub mod verify;

@@ -24,6 +24,9 @@ pub enum Form {
 }
 
 impl Form {
+    /// All forms.
+    pub const ALL: [Self; 4] = [Self::Vector, Self::Panel, Self::Depthwise, Self::Plain];
+
     /// The name as printed.
     pub const fn name(self) -> &'static str {
         match self {

@@ -25,14 +25,6 @@ pub(super) struct Call<'a> {
     acc: Lanes,
 }
 
-/// Whether a multiply-add rounds once.
-fn has_fma(target: Target) -> bool {
-    match target {
-        Target::Avx512 | Target::Avx2 => true,
-        Target::Base | Target::Portable => false,
-    }
-}
-
 type Done<T> = Result<T, Box<Error>>;
 
 impl<'a> Call<'a> {
@@ -47,7 +39,7 @@ impl<'a> Call<'a> {
             kernel,
             arguments,
             memory,
-            fused: has_fma(target),
+            fused: target.has_fma(),
             vars: vec![0; kernel.vars.len()],
             locals: vec![zero; kernel.locals.len()],
             acc: zero,
@@ -279,7 +271,8 @@ impl<'a> Call<'a> {
                     i64::from(*entry.ok_or_else(|| Error::new(format!("entry {at} of a table with {len}")))?)
                 }
             };
-            sum += value * factor;
+            // An index that overflows is outside of everything.
+            sum = sum.wrapping_add(value.wrapping_mul(*factor));
         }
         Ok(sum)
     }

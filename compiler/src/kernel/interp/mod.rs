@@ -37,7 +37,7 @@ pub enum Split {
 impl Split {
     fn calls(self, units: usize) -> Vec<std::ops::Range<usize>> {
         match self {
-            Split::Whole => vec![0..units],
+            Split::Whole => std::iter::once(0..units).collect(),
             Split::Workers(n) => (0..n).map(|w| units * w / n..units * (w + 1) / n).filter(|r| !r.is_empty()).collect(),
             Split::Shuffled(seed) => {
                 let mut state = seed;
@@ -254,4 +254,4 @@ fn arguments<'a>(program: &'a Program, kernel: &Kernel, args: &[Arg]) -> Result<
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

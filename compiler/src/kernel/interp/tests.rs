@@ -1,3 +1,5 @@
+use kiln_rt::fill::Kind;
+
 use super::*;
 use crate::graph::F32;
 use crate::kernel::*;
@@ -63,7 +65,10 @@ pub(crate) fn pointwise(target: Target) -> Program {
     Program {
         name: "Pointwise".into(),
         target,
-        weights: Vec::new(),
+        weights: vec![
+            Expr::Read { name: "conv.weight".into(), kind: Kind::Kernel, shape: vec![32, 32, 1, 1].into() },
+            Expr::Read { name: "conv.bias".into(), kind: Kind::Bias, shape: vec![32].into() },
+        ],
         buffers: vec![
             buffer("x", 640, Place::Input(0)),
             buffer("conv.weight", 1024, packed(0, Form::Panel)),
