@@ -77,7 +77,7 @@ pub fn reduce(machine: &Machine, layer: Layer) -> Reduce {
     // anyway, so that the sums do not wait for each other.
     let (group, limit) = match () {
         () if !shared || blocks == 1 => (1, one),
-        () if lines * line == 1 => (blocks.min(4), 1),
+        () if lines * line == 1 => (blocks.min(machine.lone_pixel_blocks), 1),
         () if two > 0 => (2, two),
         () => (1, one),
     };

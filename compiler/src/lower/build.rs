@@ -1,8 +1,6 @@
 //! Building a kernel: parameters together with their arguments, fresh variables and locals.
 
-use crate::kernel::{
-    Access, Arg, At, Elem, Index, Kernel, LANES, Local, Param, ParamId, ParamKind, Region, Stmt, Value, Var,
-};
+use crate::kernel::{Access, Arg, At, Elem, Kernel, LANES, Local, Param, ParamId, ParamKind, Region, Stmt, Value, Var};
 
 /// A kernel being built, with the arguments of the step that it is for.
 pub(super) struct KernelBuilder {
@@ -113,9 +111,4 @@ pub(super) fn for_loop(var: Var, range: crate::kernel::Range, body: Vec<Stmt>) -
 /// The region of a whole buffer.
 pub(super) fn whole(buffer: crate::kernel::BufferId) -> Region {
     Region { buffer, offset: 0 }
-}
-
-/// An index known to be a variable or constant, times a factor.
-pub(super) fn times(index: &Index, factor: usize) -> Index {
-    index.clone() * factor
 }

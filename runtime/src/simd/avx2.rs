@@ -1,5 +1,6 @@
 //! Sixteen lanes as two `__m256`: AVX2 with FMA.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// Sixteen `f32` lanes in two registers. Semantics: the table in the parent module.
@@ -171,6 +172,13 @@ impl F32x16 {
         Self(_mm256_fmadd_ps(self.0, b.0, c.0), _mm256_fmadd_ps(self.1, b.1, c.1))
     }
 
+    /// `a * b + self`, rounded once, pinned: a step of a sum of products.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn add_product(self, a: Self, b: Self) -> Self {
+        a.mul_add(b, self).pin()
+    }
+
     /// `a < b ? t : e`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
@@ -195,6 +203,19 @@ impl F32x16 {
     pub fn abs(self) -> Self {
         let sign = _mm256_set1_ps(-0.0);
         Self(_mm256_andnot_ps(sign, self.0), _mm256_andnot_ps(sign, self.1))
+    }
+
+    /// The same value, computed here and not elsewhere; see the parent module.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn pin(self) -> Self {
+        let Self(mut a, mut b) = self;
+        // SAFETY: no instruction is added.
+        unsafe {
+            asm!("/* {0} */", inout(ymm_reg) a, options(nostack, preserves_flags));
+            asm!("/* {0} */", inout(ymm_reg) b, options(nostack, preserves_flags));
+        }
+        Self(a, b)
     }
 
     /// `1 / self`, correctly rounded.

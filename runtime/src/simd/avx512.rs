@@ -1,5 +1,6 @@
 //! Sixteen lanes as one `__m512`: AVX-512 with its F, BW, DQ and VL parts.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// Sixteen `f32` lanes in one register. Semantics: the table in the parent module.
@@ -164,6 +165,13 @@ impl F32x16 {
         Self(_mm512_fmadd_ps(self.0, b.0, c.0))
     }
 
+    /// `a * b + self`, rounded once, pinned: a step of a sum of products.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pub fn add_product(self, a: Self, b: Self) -> Self {
+        a.mul_add(b, self).pin()
+    }
+
     /// `a < b ? t : e`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
@@ -185,6 +193,18 @@ impl F32x16 {
     pub fn abs(self) -> Self {
         let sign = _mm512_set1_ps(-0.0);
         Self(_mm512_andnot_ps(sign, self.0))
+    }
+
+    /// The same value, computed here and not elsewhere; see the parent module.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pub fn pin(self) -> Self {
+        let Self(mut a) = self;
+        // SAFETY: no instruction is added.
+        unsafe {
+            asm!("/* {0} */", inout(zmm_reg) a, options(nostack, preserves_flags));
+        }
+        Self(a)
     }
 
     /// `1 / self`, correctly rounded.

@@ -1,5 +1,6 @@
 //! Sixteen lanes as four `__m128`: SSE2, which every x86-64 processor has.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 /// One intrinsic on each of the four registers of its operands.
@@ -194,6 +195,23 @@ impl F32x16 {
         self.mul(b).add(c)
     }
 
+    /// `a * b + self`, rounded after the product and after the sum, pinned: a step of a sum of products.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn add_product(self, a: Self, b: Self) -> Self {
+        let (Self(mut s0, mut s1, mut s2, mut s3), Self(p0, p1, p2, p3)) = (self, a.mul(b));
+        // An addition by the compiler's choice may be made in the product's register. Loops then move all accumulators
+        // back, and have no registers for that.
+        // SAFETY: `addps` changes nothing but its first operand.
+        unsafe {
+            asm!("addps {0}, {1}", inout(xmm_reg) s0, in(xmm_reg) p0, options(nostack, preserves_flags));
+            asm!("addps {0}, {1}", inout(xmm_reg) s1, in(xmm_reg) p1, options(nostack, preserves_flags));
+            asm!("addps {0}, {1}", inout(xmm_reg) s2, in(xmm_reg) p2, options(nostack, preserves_flags));
+            asm!("addps {0}, {1}", inout(xmm_reg) s3, in(xmm_reg) p3, options(nostack, preserves_flags));
+        }
+        Self(s0, s1, s2, s3)
+    }
+
     /// `a < b ? t : e`.
     #[inline]
     #[target_feature(enable = "sse2")]
@@ -216,6 +234,21 @@ impl F32x16 {
     pub fn abs(self) -> Self {
         let sign = Self::splat(-0.0);
         each!(Self: _mm_andnot_ps, sign, self)
+    }
+
+    /// The same value, computed here and not elsewhere; see the parent module.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn pin(self) -> Self {
+        let Self(mut a, mut b, mut c, mut d) = self;
+        // SAFETY: no instruction is added.
+        unsafe {
+            asm!("/* {0} */", inout(xmm_reg) a, options(nostack, preserves_flags));
+            asm!("/* {0} */", inout(xmm_reg) b, options(nostack, preserves_flags));
+            asm!("/* {0} */", inout(xmm_reg) c, options(nostack, preserves_flags));
+            asm!("/* {0} */", inout(xmm_reg) d, options(nostack, preserves_flags));
+        }
+        Self(a, b, c, d)
     }
 
     /// `1 / self`, correctly rounded.

@@ -19,10 +19,19 @@
 //! | `to_i32` | to nearest, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold |
 //! | `load_lanes`, `store_lanes` | only the first n elements are touched; lanes past them load as +0 |
 //! | `splat_group::<K, W>` | lane `i / W * W + K` |
+//! | `add_product(a, b)` | `a * b + self`, pinned |
+//! | `pin` | the same value; see below |
 //! | `recip` | `1 / x`, correctly rounded |
 //! | `exp` | below |
 //!
 //! AVX-512 and AVX2 give the same bits for every method, and so do base and portable.
+//!
+//! # Pinned values
+//!
+//! A compiler that sees many sums of products in a row loads ahead, and keeps what two of them load alike, until it runs
+//! out of registers and moves the sums to the stack. `pin` gives its value back unchanged through a piece of assembly
+//! without instructions that, for all the compiler knows, reads and writes memory: so what is pinned is computed, and
+//! what is loaded is loaded, in the order of the text. The processor reorders both anyway.
 //!
 //! # The exponential
 //!

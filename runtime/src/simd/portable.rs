@@ -138,6 +138,12 @@ impl F32x16 {
         self.mul(b).add(c)
     }
 
+    /// `a * b + self`, rounded after the product and after the sum: a step of a sum of products.
+    #[inline]
+    pub fn add_product(self, a: Self, b: Self) -> Self {
+        a.mul_add(b, self)
+    }
+
     /// `a < b ? t : e`.
     #[inline]
     pub fn select_lt(a: Self, b: Self, t: Self, e: Self) -> Self {
@@ -154,6 +160,12 @@ impl F32x16 {
     #[inline]
     pub fn abs(self) -> Self {
         Self(from_fn(|i| self.0[i].abs()))
+    }
+
+    /// The same value, computed here and not elsewhere; see the parent module.
+    #[inline]
+    pub fn pin(self) -> Self {
+        self
     }
 
     /// `1 / self`, correctly rounded.

@@ -18,6 +18,9 @@ use super::body::Body;
 use super::index::{literal, term_variables, variables};
 use crate::kernel::{At, Index, Local, ParamId, Term, Var};
 
+/// What a pointer has been moved by: a block of a parameter, and terms with their factors.
+type Place = (ParamId, Option<Index>, Vec<(Term, i64)>);
+
 /// What has been bound at one level of loops.
 #[derive(Debug, Default)]
 pub(super) struct Scope {
@@ -25,8 +28,8 @@ pub(super) struct Scope {
     var: Option<Var>,
     /// `let` statements at the top of the loop's body.
     lets: Vec<TokenStream>,
-    /// The pointers among them: a block of a parameter, and the terms that have been added.
-    pointers: HashMap<(ParamId, Option<Index>, Vec<(Term, i64)>), Ident>,
+    /// The pointers among them.
+    pointers: HashMap<Place, Ident>,
     /// Ends of loops among them, by their text.
     ends: HashMap<String, Ident>,
     /// Locals that end with the body.
@@ -151,13 +154,7 @@ impl Body<'_> {
         (self.bind_pointer(depth, key, name, quote! { #list.at(#index) }), depth)
     }
 
-    fn bind_pointer(
-        &mut self,
-        depth: usize,
-        key: (ParamId, Option<Index>, Vec<(Term, i64)>),
-        name: Ident,
-        value: TokenStream,
-    ) -> Ident {
+    fn bind_pointer(&mut self, depth: usize, key: Place, name: Ident, value: TokenStream) -> Ident {
         let scope = &mut self.scopes[depth];
         scope.lets.push(quote! { let #name = #value; });
         scope.pointers.insert(key, name.clone());

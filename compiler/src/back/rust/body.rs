@@ -141,6 +141,17 @@ impl Body<'_> {
         body: impl FnOnce(&mut Self, &mut Sharing),
     ) {
         let range = self.range(var, range);
+        self.repeat_over(var, range, out, body);
+    }
+
+    /// The same, over a range as text.
+    pub(super) fn repeat_over(
+        &mut self,
+        var: Var,
+        range: TokenStream,
+        out: &mut Sharing,
+        body: impl FnOnce(&mut Self, &mut Sharing),
+    ) {
         let name = self.enter(var);
         let mut inside = Sharing::default();
         body(self, &mut inside);

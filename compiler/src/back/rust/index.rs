@@ -68,6 +68,14 @@ impl Body<'_> {
         quote! { #lo..#hi }
     }
 
+    /// The same for a range whose length the compiler is not to know.
+    pub(super) fn opaque_range(&mut self, var: Var, values: std::ops::Range<i64>) -> TokenStream {
+        let (lo, hi) = (literal(values.start), literal(values.end));
+        let end = quote! { std::hint::black_box(#hi) };
+        let name = self.bind_end((end.to_string(), Vec::new()), &format!("{}_end", self.kernel.vars[var.index()]), end);
+        quote! { #lo..#name }
+    }
+
     fn end(&mut self, var: Var, role: &str, bound: &Bound) -> TokenStream {
         let (tokens, operands) = (self.bound(bound), self.bound_operands(bound));
         let is_sum = match bound {

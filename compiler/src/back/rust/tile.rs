@@ -3,7 +3,9 @@
 //! Arrays of vectors would stay in memory below opt-level 3; variables are registers from level 1 on. Nothing else is
 //! written out: axes are loops, taps are one after the other. Within a point of the reduction what several
 //! accumulators use has a name (a weight serves all pixels, an input all blocks), and is bound right before its first
-//! use, so that as little as possible is alive at a time.
+//! use, so that as little as possible is alive at a time. Every update
+//! is pinned: its sum is made, and what it needs is loaded, where the text says. Compilers would rather load ahead and
+//! keep what the next tap loads again, and run out of registers.
 
 use std::ops::Range;
 
@@ -12,7 +14,7 @@ use quote::quote;
 
 use super::body::{Body, accumulator};
 use super::value::Sharing;
-use crate::kernel::{Axis, Local, Reduction, Stmt, Tile, Update, Value};
+use crate::kernel::{Axis, LANES, Local, Reduction, Stmt, Tile, Update, Value};
 
 impl Body<'_> {
     /// Writes a tile.
@@ -52,6 +54,11 @@ impl Body<'_> {
                     }
                     self.known.remove(var);
                 }
+                // A compiler would write out a short loop, and many points in a row need more registers than one.
+                Some(values) if matches!(update, Update::Fma(..)) && values.end - values.start < LANES as i64 => {
+                    let range = self.opaque_range(*var, values);
+                    self.repeat_over(*var, range, out, |this, out| this.reduce(tile, inner, update, pixels, out));
+                }
                 _ => self.repeat(*var, range, out, |this, out| this.reduce(tile, inner, update, pixels, out)),
             },
             Axis::Taps { var, taps } => {
@@ -86,15 +93,15 @@ impl Body<'_> {
         match update {
             Update::Fma(a, b) => {
                 let (a, b) = (self.value(a, point), self.value(b, point));
-                quote! { #a.mul_add(#b, #name) }
+                quote! { #name.add_product(#a, #b) }
             }
             Update::Add(value) => {
                 let value = self.value(value, point);
-                quote! { #name.add(#value) }
+                quote! { #name.add(#value).pin() }
             }
             Update::Max(value) => {
                 let value = self.value(value, point);
-                quote! { #name.max_nan(#value) }
+                quote! { #name.max_nan(#value).pin() }
             }
         }
     }
