@@ -16,6 +16,7 @@ use quote::quote;
 
 use super::body::Body;
 use super::index::{literal, term_variables, variables};
+use super::print::comment;
 use crate::kernel::{At, Index, Local, ParamId, Term, Var};
 
 /// What a pointer has been moved by: a block of a parameter, and terms with their factors.
@@ -66,15 +67,17 @@ impl Body<'_> {
         self.scopes[0].lets.push(statement);
     }
 
-    /// Binds the end of a loop, given as text with the indexes in it, where their variables are bound.
-    pub(super) fn bind_end(&mut self, (text, operands): (String, Vec<Index>), wish: &str, end: TokenStream) -> Ident {
-        let terms = operands.iter().flat_map(|operand| &operand.terms);
+    /// Binds the end of a loop, made of some indexes, where their variables are bound; a `note` stands above.
+    pub(super) fn bind_end(&mut self, wish: &str, end: TokenStream, indexes: &[Index], note: Option<&str>) -> Ident {
+        let terms = indexes.iter().flat_map(|index| &index.terms);
         let depth = terms.map(|(term, _)| self.term_depth(term)).max().unwrap_or(0);
+        let text = end.to_string();
         if let Some(known) = self.scopes[depth].ends.get(&text) {
             return known.clone();
         }
         let name = self.names.fresh(wish);
         let scope = &mut self.scopes[depth];
+        scope.lets.extend(note.map(comment));
         scope.lets.push(quote! { let #name = #end; });
         scope.ends.insert(text, name.clone());
         name

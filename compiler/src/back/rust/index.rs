@@ -72,12 +72,14 @@ impl Body<'_> {
     pub(super) fn opaque_range(&mut self, var: Var, values: std::ops::Range<i64>) -> TokenStream {
         let (lo, hi) = (literal(values.start), literal(values.end));
         let end = quote! { std::hint::black_box(#hi) };
-        let name = self.bind_end((end.to_string(), Vec::new()), &format!("{}_end", self.kernel.vars[var.index()]), end);
+        let wish = format!("{}_end", self.kernel.vars[var.index()]);
+        let note = "The length of a loop that is to stay one: written out, it would need more registers.";
+        let name = self.bind_end(&wish, end, &[], Some(note));
         quote! { #lo..#name }
     }
 
     fn end(&mut self, var: Var, role: &str, bound: &Bound) -> TokenStream {
-        let (tokens, operands) = (self.bound(bound), self.bound_operands(bound));
+        let (tokens, indexes) = (self.bound(bound), self.bound_indexes(bound));
         let is_sum = match bound {
             Bound::Index(index) => {
                 let Sum { added, subtracted } = self.sum(&self.resolve(index));
@@ -89,11 +91,11 @@ impl Body<'_> {
             return tokens;
         }
         let name = format!("{}_{role}", self.kernel.vars[var.index()]);
-        let name = self.bind_end((tokens.to_string(), operands), &name, tokens);
+        let name = self.bind_end(&name, tokens, &indexes, None);
         quote! { #name }
     }
 
-    fn bound_operands(&self, bound: &Bound) -> Vec<Index> {
+    fn bound_indexes(&self, bound: &Bound) -> Vec<Index> {
         match bound {
             Bound::Index(a) => vec![self.resolve(a)],
             Bound::Min(a, b) | Bound::Max(a, b) => vec![self.resolve(a), self.resolve(b)],

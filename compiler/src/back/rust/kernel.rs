@@ -6,7 +6,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
 use super::body::body;
-use super::names::ident;
+use super::names::{ident, snake};
 use super::print::{comment, doc};
 use crate::kernel::{Access, Elem, Kernel, Param, ParamKind};
 use crate::target::Target;
@@ -20,7 +20,7 @@ pub(super) fn function(kernel: &Kernel, target: Target, layers: &[&str]) -> Toke
     let description = doc(&description(kernel, target, layers));
     let features = target.features();
     let attribute = (!features.is_empty()).then(|| quote! { #[target_feature(enable = #features)] });
-    let name = ident(&kernel.name);
+    let name = ident(&snake(&kernel.name));
     let (units, params) = names.split_at(2);
     let types = kernel.params.iter().map(|param| parameter_type(param.kind));
     let safety = comment("SAFETY: the verifier proved that every access below stays within the bounds above.");

@@ -8,7 +8,7 @@ use quote::quote;
 use super::compiled::{Compiled, Error};
 use super::module::{Module, import};
 use super::modules::{condition, family};
-use super::names::{Namer, ident, upper};
+use super::names::{Namer, ident, snake, upper};
 use super::print::{comment, doc};
 use crate::kernel::{Access, Arg, Param, ParamKind, Place, Program, Region, Step, TableId, Waits};
 
@@ -123,7 +123,7 @@ impl Writer<'_> {
         let safety = comment(
             "SAFETY: each argument lies in its memory with the extent that the kernel asks for, as the verifier proved.",
         );
-        let (module, function) = (ident(&family(kernel)), ident(&kernel.name));
+        let (module, function) = (ident(&family(kernel)), ident(&snake(&kernel.name)));
         let function = quote! {
             #description
             unsafe fn #name(cx: &Context<'_>, lo: usize, hi: usize) {

@@ -55,7 +55,11 @@ impl Body<'_> {
                     self.known.remove(var);
                 }
                 // A compiler would write out a short loop, and many points in a row need more registers than one.
-                Some(values) if matches!(update, Update::Fma(..)) && values.end - values.start < LANES as i64 => {
+                Some(values)
+                    if matches!(update, Update::Fma(..))
+                        && values.end - values.start < LANES as i64
+                        && !inner.iter().any(|axis| matches!(axis, Axis::Loop { .. })) =>
+                {
                     let range = self.opaque_range(*var, values);
                     self.repeat_over(*var, range, out, |this, out| this.reduce(tile, inner, update, pixels, out));
                 }

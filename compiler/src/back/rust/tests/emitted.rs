@@ -8,7 +8,7 @@ use std::{env, fs};
 use kiln_rt::fill::Kind;
 use kiln_rt::weights::FillSource;
 
-use super::super::{Compiled, CrateOptions, Golden, Signature, emit_crate};
+use super::super::{Compiled, CrateOptions, ExpandOptions, Golden, Signature, emit_crate, emit_tokens};
 use crate::graph::{
     Activation, Binary, Conv, Graph, Linear, NodeId, Op, Origin, Pads, Pool, TensorType, Verified, Window,
 };
@@ -148,4 +148,77 @@ fn a_crate_answers_as_the_interpreter() {
     let output = command(&folder, &run).output().unwrap();
     let message = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(!output.status.success() && message.contains("the weights file is damaged"), "{message}");
+}
+
+/// An expansion in a crate of its own, with overflow checks: loaded from a safetensors file, run on every target.
+#[test]
+fn an_expansion_answers_as_the_interpreter() {
+    let graph = network();
+    let signature = Signature::of(&graph);
+    let sources = graph.weights.sources((0..graph.weights.exprs().len() as u32).map(crate::graph::WeightId));
+    let tensors: Vec<(String, Vec<usize>, Vec<u8>)> = sources
+        .into_iter()
+        .map(|source| {
+            let values = kiln_rt::fill::fill(&source.name, source.kind, &source.shape, 2.0);
+            (source.name, source.shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        })
+        .collect();
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        (name.as_str(), kiln_rt::safetensors::View { dtype: kiln_rt::safetensors::Dtype::F32, shape, bytes })
+    });
+    let file = kiln_rt::safetensors::write(views);
+
+    let graph = Verified::assert_checked(graph);
+    let input = kiln_rt::fill::fill_input(&signature.inputs[0].shape);
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    fs::create_dir(folder.join("src")).unwrap();
+    let mut library = String::new();
+    let mut checks = String::new();
+    // The portable target has a network to itself: beside others it is for other architectures.
+    for (module, targets) in [("x86", &[Target::Avx512, Target::Avx2, Target::Base][..]), ("any", &[Target::Portable])]
+    {
+        let programs: Vec<_> =
+            targets.iter().map(|&target| Verified::assert_checked(lower(&graph, target).unwrap())).collect();
+        for (target, program) in targets.iter().zip(&programs).filter(|(target, _)| target.is_available()) {
+            let name = format!("{}.bin", target.name());
+            let expected = interpreted(program, &input);
+            fs::write(folder.join(&name), expected.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<_>>()).unwrap();
+            checks += &format!("check({module}::EveryFamily::load_for(&file, Target::{target:?}).unwrap(), {name:?});");
+        }
+        let compiled = Compiled::new(signature.clone(), &programs).unwrap();
+        let options = ExpandOptions {
+            runtime: quote::quote! { ::kiln_rt },
+            visibility: quote::quote! { pub },
+            about: "Most kernel families.".to_owned(),
+        };
+        library += &format!("pub mod {module} {{ {} }}\n", emit_tokens(&compiled, &options).unwrap());
+    }
+    // Macros write code once a type: the two modules' sessions are two types.
+    let main = "use kiln_rt::{session::Threads, target::Target};
+        macro_rules! check { ($model:expr, $answer:expr) => {{
+            let (model, expected) = ($model, std::fs::read($answer).unwrap());
+            let input: Vec<f32> = kiln_rt::fill::fill_input(&[2, 3, 21, 19]);
+            let mut session = model.session(Threads::new(2));
+            let output: Vec<u8> = session.run(&input).unwrap().iter().flat_map(|x| x.to_le_bytes()).collect();
+            assert_eq!(output, expected, $answer);
+            let mut classes = [0.0; 20];
+            session.run_array(&input.try_into().unwrap(), &mut classes);
+            assert_eq!(classes.iter().flat_map(|x| x.to_le_bytes()).collect::<Vec<u8>>(), expected, $answer);
+        }} }
+        #[test] fn answers() { let file = std::fs::read(\"weights.safetensors\").unwrap(); CHECKS }
+        #[test] fn a_cut_file_is_refused() {
+            let file = std::fs::read(\"weights.safetensors\").unwrap();
+            assert!(any::EveryFamily::load(&file[..file.len() - 1]).is_err());
+        }";
+    library += &main.replace("CHECKS", &checks.replace("check(", "check!("));
+    fs::write(folder.join("src/lib.rs"), library).unwrap();
+    fs::write(folder.join("weights.safetensors"), file).unwrap();
+    let runtime = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../runtime");
+    let manifest = format!(
+        "[package]\nname = \"expanded-family\"\nedition = \"2024\"\n[workspace]\n[dependencies]\n\
+         kiln-rt = {{ path = {runtime:?} }}\n[profile.dev]\nopt-level = 1\n"
+    );
+    fs::write(folder.join("Cargo.toml"), manifest).unwrap();
+    cargo(folder, &["test", "--offline", "--lib"]);
 }
