@@ -49,6 +49,7 @@ fn lowered_programs_answer_as_the_oracle_does_on_random_networks() {
         for target in [Target::Avx512, Target::Avx2, Target::Base] {
             let program = lower(&graph, target).expect("everything lowers");
             plan::check(&program).unwrap_or_else(|lost| panic!("seed {seed}: {lost:?}"));
+            let program = kernel::verify::verify(program).unwrap_or_else(|found| panic!("seed {seed}: {}", found[0]));
             let options = kernel::interp::Options { poison: true, ..Default::default() };
             let found = kernel::interp::run(&program, pack(&program, &FillSource { gain }), &inputs, options)
                 .unwrap_or_else(|e| panic!("seed {seed} {target:?}: {e}"));
