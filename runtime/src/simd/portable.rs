@@ -4,6 +4,30 @@
 
 use std::array::from_fn;
 
+/// `e^x` as each lane of `exp` is on targets with FMA (`fused`) and without; method and error in the parent module.
+#[inline]
+pub fn exp(x: f32, fused: bool) -> f32 {
+    let mul_add = |a: f32, b: f32, c: f32| if fused { a.mul_add(b, c) } else { a * b + c };
+    let power_of_two = |k: i32| f32::from_bits((k.wrapping_add(127) << 23) as u32);
+    let x = if super::EXP_LOW > x { super::EXP_LOW } else { x };
+    let x = if super::EXP_HIGH < x { super::EXP_HIGH } else { x };
+    let k = to_i32(x * super::LOG2_E);
+    let n = k as f32;
+    let r = mul_add(n, -super::LN_2_LOW, mul_add(n, -super::LN_2_HIGH, x));
+    let [c2, c3, c4, c5, c6, c7] = super::EXP_TAIL;
+    let q = [c6, c5, c4, c3, c2].into_iter().fold(c7, |q, c| mul_add(q, r, c));
+    let p = mul_add(q, r * r, r) + 1.0;
+    let low = k >> 1;
+    p * power_of_two(low) * power_of_two(k.wrapping_sub(low))
+}
+
+/// The nearest integer, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold.
+#[inline]
+pub fn to_i32(x: f32) -> i32 {
+    // Both bounds are exact in f32. A NaN is in no range.
+    if (-2_147_483_648.0..2_147_483_648.0).contains(&x) { x.round_ties_even() as i32 } else { i32::MIN }
+}
+
 /// Sixteen `f32` lanes. Semantics: the table in the parent module.
 #[derive(Clone, Copy)]
 pub struct F32x16([f32; 16]);
@@ -177,25 +201,13 @@ impl F32x16 {
     /// `e^self`; method and error in the parent module.
     #[inline]
     pub fn exp(self) -> Self {
-        let x = Self::splat(super::EXP_HIGH).min(Self::splat(super::EXP_LOW).max(self));
-        let k = x.mul(Self::splat(super::LOG2_E)).to_i32();
-        let n = k.to_f32();
-        let r = n.mul_add(Self::splat(-super::LN_2_HIGH), x);
-        let r = n.mul_add(Self::splat(-super::LN_2_LOW), r);
-        let [c2, c3, c4, c5, c6, c7] = super::EXP_TAIL;
-        let q = Self::splat(c7).mul_add(r, Self::splat(c6)).mul_add(r, Self::splat(c5));
-        let q = q.mul_add(r, Self::splat(c4)).mul_add(r, Self::splat(c3)).mul_add(r, Self::splat(c2));
-        let p = q.mul_add(r.mul(r), r).add(Self::splat(1.0));
-        let (low, high) = k.halves();
-        p.mul(low.power_of_two()).mul(high.power_of_two())
+        Self(self.0.map(|x| exp(x, false)))
     }
 
     /// The nearest integer, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold.
     #[inline]
     pub fn to_i32(self) -> I32x16 {
-        // Both bounds are exact in f32. A NaN is in no range.
-        let fits = |x: f32| (-2_147_483_648.0..2_147_483_648.0).contains(&x);
-        I32x16(from_fn(|i| if fits(self.0[i]) { self.0[i].round_ties_even() as i32 } else { i32::MIN }))
+        I32x16(self.0.map(to_i32))
     }
 }
 
@@ -242,18 +254,5 @@ impl I32x16 {
     #[inline]
     pub fn to_f32(self) -> F32x16 {
         F32x16(from_fn(|i| self.0[i] as f32))
-    }
-
-    /// `(k >> 1, k - (k >> 1))`.
-    #[inline]
-    fn halves(self) -> (Self, Self) {
-        let low = Self(from_fn(|i| self.0[i] >> 1));
-        (low, Self(from_fn(|i| self.0[i].wrapping_sub(low.0[i]))))
-    }
-
-    /// `2^self` for lanes within -126..=127, from the exponent's bits.
-    #[inline]
-    fn power_of_two(self) -> F32x16 {
-        F32x16(from_fn(|i| f32::from_bits((self.0[i].wrapping_add(127) << 23) as u32)))
     }
 }

@@ -300,3 +300,15 @@ fn exp_has_the_same_bits() {
         }
     }
 }
+
+/// The scalar `exp` stands for the lanes of every target.
+#[test]
+fn scalar_exp_has_the_same_bits() {
+    for target in available() {
+        for chunk in exp_arguments().chunks_exact(16) {
+            let x: Lanes = std::array::from_fn(|i| chunk[i]);
+            let scalar = x.map(|x| super::portable::exp(x, target.has_fma()));
+            assert!(exp(target, x).into_iter().zip(scalar).all(|(a, b)| same(a, b)), "{target} at {x:?}");
+        }
+    }
+}

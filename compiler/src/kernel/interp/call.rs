@@ -16,10 +16,10 @@ pub(super) enum Argument<'a> {
 }
 
 pub(super) struct Call<'a> {
-    kernel: &'a Kernel,
-    arguments: &'a [Argument<'a>],
-    memory: &'a mut Memory,
-    fused: bool,
+    pub(super) kernel: &'a Kernel,
+    pub(super) arguments: &'a [Argument<'a>],
+    pub(super) memory: &'a mut Memory,
+    pub(super) fused: bool,
     vars: Vec<i64>,
     locals: Vec<Lanes>,
     acc: Lanes,
@@ -130,7 +130,7 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    fn bind_tile(&mut self, tile: &Tile, p: usize, b: usize) -> Done<()> {
+    pub(super) fn bind_tile(&mut self, tile: &Tile, p: usize, b: usize) -> Done<()> {
         self.bind(tile.pixel, p as i64)?;
         self.bind(tile.block, b as i64)
     }
@@ -146,6 +146,9 @@ impl<'a> Call<'a> {
     ) -> Done<()> {
         match axes.split_first() {
             None => {
+                if self.stream(tile, &reduction.update, (first, end), acc).is_some() {
+                    return Ok(());
+                }
                 for p in first..end {
                     for b in 0..tile.blocks {
                         self.bind_tile(tile, p, b)?;
@@ -246,7 +249,7 @@ impl<'a> Call<'a> {
         })
     }
 
-    fn index(&self, index: &Index) -> Done<i64> {
+    pub(super) fn index(&self, index: &Index) -> Done<i64> {
         let mut sum = index.constant;
         for (term, factor) in &index.terms {
             let value = match term {

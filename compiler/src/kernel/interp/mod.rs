@@ -2,12 +2,15 @@
 //!
 //! It needs no verified program, because tests run broken ones: every access is checked against its parameter and its
 //! buffer, and what does not fit is an [`Error`] that says where. Options show that nothing hangs on what a program
-//! leaves open: [`Split`] cuts steps into calls in other ways and orders, and `poison` fills what nobody wrote with NaN.
+//! leaves open: [`Split`] cuts steps into calls in other ways and orders, `poison` fills what nobody wrote with NaN.
 
 mod call;
 mod lanes;
+mod stream;
 
 use std::fmt;
+
+use kiln_rt::weights::{self, Evaluator, Source};
 
 use super::{Arg, Buffer, Kernel, ParamKind, Place, Program, Region, Waits};
 use call::{Argument, Call};
@@ -137,6 +140,33 @@ pub fn run(
         first = end;
     }
     Ok(memory.into_outputs(program))
+}
+
+/// Runs a program once, with weights from a source.
+///
+/// # Errors
+/// As [`run`]; and whatever the source lacks.
+pub fn run_with(
+    program: &Program,
+    source: &dyn Source,
+    inputs: &[Vec<f32>],
+    options: Options,
+) -> Result<Vec<Vec<f32>>, Box<Error>> {
+    let evaluator = Evaluator::new(&program.weights, source).map_err(|error| Error::new(error.to_string()))?;
+    let mut failed = None;
+    let pack = |buffer: &Buffer| {
+        let mut packed = Vec::new();
+        if let Place::Packed { weight, form } = buffer.place {
+            let result = weights::pack(&evaluator, weight, form, &mut |piece| packed.extend_from_slice(piece));
+            failed = failed.take().or(result.err());
+        }
+        packed
+    };
+    let result = run(program, pack, inputs, options);
+    match failed {
+        Some(error) => Err(Error::new(error.to_string())),
+        None => result,
+    }
 }
 
 /// All memory: the arena, the scratch, then a space for each buffer that lies in neither.

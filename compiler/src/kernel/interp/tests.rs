@@ -160,3 +160,14 @@ fn what_does_not_fit_is_an_error() {
     check(&|p| p.steps[0].args[1] = Arg::Table(TableId(0)), "not of the parameter's kind");
     check(&|p| p.kernels[0].params[3].kind = p.kernels[0].params[0].kind, "a write to what is read only");
 }
+
+#[test]
+fn weights_come_from_a_source() {
+    let source = kiln_rt::weights::FillSource { gain: 1.0 };
+    let zeros = [vec![0.0; 640]];
+    let got = run_with(&pointwise(Target::Avx2), &source, &zeros, Options::default()).unwrap().remove(0);
+    let bias = kiln_rt::fill::fill("conv.bias", Kind::Bias, &[32], 1.0);
+    for (i, got) in got.iter().enumerate() {
+        assert_eq!(*got, bias[i / 320 * 16 + i % 16].max(0.0));
+    }
+}

@@ -16,7 +16,8 @@
 //!   place: then both are the very same elements;
 //! - **in place**: such a pair is read only in the store that overwrites the same place, or bound just before it, and
 //!   no element is written twice in a unit;
-//! - **units**: no unit of a step touches what another unit of it writes, scratch excepted, which is a worker's own;
+//! - **units**: no unit of a step touches what another unit of it writes, but for scratch, which is a worker's own; and
+//!   a call of all units writes what the units write one by one;
 //! - **waits**: a step that waits for its own units has as many as the step before, and unit u touches nothing that
 //!   another unit has written, and writes nothing that another unit has touched, since the last barrier;
 //! - **scratch**: a unit reads no scratch element that it has not written before;

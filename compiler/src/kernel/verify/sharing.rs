@@ -164,6 +164,11 @@ fn units(program: &Program, step: &Step, traces: &mut Traces<'_>, report: &mut R
             }
         }
     }
+    if let Some(param) = trace.uneven {
+        let name = &kernel.params[param.index()].name;
+        let what = format!("a call of all units does not write of {name} what the units write one by one");
+        report.add(Invariant::Units, what);
+    }
 }
 
 /// What a step touches, memory by memory.
