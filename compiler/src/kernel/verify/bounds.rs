@@ -1,8 +1,8 @@
 //! Bounds: every access of a kernel inside its parameter, for all calls and all values of its variables.
 //!
 //! The largest value of an index is found by eliminating its variables, the innermost first: a variable of positive
-//! factor is replaced by the last value of its range, which is an index of variables further out, so that what the range
-//! has to do with the rest of the index is not lost: with `kh` in `max(0, 1 - oh)..min(3, 57 - oh)`, the row
+//! factor is replaced by the last value of its range, which is an index of variables further out, so that what the
+//! range has to do with the rest of the index is not lost: with `kh` in `max(0, 1 - oh)..min(3, 57 - oh)`, the row
 //! `oh + kh - 1` is at most `oh + (56 - oh) - 1 = 55`. Where a range ends at the smaller of two, either is a bound and
 //! the better one is taken; where it ends at the larger, both must hold. The least value likewise.
 

@@ -450,7 +450,7 @@ fn bounds_follow_what_ranges_have_to_do_with_each_other() {
         // A window that is narrowed at both ends.
         "for u in lo..hi { for kh in max(0, 1 - u)..min(3, 57 - u) { store y[16*u], load x[16*u + 16*kh - 16] } }",
         // With a stride.
-        "for u in lo..min(hi, 28) { for kh in max(0, 1 - 2*u)..min(3, 57 - 2*u) { store y[0], load x[32*u + 16*kh - 16] } }",
+        "for u in lo..28 { for kh in max(0, 1 - 2*u)..min(3, 57 - 2*u) { store y[0], load x[32*u + 16*kh - 16] } }",
         // Tiles, of which the last unit has fewer.
         "for u in lo..min(hi, 10) { for t in 0..min(6, 56 - 6*u) { store y[96*u + 16*t], 0.0 } }",
         // A loop that never runs proves nothing wrong.
