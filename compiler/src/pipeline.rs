@@ -1,1 +1,53 @@
-//! Placeholder.
+//! The order of passes, on one screen.
+
+use crate::diag::Error;
+use crate::graph::{self, Graph, Verified};
+use crate::kernel::Program;
+use crate::lower::lower;
+use crate::target::Target;
+
+/// What to compile for.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// One program is made for each, in this order; the best first.
+    pub targets: Vec<Target>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { targets: vec![Target::Avx512, Target::Avx2, Target::Base] }
+    }
+}
+
+/// A compiled network, each stage kept for looking at.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// As it was declared.
+    pub source: Verified<Graph>,
+    /// After the e-graph's rewrites.
+    pub optimized: Verified<Graph>,
+    /// One program a target.
+    pub programs: Vec<Verified<Program>>,
+}
+
+/// Compiles a network.
+///
+/// # Errors
+/// [`Error::Unsupported`] where an operator has no kernels, [`Error::Bug`] where a pass broke an invariant.
+pub fn compile(graph: Graph, options: &Options) -> Result<Compiled, Error> {
+    let source = graph::verify::verify(graph).map_err(|found| Error::Bug(lines(found)))?;
+    let optimized = source.clone();
+    let programs = options
+        .targets
+        .iter()
+        .map(|&target| {
+            let program = lower(&optimized, target).map_err(|nodes| Error::Unsupported(lines(nodes)))?;
+            Ok(Verified::assert_checked(program))
+        })
+        .collect::<Result<_, Error>>()?;
+    Ok(Compiled { source, optimized, programs })
+}
+
+fn lines(items: Vec<impl std::fmt::Display>) -> String {
+    items.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}

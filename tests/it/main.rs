@@ -1,5 +1,8 @@
 //! The tests of kiln as a whole, in one binary.
 
+mod allocations;
 mod engines;
 mod golden;
+mod network;
 mod random;
+mod ui;

@@ -2,10 +2,10 @@
 //! nothing else.
 
 use proc_macro2::{Ident, Literal, TokenStream};
-use quote::{format_ident, quote};
+use quote::{ToTokens, format_ident, quote};
 
 use super::compiled::{Compiled, Tensor};
-use super::names::{Namer, camel, ident};
+use super::names::{Namer, camel, ident, upper};
 use super::print::{comment, doc};
 
 /// Where a model's weights come from.
@@ -126,8 +126,17 @@ fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -
     ["self", "session"].iter().for_each(|name| names.reserve(name));
     let input_names: Vec<Ident> = inputs.iter().map(|tensor| names.fresh(&tensor.name)).collect();
     let output_names: Vec<Ident> = outputs.iter().map(|tensor| names.fresh(&tensor.name)).collect();
-    let len = |tensor: &Tensor| Literal::usize_unsuffixed(tensor.elements());
-    let (input_lens, output_lens) = (inputs.iter().map(len), outputs.iter().map(len));
+    // What stands in for a network with mistakes takes arrays of any length.
+    let open = compiled.programs.is_empty();
+    let len = |name: &Ident, tensor: &Tensor| match open {
+        true => ident(&upper(&name.to_string())).into_token_stream(),
+        false => Literal::usize_unsuffixed(tensor.elements()).into_token_stream(),
+    };
+    let lens = |names: &[Ident], tensors: &[Tensor]| -> Vec<TokenStream> {
+        names.iter().zip(tensors).map(|(name, tensor)| len(name, tensor)).collect()
+    };
+    let (input_lens, output_lens) = (lens(&input_names, inputs), lens(&output_names, outputs));
+    let parameters = open.then(|| quote! { <#(const #input_lens: usize,)* #(const #output_lens: usize),*> });
     let one = (inputs.len() == 1).then(|| {
         let name = &input_names[0];
         let text = match outputs.len() {
@@ -161,7 +170,7 @@ fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -
             ///
             /// # Panics
             /// If there was no memory for the session.
-            pub fn run_array(
+            pub fn run_array #parameters (
                 &mut self,
                 #(#input_names: &[f32; #input_lens],)*
                 #(#output_names: &mut [f32; #output_lens]),*

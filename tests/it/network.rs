@@ -1,0 +1,219 @@
+//! Networks declared in a program, from tokens and from a file, against the oracle.
+
+use kiln::{Target, Threads, network};
+use kiln_compiler::front::{NoFiles, Overrides, elaborate, parse_text};
+use kiln_compiler::graph::weights::Source;
+use kiln_compiler::graph::{Graph, interp, text};
+use kiln_compiler::pipeline::{Compiled, Options, compile};
+use kiln_rt::fill::{fill, fill_input};
+use kiln_rt::safetensors::{Dtype, View, write};
+
+use crate::allocations;
+use crate::engines::error;
+
+const GAIN: f64 = 3.0;
+
+/// Declares a network, and keeps its text.
+macro_rules! declare {
+    ($text:ident: $($network:tt)*) => {
+        network! { $($network)* }
+        const $text: &str = stringify!($($network)*);
+    };
+}
+
+declare! { SMALL:
+    /// The same as in the file, in other lines.
+    fn conv_bn(x, channels, kernel, stride = 1, groups = 1) {
+        let x = x.conv(channels, kernel, stride, padding = kernel / 2, groups = groups, bias = false, name = "conv");
+        x.bn(name = "bn")
+    }
+    pub net Small(image: [1, 3, 19, 17], classes = 7) {
+        let x = hard_swish(conv_bn(image, 24, 3, stride = 2, name = "stem"));
+        let mut y = x;
+        for (name, groups) in [("depthwise", 24), ("project", 1)] {
+            y = conv_bn(y, 24, if groups == 1 { 1 } else { 3 }, groups = groups, name = name);
+            if groups != 1 { y = y.relu6(); }
+        }
+        let x = add(x, y).conv(12 * 3, 3, padding = 1, groups = 3, name = "grouped").relu();
+        let gate = x.global_avg_pool().conv(x.channels(), 1, name = "gate").hard_sigmoid();
+        mul(x, gate).global_avg_pool().flatten().linear(classes, name = "fc").softmax()
+    }
+}
+
+network! {
+    use "nets/small.net";
+
+    pub use small::Small() as FromFile;
+}
+
+declare! { PAIR:
+    /// Two inputs, two outputs.
+    pub net Pair(left: [1, 5, 6, 7], right: [1, 5, 6, 7]) {
+        let sum = (left + right).conv(20, 3, name = "a").tanh();
+        let high = concat([sum, sum.max_pool(2, stride = 1, padding = (0, 0, 1, 1))]).conv(3, 1, name = "b");
+        (sum, high)
+    }
+}
+
+const FILE: &str = include_str!("nets/small.net");
+
+fn graph(text: &str, net: &str) -> Graph {
+    let spec = parse_text("test.net", text).unwrap_or_else(|error| panic!("{error}"));
+    elaborate(&spec, net, &Overrides::default(), &NoFiles).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// A safetensors file with all that a graph reads, by the formula.
+fn weights(graph: &Graph) -> Vec<u8> {
+    let read = graph.order().into_iter().flat_map(|id| graph.node(id).weights.clone());
+    let tensors: Vec<(Source, Vec<u8>)> = graph
+        .weights
+        .sources(read)
+        .into_iter()
+        .map(|source| {
+            let values = fill(&source.name, source.kind, &source.shape, GAIN);
+            (source, values.into_iter().flat_map(f32::to_le_bytes).collect())
+        })
+        .collect();
+    write(
+        tensors
+            .iter()
+            .map(|(source, bytes)| (source.name.as_str(), View { dtype: Dtype::F32, shape: &source.shape, bytes })),
+    )
+}
+
+fn oracle(graph: &Graph, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
+    interp::run(graph, &interp::Fill { gain: GAIN }, inputs).expect("the oracle runs")
+}
+
+fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}
+
+fn targets() -> impl Iterator<Item = Target> {
+    [Target::Avx512, Target::Avx2, Target::Base].into_iter().filter(|target| target.is_available())
+}
+
+#[test]
+fn a_network_answers_as_the_oracle_does_on_every_target() {
+    let graph = graph(SMALL, "Small");
+    let image = fill_input(&[1, 3, 19, 17]);
+    let expected = oracle(&graph, std::slice::from_ref(&image)).remove(0);
+    let weights = weights(&graph);
+    for target in targets() {
+        let model = Small::load_for(&weights, target).expect("it loads");
+        assert_eq!(model.target(), target);
+        let mut session = model.session(Threads::new(1));
+        let found = session.run(&image).expect("it runs");
+        assert!(error(found, &expected) <= 1e-5, "{target}: {found:?} for {expected:?}");
+    }
+}
+
+#[test]
+fn tokens_and_file_make_the_same_network() {
+    let stages = |graph| {
+        let Compiled { optimized, programs, .. } = compile(graph, &Options::default()).expect("it compiles");
+        (text::print(&optimized), programs.iter().map(|program| format!("{:?}", **program)).collect::<Vec<_>>())
+    };
+    let from_tokens = graph(SMALL, "Small");
+    let printed = text::parse(&text::print(&from_tokens)).expect("what is printed parses");
+    let from_tokens = stages(from_tokens);
+    assert_eq!(from_tokens, stages(graph(FILE, "Small")));
+    assert_eq!(from_tokens, stages(printed));
+
+    let weights = weights(&graph(FILE, "Small"));
+    let image = fill_input(&[1, 3, 19, 17]);
+    let (small, from_file) = (Small::load(&weights).expect("it loads"), FromFile::load(&weights).expect("it loads"));
+    let (mut small, mut from_file) = (small.session(Threads::new(1)), from_file.session(Threads::new(1)));
+    assert_eq!(bits(small.run(&image).expect("it runs")), bits(from_file.run(&image).expect("it runs")));
+}
+
+#[test]
+fn any_number_of_threads_gives_the_same_bits() {
+    let weights = weights(&graph(SMALL, "Small"));
+    let image = fill_input(&[1, 3, 19, 17]);
+    for target in targets() {
+        let model = Small::load_for(&weights, target).expect("it loads");
+        let mut one = model.session(Threads::new(1));
+        let expected = bits(one.run(&image).expect("it runs"));
+        for threads in [2, 3, 5] {
+            let mut session = model.session(Threads::new(threads));
+            for _ in 0..3 {
+                assert_eq!(bits(session.run(&image).expect("it runs")), expected, "{target}, {threads} threads");
+            }
+        }
+    }
+}
+
+#[test]
+fn inputs_and_outputs_go_by_name_or_by_array() {
+    let graph = graph(PAIR, "Pair");
+    assert_eq!(Pair::INPUTS.iter().map(|input| input.name).collect::<Vec<_>>(), ["left", "right"]);
+    assert_eq!(Pair::OUTPUTS.iter().map(ToString::to_string).collect::<Vec<_>>(), ["sum [1x20x4x5]", "high [1x3x4x5]"]);
+    let left = fill_input(&[1, 5, 6, 7]);
+    let right: Vec<f32> = left.iter().rev().copied().collect();
+    let expected = oracle(&graph, &[left.clone(), right.clone()]);
+
+    let mut session = Pair::load(&weights(&graph)).expect("it loads").session(Threads::new(2));
+    session.run_named(&[("right", &right), ("left", &left)]).expect("it runs");
+    for (output, expected) in Pair::OUTPUTS.iter().zip(&expected) {
+        let found = session.output(output.name).expect("an output of the network");
+        assert!(error(found, expected) <= 1e-5, "{output}");
+    }
+    let (mut sum, mut high) = ([0.0; 20 * 4 * 5], [0.0; 3 * 4 * 5]);
+    let (left, right) = (left.first_chunk().expect("as long"), right.first_chunk().expect("as long"));
+    session.run_array(left, right, &mut sum, &mut high);
+    assert_eq!(bits(&sum), bits(session.output("sum").expect("an output")));
+    assert_eq!(bits(&high), bits(session.output("high").expect("an output")));
+
+    let message = session.run_named(&[("lft", left)]).expect_err("no such input").to_string();
+    assert_eq!(message, "the network has no input `lft`; its inputs are left [1x5x6x7], right [1x5x6x7]");
+}
+
+#[test]
+fn nan_goes_through() {
+    let weights = weights(&graph(SMALL, "Small"));
+    for target in targets() {
+        let mut image = fill_input(&[1, 3, 19, 17]);
+        image[100] = f32::NAN;
+        let mut session = Small::load_for(&weights, target).expect("it loads").session(Threads::new(1));
+        let found = session.run(&image).expect("it runs");
+        assert!(found.iter().all(|value| value.is_nan()), "{target}: {found:?}");
+        image[100] = 0.0;
+        let found = session.run(&image).expect("it runs");
+        assert!(found.iter().all(|value| value.is_finite()), "{target}: nothing stays behind, but {found:?}");
+    }
+}
+
+#[test]
+fn mistakes_of_a_caller_are_errors() {
+    let weights = weights(&graph(SMALL, "Small"));
+    let mut session = Small::load(&weights).expect("it loads").session(Threads::new(1));
+    let message = session.run(&[0.0; 968]).expect_err("one element is missing").to_string();
+    assert_eq!(message, "`image` has shape [1x3x19x17], 969 elements, but 968 were given");
+    let message = Pair::load(&weights).err().expect("weights of another network").to_string();
+    assert!(message.contains("the weights have no tensor `a.weight`"), "{message}");
+    assert!(Small::load(&weights[..weights.len() - 1]).is_err());
+    assert!(Small::load_for(&weights, Target::Portable).is_err() == cfg!(target_arch = "x86_64"));
+}
+
+#[test]
+fn a_run_allocates_nothing() {
+    let model = Small::load(&weights(&graph(SMALL, "Small"))).expect("it loads");
+    let image = fill_input(&[1, 3, 19, 17]);
+    let mut session = model.session(Threads::new(1));
+    let before = allocations::of_this_thread();
+    for _ in 0..10 {
+        session.run(&image).expect("it runs");
+    }
+    assert_eq!(allocations::of_this_thread(), before);
+
+    // Other tests allocate meanwhile; that workers do not is seen in a run in which nobody did.
+    let mut session = model.session(Threads::new(2));
+    let mut counts = (0..10_000).map(|_| {
+        let before = (allocations::of_this_thread(), allocations::of_all_threads());
+        session.run(&image).expect("it runs");
+        assert_eq!(allocations::of_this_thread(), before.0);
+        allocations::of_all_threads() - before.1
+    });
+    assert!(counts.any(|count| count == 0));
+}
