@@ -80,6 +80,8 @@ pub mod __private {
 /// [profile.dev.package.my-nets]          # the package that contains network!
 /// opt-level = 3                          # level 1 alone leaves calls into kiln as calls
 /// debug-assertions = false               # pointer checks cost a factor of two
+/// [profile.dev.package.kiln-rt]          # computes packed weights when a model is loaded
+/// opt-level = 3
 /// [profile.dev.package.kiln-compiler]    # the macro runs the whole compiler
 /// opt-level = 3
 /// [profile.dev.package.egg]

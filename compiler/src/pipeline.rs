@@ -2,8 +2,9 @@
 
 use crate::diag::Error;
 use crate::graph::{self, Graph, Verified};
-use crate::kernel::Program;
+use crate::kernel::{self, Program};
 use crate::lower::lower;
+use crate::plan;
 use crate::target::Target;
 
 /// What to compile for.
@@ -42,7 +43,8 @@ pub fn compile(graph: Graph, options: &Options) -> Result<Compiled, Error> {
         .iter()
         .map(|&target| {
             let program = lower(&optimized, target).map_err(|nodes| Error::Unsupported(lines(nodes)))?;
-            Ok(Verified::assert_checked(program))
+            plan::check(&program).map_err(|lost| Error::Bug(format!("after planning: {}", lines(lost))))?;
+            kernel::verify::verify(program).map_err(|found| Error::Bug(format!("after lowering: {}", lines(found))))
         })
         .collect::<Result<_, Error>>()?;
     Ok(Compiled { source, optimized, programs })

@@ -43,7 +43,6 @@ pub fn emit_tokens(compiled: &Compiled<'_>, options: &ExpandOptions) -> Result<T
             dead_code,
             missing_docs,
             unreachable_pub,
-            unsafe_code,
             reason = "generated; a program uses the parts that it needs"
         )]
         mod #module {
