@@ -4,19 +4,23 @@ use crate::diag::Error;
 use crate::graph::{self, Graph, Verified};
 use crate::kernel::{self, Program};
 use crate::lower::lower;
+use crate::optimize::{self, Record};
 use crate::plan;
 use crate::target::Target;
 
-/// What to compile for.
+/// What to compile for, and how hard to try.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// One program is made for each, in this order; the best first.
     pub targets: Vec<Target>,
+    /// The optimizer's limits.
+    pub optimize: optimize::Options,
 }
 
 impl Default for Options {
+    /// All instruction sets of x86-64 that have kernels of their own.
     fn default() -> Self {
-        Options { targets: vec![Target::Avx512, Target::Avx2, Target::Base] }
+        Options { targets: vec![Target::Avx512, Target::Avx2, Target::Base], optimize: optimize::Options::default() }
     }
 }
 
@@ -27,6 +31,8 @@ pub struct Compiled {
     pub source: Verified<Graph>,
     /// After the e-graph's rewrites.
     pub optimized: Verified<Graph>,
+    /// Which rules led from the one to the other.
+    pub record: Record,
     /// One program a target.
     pub programs: Vec<Verified<Program>>,
 }
@@ -36,8 +42,10 @@ pub struct Compiled {
 /// # Errors
 /// [`Error::Unsupported`] where an operator has no kernels, [`Error::Bug`] where a pass broke an invariant.
 pub fn compile(graph: Graph, options: &Options) -> Result<Compiled, Error> {
-    let source = graph::verify::verify(graph).map_err(|found| Error::Bug(lines(found)))?;
-    let optimized = source.clone();
+    let source = verify_graph("elaboration", graph)?;
+    let optimized = optimize::optimize(&source, &options.optimize);
+    let record = optimized.record;
+    let optimized = verify_graph("optimization", optimized.graph)?;
     let programs = options
         .targets
         .iter()
@@ -46,8 +54,12 @@ pub fn compile(graph: Graph, options: &Options) -> Result<Compiled, Error> {
             plan::check(&program).map_err(|lost| Error::Bug(format!("after planning: {}", lines(lost))))?;
             kernel::verify::verify(program).map_err(|found| Error::Bug(format!("after lowering: {}", lines(found))))
         })
-        .collect::<Result<_, Error>>()?;
-    Ok(Compiled { source, optimized, programs })
+        .collect::<Result<_, _>>()?;
+    Ok(Compiled { source, optimized, record, programs })
+}
+
+fn verify_graph(pass: &str, graph: Graph) -> Result<Verified<Graph>, Error> {
+    graph::verify::verify(graph).map_err(|found| Error::Bug(format!("after {pass}: {}", lines(found))))
 }
 
 fn lines(items: Vec<impl std::fmt::Display>) -> String {

@@ -70,7 +70,7 @@ impl Sweep {
                 let ow = tile_index * tiling.pixels + p;
                 let block = Index::var(cb);
                 let mut axes = Vec::new();
-                let kh = if window.kernel[0] == 1 {
+                let kh = if kernel_rows == Range::new(0usize, 1usize) {
                     Index::constant(0)
                 } else {
                     let kh = kb.var("kh");

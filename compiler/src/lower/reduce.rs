@@ -208,7 +208,7 @@ impl ReduceTile<'_> {
             Index::var(var)
         };
         let block = axis(kb, "ib", Range::new(0usize, blocks), blocks == 1) + first;
-        let kh = axis(kb, "kh", rows.clone(), *kernel_h == 1);
+        let kh = axis(kb, "kh", rows.clone(), *rows == Range::new(0usize, 1usize));
         let kw = match columns {
             None => axis(kb, "kw", Range::new(0usize, *kernel_w), *kernel_w == 1),
             Some(taps) => {

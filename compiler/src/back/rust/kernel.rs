@@ -6,9 +6,11 @@ use proc_macro2::{Ident, TokenStream};
 use quote::quote;
 
 use super::body::body;
+use super::compiled::Error;
 use super::names::{ident, snake};
-use super::print::{comment, doc};
-use crate::kernel::{Access, Elem, Kernel, Param, ParamKind};
+use super::print::{self, comment, doc};
+use crate::graph::Verified;
+use crate::kernel::{Access, Elem, Kernel, Param, ParamKind, Program};
 use crate::target::Target;
 
 /// The function of a kernel; `layers` are the source nodes that it computes, in order.
@@ -33,6 +35,16 @@ pub(super) fn function(kernel: &Kernel, target: Target, layers: &[&str]) -> Toke
             unsafe { #body }
         }
     }
+}
+
+/// A kernel of a program as Rust text, for reading.
+///
+/// # Errors
+/// Where its tokens are no Rust, which is a mistake of the emitter.
+pub fn kernel_text(program: &Verified<Program>, kernel: &Kernel) -> Result<String, Error> {
+    let steps = program.steps.iter().filter(|step| program.kernel(step).name == kernel.name);
+    let layers: Vec<&str> = steps.flat_map(|step| step.layers.iter().map(String::as_str)).collect();
+    Ok(print::items(function(kernel, program.target, &layers))?)
 }
 
 /// The type that a parameter has in a function's signature.

@@ -43,3 +43,4 @@ mod weights;
 pub use compiled::{Compiled, Error, Packing, Signature, Tensor};
 pub use emit::{CrateOptions, EmittedCrate, EmittedFile, Golden, emit_crate};
 pub use expand::{ExpandOptions, emit_tokens};
+pub use kernel::kernel_text;

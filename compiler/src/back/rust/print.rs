@@ -35,8 +35,16 @@ pub(super) fn inner_doc(text: &str) -> TokenStream {
 /// # Errors
 /// Tokens that are no Rust file: a mistake in the back end.
 pub(super) fn file(header: &str, tokens: TokenStream) -> Result<String, syn::Error> {
+    Ok(format!("// {header}\n{}", items(tokens)?))
+}
+
+/// The text of items.
+///
+/// # Errors
+/// Tokens that are no items: a mistake in the back end.
+pub(super) fn items(tokens: TokenStream) -> Result<String, syn::Error> {
     let text = prettyplease::unparse(&syn::parse2(tokens)?);
-    let mut lines = vec![format!("// {header}")];
+    let mut lines: Vec<String> = Vec::new();
     let mut rest = text.lines();
     while let Some(line) = rest.next() {
         let marker = line.trim_start();

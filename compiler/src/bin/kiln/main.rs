@@ -1,2 +1,64 @@
-//! The program.
-fn main() {}
+//! `kiln`: networks to crates, from the command line.
+
+mod array;
+mod build;
+mod crates;
+mod demo;
+mod dump;
+mod folder;
+mod inspect;
+mod map;
+mod progress;
+mod report;
+mod run;
+mod spec;
+mod weights;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A neural architecture compiler: networks to standalone Rust crates of SIMD kernels.
+#[derive(Parser)]
+#[command(name = "kiln", version, about, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Compile a network to a standalone crate without dependencies
+    Build(build::Args),
+    /// Run a network on an input
+    Run(run::Args),
+    /// Show layers, shapes, parameters, multiply-adds and memory
+    Inspect(inspect::Args),
+    /// Print the graph of a network
+    Graph(dump::GraphArgs),
+    /// Print the generated kernels of a network
+    Kernels(dump::KernelArgs),
+    /// Say which rewrites led to a node, and which did not happen
+    Explain(dump::ExplainArgs),
+    /// Compile a small trained network and read handwritten digits with it
+    Demo(demo::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Build(args) => build::build(&args),
+        Verb::Run(args) => run::run(&args),
+        Verb::Inspect(args) => inspect::inspect(&args),
+        Verb::Graph(args) => dump::graph(&args),
+        Verb::Kernels(args) => dump::kernels(&args),
+        Verb::Explain(args) => dump::explain(&args),
+        Verb::Demo(args) => demo::demo(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.print();
+            ExitCode::FAILURE
+        }
+    }
+}

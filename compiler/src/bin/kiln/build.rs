@@ -1,0 +1,110 @@
+//! `kiln build`: a network to a crate.
+
+use std::path::{Path, PathBuf};
+
+use kiln_compiler::kernel::{Place, Program};
+use kiln_compiler::pipeline::{Options, compile};
+use kiln_compiler::target::Target;
+
+use crate::crates::{Recipe, package_name};
+use crate::folder::NewFolder;
+use crate::inspect::grouped;
+use crate::progress::Doing;
+use crate::report::{Context, Failure};
+use crate::spec::Spec;
+use crate::weights::Weights;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    spec: Spec,
+    /// A safetensors file, or `fill[:GAIN]` for weights by formula
+    #[arg(long, default_value = "fill")]
+    weights: String,
+    /// Instruction sets to make kernels for: avx512, avx2, base, portable; default: the first three
+    #[arg(long, value_delimiter = ',')]
+    target: Vec<Target>,
+    /// Replace a folder that kiln made
+    #[arg(long)]
+    force: bool,
+    /// The folder of the crate; its name is the package's
+    #[arg(long)]
+    out: PathBuf,
+}
+
+/// Writes a crate.
+pub(crate) fn build(args: &Args) -> Result<(), Failure> {
+    let folder = NewFolder::begin(&args.out, args.force)?;
+    let doing = Doing::new(format!("compiling {}", args.spec.name()));
+    let weights = Weights::open(&args.weights)?;
+    let mut options = Options::default();
+    if !args.target.is_empty() {
+        options.targets = args.target.clone();
+        options.targets.sort_unstable();
+        options.targets.dedup();
+    }
+    let compiled = compile(args.spec.load()?, &options)?;
+    doing.now("packing weights and writing the crate");
+    let stem = args.out.file_name().map_or_else(|| compiled.source.name.clone(), |n| n.to_string_lossy().into_owned());
+    let recipe = Recipe {
+        compiled: &compiled,
+        weights: &weights,
+        package: package_name(&stem),
+        source: source_name(args.spec.name()),
+        workspace_table: inside_workspace(&args.out)?,
+        golden: true,
+    };
+    recipe.write(&folder)?;
+    folder.finish()?;
+    drop(doing);
+    println!("{} in {}", compiled.source.name, args.out.display());
+    let mut known = std::collections::HashSet::new();
+    for program in &compiled.programs {
+        println!(
+            "{:>9}: {} steps, {} kernels, arena {} bytes, adds {} bytes of weights",
+            program.target.name(),
+            program.steps.len(),
+            program.kernels.len(),
+            grouped(4 * program.arena as u64),
+            grouped(added_weights(program, &mut known))
+        );
+    }
+    Ok(())
+}
+
+/// Bytes of packed weights that no earlier program has: a tensor is its expression and its form.
+fn added_weights(program: &Program, known: &mut std::collections::HashSet<String>) -> u64 {
+    let text = |id: kiln_compiler::graph::WeightId| expression(program, id);
+    program
+        .buffers
+        .iter()
+        .filter_map(|buffer| match &buffer.place {
+            Place::Packed { weight, form } => {
+                known.insert(format!("{form:?} {}", text(*weight))).then_some(4 * buffer.len as u64)
+            }
+            Place::Input(_) | Place::Output(_) | Place::Arena(_) | Place::Scratch(_) => None,
+        })
+        .sum()
+}
+
+/// A weight expression written out.
+fn expression(program: &Program, id: kiln_compiler::graph::WeightId) -> String {
+    let expr = &program.weights[id.index()];
+    let operands: Vec<String> = expr.operands().into_iter().map(|of| expression(program, of)).collect();
+    let flat = kiln_compiler::graph::weights::map_operands(expr, |_| kiln_compiler::graph::WeightId(0));
+    format!("{flat:?}({})", operands.join(","))
+}
+
+/// What the header of each file names: no path of the machine.
+fn source_name(spec: &str) -> String {
+    match spec.strip_prefix("zoo:") {
+        Some(_) => spec.to_owned(),
+        None => Path::new(spec).file_name().map_or_else(|| spec.to_owned(), |name| name.to_string_lossy().into_owned()),
+    }
+}
+
+/// Whether a folder lies below a Cargo.toml, which cargo would take for its workspace.
+fn inside_workspace(out: &Path) -> Result<bool, Failure> {
+    let absolute = std::path::absolute(out).context("cannot tell where the folder lies")?;
+    Ok(absolute.ancestors().skip(1).any(|folder| folder.join("Cargo.toml").is_file()))
+}

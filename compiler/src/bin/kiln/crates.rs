@@ -1,0 +1,132 @@
+//! Emitted crates on disk: writing them, building them with cargo, running them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use kiln_compiler::back::rust::{Compiled, CrateOptions, Golden, Signature, emit_crate};
+use kiln_compiler::graph::interp;
+use kiln_compiler::pipeline;
+
+use crate::folder::NewFolder;
+use crate::report::{Context, Failure};
+use crate::weights::Weights;
+
+/// A network with its weights, ready to be written as a crate.
+pub(crate) struct Recipe<'a> {
+    pub(crate) compiled: &'a pipeline::Compiled,
+    pub(crate) weights: &'a Weights,
+    /// The name of the package.
+    pub(crate) package: String,
+    /// What it was made from, for the header of each file.
+    pub(crate) source: String,
+    /// Whether `Cargo.toml` keeps it out of a workspace around it.
+    pub(crate) workspace_table: bool,
+    /// Whether it holds a stored answer and a test.
+    pub(crate) golden: bool,
+}
+
+impl Recipe<'_> {
+    /// Writes the crate's files, weights first, since the code holds their hash.
+    pub(crate) fn write(&self, folder: &NewFolder) -> Result<(), Failure> {
+        let signature = Signature::of(&self.compiled.source);
+        let emitted = Compiled::new(signature, &self.compiled.programs).context("cannot emit the crate")?;
+        let packing = emitted.packing();
+        let path = folder.path().join("weights.bin");
+        let written = self.weights.with(|source| {
+            let file = fs::File::create(&path).context("cannot write weights.bin")?;
+            packing
+                .program()
+                .write(source, packing.hash, std::io::BufWriter::new(file))
+                .map_err(|error| Failure::new(format!("the weights do not fit the network:\n{error}")))
+        })?;
+        let golden = if self.golden { Some(self.golden_answer()?) } else { None };
+        let options = CrateOptions {
+            package: self.package.clone(),
+            source: self.source.clone(),
+            license: None,
+            workspace_table: self.workspace_table,
+            content_hash: written.content_hash,
+            golden,
+        };
+        let files = emit_crate(&emitted, &options).context("cannot emit the crate")?.files;
+        files.iter().try_for_each(|file| folder.write(&file.path, &file.contents))
+    }
+
+    /// The formula's input, and the graph interpreter's answer to it on the network as it was declared.
+    fn golden_answer(&self) -> Result<Golden, Failure> {
+        let graph = &self.compiled.source;
+        let inputs: Vec<Vec<f32>> =
+            graph.inputs().iter().map(|&id| kiln_rt::fill::fill_input(&graph.node(id).ty.shape)).collect();
+        let outputs =
+            self.weights.with(|source| interp::run(graph, source, &inputs).context("cannot interpret the network"))?;
+        Ok(Golden { inputs, outputs })
+    }
+}
+
+/// Words that cargo takes for no package: Rust's keywords, strict and reserved.
+const KEYWORDS: &str = " abstract as async await become box break const continue crate do dyn else enum extern false \
+    final fn for gen if impl in let loop macro match mod move mut override priv pub ref return self static struct \
+    super trait true try type typeof unsafe unsized use virtual where while yield ";
+
+/// A package name from a file's: cargo takes letters, digits, `-` and `_`, no digit first, and no keyword.
+pub(crate) fn package_name(stem: &str) -> String {
+    let legal = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c.to_ascii_lowercase() } else { '_' };
+    let mut name: String = stem.chars().map(legal).collect();
+    let keyword = KEYWORDS.contains(&format!(" {name} "));
+    if keyword || !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        name.insert_str(0, "net_");
+    }
+    name
+}
+
+/// Builds an example of an emitted crate in release mode and gives the program's path.
+pub(crate) fn cargo_build(folder: &Path, example: &str) -> Result<PathBuf, Failure> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let target = folder.join("target");
+    let output = Command::new(cargo)
+        .args(["build", "--release", "--offline", "--quiet", "--example", example])
+        .current_dir(folder)
+        // The crate is its own world: what the caller builds with must not leak into it.
+        .env("CARGO_TARGET_DIR", &target)
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("CARGO_BUILD_TARGET")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| {
+            Failure::new(format!("cannot run cargo: {error}")).help("kiln builds emitted crates with it")
+        })?;
+    if !output.status.success() {
+        return Err(Failure::new(format!(
+            "cargo could not build the crate:\n{}",
+            String::from_utf8_lossy(&output.stderr)
+        )));
+    }
+    Ok(target.join("release").join("examples").join(format!("{example}{}", std::env::consts::EXE_SUFFIX)))
+}
+
+/// A program's standard output.
+pub(crate) fn run_program(program: &Path, args: &[String]) -> Result<String, Failure> {
+    let output = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .context(format!("cannot run {}", program.display()))?;
+    if !output.status.success() {
+        let message = String::from_utf8_lossy(&output.stderr);
+        return Err(Failure::new(message.trim().trim_start_matches("error: ").to_owned()));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::package_name;
+
+    #[test]
+    fn package_names_are_what_cargo_takes() {
+        let given = ["MobileNetV2", "resnet 18", "3d", "crate", ""];
+        assert_eq!(given.map(package_name), ["mobilenetv2", "resnet_18", "net_3d", "net_crate", "net_"]);
+    }
+}

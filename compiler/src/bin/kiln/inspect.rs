@@ -1,0 +1,213 @@
+//! `kiln inspect`: layers, shapes, parameters, multiply-adds, memory.
+
+use std::fmt::Write;
+
+use kiln_compiler::back::rust::kernel_text;
+use kiln_compiler::graph::{Graph, NodeId, Op, count, infer};
+use kiln_compiler::kernel::{Program, stats};
+use kiln_compiler::pipeline::{Compiled, Options, compile};
+use kiln_compiler::target::Target;
+use serde_json::{Value, json};
+
+use crate::dump::print;
+use crate::report::Failure;
+use crate::spec::Spec;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    spec: Spec,
+    /// For which instruction set: avx512, avx2, base or portable
+    #[arg(long, default_value = "avx2")]
+    target: Target,
+    /// Count kernels by kind, relayouts and bytes moved
+    #[arg(long)]
+    stats: bool,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shows what a network is made of.
+pub(crate) fn inspect(args: &Args) -> Result<(), Failure> {
+    let options = Options { targets: vec![args.target], ..Options::default() };
+    let compiled = compile(args.spec.load()?, &options)?;
+    if args.json {
+        print(&format!("{:#}\n", object(&compiled, args)));
+    } else {
+        print(&table(&compiled, args));
+    }
+    Ok(())
+}
+
+/// What a layer table shows of a node: inputs and literals are no layers.
+fn layers(graph: &Graph) -> impl Iterator<Item = NodeId> + '_ {
+    graph.order().into_iter().filter(|&id| !matches!(graph.node(id).op, Op::Constant(_)))
+}
+
+struct Memory {
+    weights: usize,
+    arena: usize,
+    lower_bound: usize,
+    logical_lower_bound: usize,
+    scratch: usize,
+    code: usize,
+}
+
+impl Memory {
+    fn of(program: &kiln_compiler::graph::Verified<Program>) -> Self {
+        Memory {
+            weights: stats::stats(program).weight_bytes,
+            arena: 4 * program.arena,
+            lower_bound: 4 * program.arena_lower_bound,
+            logical_lower_bound: 4 * program.logical_lower_bound,
+            scratch: 4 * program.scratch,
+            code: program.kernels.iter().filter_map(|kernel| Some(kernel_text(program, kernel).ok()?.len())).sum(),
+        }
+    }
+}
+
+fn object(compiled: &Compiled, args: &Args) -> Value {
+    let (graph, program) = (&compiled.source, &compiled.programs[0]);
+    let rows: Vec<Value> = layers(graph)
+        .map(|id| {
+            let node = graph.node(id);
+            json!({
+                "name": node.origin.name,
+                "op": infer::name(&node.op),
+                "shape": node.ty.shape,
+                "parameters": count::node_parameters(graph, id),
+                "macs": count::macs(graph, id),
+            })
+        })
+        .collect();
+    let memory = Memory::of(program);
+    let mut object = json!({
+        "net": graph.name,
+        "target": args.target.name(),
+        "inputs": graph.inputs().iter().map(|&id| json!({
+            "name": graph.node(id).origin.name, "shape": graph.node(id).ty.shape,
+        })).collect::<Vec<_>>(),
+        "outputs": graph.outputs().iter().map(|output| json!({
+            "name": output.name, "shape": graph.node(output.node).ty.shape,
+        })).collect::<Vec<_>>(),
+        "parameters": count::parameters(graph),
+        "macs": graph.order().into_iter().map(|id| count::macs(graph, id)).sum::<u64>(),
+        "weight_bytes": memory.weights,
+        "arena_bytes": memory.arena,
+        "arena_lower_bound_bytes": memory.lower_bound,
+        "arena_logical_lower_bound_bytes": memory.logical_lower_bound,
+        "scratch_bytes": memory.scratch,
+        "code_bytes": memory.code,
+        "steps": program.steps.len(),
+        "kernels": program.kernels.len(),
+        "layers": rows,
+    });
+    if args.stats
+        && let Some(object) = object.as_object_mut()
+    {
+        let stats = stats::stats(program);
+        object.insert(
+            "stats".to_owned(),
+            json!({
+                "steps": stats.steps,
+                "kernels": stats.kernels,
+                "relayouts": stats.relayouts,
+                "relayout_bytes": stats.relayout_bytes,
+                "bytes_moved": stats.bytes_moved,
+                "flops": stats.flops,
+            }),
+        );
+    }
+    object
+}
+
+fn table(compiled: &Compiled, args: &Args) -> String {
+    let (graph, program) = (&compiled.source, &compiled.programs[0]);
+    let mut rows = vec![["layer", "op", "shape", "parameters", "multiply-adds"].map(str::to_owned)];
+    for id in layers(graph) {
+        let node = graph.node(id);
+        let (parameters, macs) = (count::node_parameters(graph, id), count::macs(graph, id));
+        let number = |n: u64| if n == 0 { String::new() } else { grouped(n) };
+        rows.push([
+            node.origin.name.clone(),
+            infer::name(&node.op).to_owned(),
+            node.ty.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×"),
+            number(parameters as u64),
+            number(macs),
+        ]);
+    }
+    let macs: u64 = graph.order().into_iter().map(|id| count::macs(graph, id)).sum();
+    let mut text = aligned(&rows, &[3, 4]);
+    let memory = Memory::of(program);
+    let mut line = |name: &str, value: String| {
+        let _ = writeln!(text, "{name:<24}{value}");
+    };
+    line("", String::new());
+    line("network", graph.name.clone());
+    line("parameters", grouped(count::parameters(graph) as u64));
+    line("multiply-adds", grouped(macs));
+    line("target", args.target.name().to_owned());
+    line("steps, kernels", format!("{}, {}", program.steps.len(), program.kernels.len()));
+    line("code", format!("{} bytes of Rust", grouped(memory.code as u64)));
+    line("weights", format!("{} bytes", grouped(memory.weights as u64)));
+    let ratio = memory.arena as f64 / memory.lower_bound.max(1) as f64;
+    line("arena", format!("{} bytes, {ratio:.3} of the lower bound", grouped(memory.arena as u64)));
+    line("lower bound", format!("{} bytes in blocks of 16 channels", grouped(memory.lower_bound as u64)));
+    line("", format!("{} bytes in logical channels", grouped(memory.logical_lower_bound as u64)));
+    line("scratch", format!("{} bytes a worker", grouped(memory.scratch as u64)));
+    if args.stats {
+        let stats = stats::stats(program);
+        line("", String::new());
+        for (kind, steps) in &stats.steps {
+            line(kind, format!("{steps} steps, {} kernels", stats.kernels.get(kind).copied().unwrap_or(0)));
+        }
+        line("relayouts", format!("{}, {} bytes", stats.relayouts, grouped(stats.relayout_bytes as u64)));
+        line("bytes moved", grouped(stats.bytes_moved as u64));
+        line("operations", grouped(stats.flops));
+    }
+    text
+}
+
+/// Columns padded to their widest entry; those named in `right` to the right.
+fn aligned<const N: usize>(rows: &[[String; N]], right: &[usize]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (column, cell) in row.iter().enumerate() {
+            let width = widths[column];
+            let _ = if right.contains(&column) {
+                write!(line, "{cell:>width$}  ")
+            } else {
+                write!(line, "{cell:<width$}  ")
+            };
+        }
+        let _ = writeln!(text, "{}", line.trim_end());
+    }
+    text
+}
+
+/// A number with its digits in groups of three: `3,504,872`.
+pub(crate) fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn digits_come_in_threes() {
+        assert_eq!([0, 999, 1000, 3504872].map(grouped), ["0", "999", "1,000", "3,504,872"]);
+    }
+}

@@ -1,0 +1,37 @@
+//! Files as memory: weights are mapped, not read.
+
+#![allow(unsafe_code, reason = "a memory map is only as stable as its file")]
+
+use std::fs::File;
+use std::path::Path;
+
+use memmap2::Mmap;
+
+use crate::report::{Context, Failure};
+
+/// A file's bytes.
+pub(crate) struct Mapped(Option<Mmap>);
+
+impl Mapped {
+    /// Maps a file for reading.
+    pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
+        let shown = path.display();
+        let file = File::open(path).context(format!("cannot open {shown}"))?;
+        let metadata = file.metadata().context(format!("cannot read {shown}"))?;
+        if !metadata.is_file() {
+            return Err(Failure::new(format!("{shown} is not a file")));
+        }
+        if metadata.len() == 0 {
+            return Ok(Mapped(None));
+        }
+        // SAFETY: the map is read only and lives as long as this value. Another process that cuts or rewrites the file
+        // meanwhile is outside of what a program can exclude; kiln holds the map for one command only.
+        let map = unsafe { Mmap::map(&file) }.context(format!("cannot map {shown}"))?;
+        Ok(Mapped(Some(map)))
+    }
+
+    /// The bytes.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.0.as_deref().unwrap_or_default()
+    }
+}

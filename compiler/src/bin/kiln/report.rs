@@ -1,0 +1,101 @@
+//! Errors for people: the compiler's diagnostics through miette, everything else as a message with its help.
+
+use std::fmt;
+
+use kiln_compiler::diag::{self, Diagnostic, Errors};
+use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report};
+
+/// What went wrong, ready to print.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// Mistakes in a spec, each with its place.
+    Spec(Errors),
+    /// Anything else.
+    Other(Box<MietteDiagnostic>),
+}
+
+impl Failure {
+    /// A failure with a message.
+    pub(crate) fn new(message: impl Into<String>) -> Self {
+        Failure::Other(Box::new(MietteDiagnostic::new(message)))
+    }
+
+    /// Adds what to do about it.
+    pub(crate) fn help(self, help: impl Into<String>) -> Self {
+        match self {
+            Failure::Other(diagnostic) => Failure::Other(Box::new(diagnostic.with_help(help))),
+            Failure::Spec(_) => self,
+        }
+    }
+
+    /// Prints it to standard error.
+    pub(crate) fn print(self) {
+        match self {
+            Failure::Other(diagnostic) => eprintln!("{:?}", Report::new(*diagnostic)),
+            Failure::Spec(errors) => {
+                for diagnostic in &errors.diagnostics {
+                    eprintln!("{:?}", report(diagnostic, &errors));
+                }
+                let count = errors.diagnostics.len();
+                let plural = if count == 1 { "" } else { "s" };
+                eprintln!("error: could not compile the network due to {count} error{plural}");
+            }
+        }
+    }
+}
+
+impl From<diag::Error> for Failure {
+    fn from(error: diag::Error) -> Self {
+        match error {
+            diag::Error::Spec(errors) => Failure::Spec(errors),
+            diag::Error::Unsupported(_) | diag::Error::Limit(_) | diag::Error::Bug(_) => {
+                Failure::new(error.to_string())
+            }
+        }
+    }
+}
+
+/// A failure from anything that displays itself, with what was being done.
+pub(crate) trait Context<T> {
+    /// Says what was being done.
+    fn context(self, doing: impl fmt::Display) -> Result<T, Failure>;
+}
+
+impl<T, E: fmt::Display> Context<T> for Result<T, E> {
+    fn context(self, doing: impl fmt::Display) -> Result<T, Failure> {
+        self.map_err(|error| Failure::new(format!("{doing}: {error}")))
+    }
+}
+
+/// One diagnostic with its source and labels.
+fn report(diagnostic: &Diagnostic, errors: &Errors) -> Report {
+    let file = errors.sources.get(diagnostic.span.file);
+    let mut help = diagnostic.notes.iter().map(|note| format!("in: {note}")).collect::<Vec<_>>();
+    let span = |span: diag::Span, text: &str| {
+        let (start, end) = (span.start.offset as usize, span.end.offset as usize);
+        LabeledSpan::new((!text.is_empty()).then(|| text.to_owned()), start, end.saturating_sub(start))
+    };
+    let mut message = MietteDiagnostic::new(diagnostic.message.clone());
+    let text = file.and_then(|file| file.text.clone());
+    if text.is_some() && !diagnostic.span.is_nowhere() {
+        let mut labels = vec![span(diagnostic.span, &diagnostic.label)];
+        for (other, words) in &diagnostic.secondary {
+            if other.file == diagnostic.span.file && !other.is_nowhere() {
+                labels.push(span(*other, words));
+            } else {
+                help.push(format!("{}: {words}", errors.sources.locate(*other)));
+            }
+        }
+        message = message.with_labels(labels);
+    }
+    help.extend(diagnostic.help.clone());
+    if !help.is_empty() {
+        message = message.with_help(help.join("\n"));
+    }
+    match (file, text) {
+        (Some(file), Some(text)) => {
+            Report::new(message).with_source_code(NamedSource::new(&file.name, text.to_string()))
+        }
+        _ => Report::new(message),
+    }
+}

@@ -1,0 +1,48 @@
+//! Where a network's weights come from: a safetensors file, or the formula.
+
+use std::path::Path;
+
+use kiln_rt::safetensors::SafeTensors;
+use kiln_rt::weights::{FillSource, Source};
+
+use crate::map::Mapped;
+use crate::report::{Context, Failure};
+
+/// The gain of `fill` without a number: He's, for layers before a ReLU (He et al. 2015, arXiv:1502.01852), as the
+/// variance of a uniform number in `±sqrt(gain / fan-in)` is a third of it.
+const DEFAULT_GAIN: f64 = 6.0;
+
+/// What `--weights` named.
+pub(crate) enum Weights {
+    /// A mapped file.
+    File(Mapped, String),
+    /// The formula, with its gain.
+    Fill(f64),
+}
+
+impl Weights {
+    /// Reads `fill`, `fill:GAIN`, or the path of a safetensors file.
+    pub(crate) fn open(argument: &str) -> Result<Self, Failure> {
+        if argument == "fill" {
+            return Ok(Weights::Fill(DEFAULT_GAIN));
+        }
+        if let Some(gain) = argument.strip_prefix("fill:") {
+            let parsed = gain.parse().ok().filter(|gain: &f64| gain.is_finite() && *gain > 0.0);
+            return parsed
+                .map(Weights::Fill)
+                .ok_or_else(|| Failure::new(format!("the gain in `{argument}` is not a positive number")));
+        }
+        Ok(Weights::File(Mapped::open(Path::new(argument))?, argument.to_owned()))
+    }
+
+    /// Hands the weights to something that reads them.
+    pub(crate) fn with<T>(&self, read: impl FnOnce(&dyn Source) -> Result<T, Failure>) -> Result<T, Failure> {
+        match self {
+            Weights::Fill(gain) => read(&FillSource { gain: *gain }),
+            Weights::File(file, name) => {
+                let tensors = SafeTensors::parse(file.bytes()).context(format!("{name} is not a safetensors file"))?;
+                read(&tensors)
+            }
+        }
+    }
+}

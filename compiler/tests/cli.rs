@@ -1,0 +1,224 @@
+//! The program `kiln` as its users meet it: what it prints, what it leaves on disk, how it fails.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use kiln_rt::safetensors::{Dtype, SafeTensors, View, write};
+
+const NET: &str = r#"
+/// A layer of each kind.
+pub net Small(image: [1, 3, 9, 7]) {
+    let x = image.conv(20, 3, padding = 1, bias = false, name = "stem").bn(name = "norm").relu();
+    let y = x.conv(20, 3, padding = 1, groups = 20, name = "depthwise").hard_swish();
+    (x + y).global_avg_pool().flatten().linear(10, name = "classifier")
+}
+"#;
+
+/// A folder for one test, with the small network in it.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    fs::write(folder.path().join("small.net"), NET).expect("a file");
+    folder
+}
+
+fn kiln(folder: &Path, args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_kiln")).args(args).current_dir(folder).output().expect("kiln runs")
+}
+
+fn succeeds(folder: &Path, args: &[&str]) -> String {
+    let output = kiln(folder, args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// The message of a command that must fail with exit code 1, on one line, without the frame around it.
+fn fails(folder: &Path, args: &[&str]) -> String {
+    let output = kiln(folder, args);
+    assert_eq!(output.status.code(), Some(1), "{args:?}: {}", String::from_utf8_lossy(&output.stdout));
+    let message = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!message.contains("panicked"), "{message}");
+    let words = message.split_whitespace().filter(|word| !word.chars().all(|c| "│╭╰─·×▶".contains(c)));
+    words.collect::<Vec<_>>().join(" ")
+}
+
+/// What lies in a folder, hidden files included.
+fn names(folder: &Path) -> Vec<String> {
+    let entries = fs::read_dir(folder).expect("a folder");
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    names.sort();
+    names
+}
+
+/// Weights for the small network, by the formula, all but those that `keep` leaves out.
+fn weights(keep: impl Fn(&str) -> bool, shape_of: impl Fn(&str, Vec<usize>) -> Vec<usize>) -> Vec<u8> {
+    use kiln_rt::fill::Kind;
+    let vector = |name: &'static str, kind| (name, kind, vec![20]);
+    let tensors = [
+        ("stem.weight", Kind::Kernel, vec![20, 3, 3, 3]),
+        vector("norm.weight", Kind::Gamma),
+        vector("norm.bias", Kind::Bias),
+        vector("norm.running_mean", Kind::Mean),
+        vector("norm.running_var", Kind::Var),
+        ("depthwise.weight", Kind::Kernel, vec![20, 1, 3, 3]),
+        vector("depthwise.bias", Kind::Bias),
+        ("classifier.weight", Kind::Kernel, vec![10, 20]),
+        ("classifier.bias", Kind::Bias, vec![10]),
+    ];
+    let filled: Vec<(&str, Vec<usize>, Vec<u8>)> = tensors
+        .into_iter()
+        .filter(|(name, ..)| keep(name))
+        .map(|(name, kind, shape)| {
+            let shape = shape_of(name, shape);
+            let values = kiln_rt::fill::fill(name, kind, &shape, 6.0);
+            (name, shape, values.iter().flat_map(|v| v.to_le_bytes()).collect())
+        })
+        .collect();
+    write(filled.iter().map(|(name, shape, bytes)| (*name, View { dtype: Dtype::F32, shape, bytes })))
+}
+
+#[test]
+fn weights_that_do_not_fit_are_named_and_nothing_is_written() {
+    let folder = folder();
+    let path = folder.path();
+    let whole = weights(|_| true, |_, shape| shape);
+    assert!(SafeTensors::parse(&whole).is_ok());
+    let before = |extra: &[&str]| {
+        let mut names: Vec<String> = ["small.net", "w.safetensors"].map(str::to_owned).to_vec();
+        names.extend(extra.iter().map(|name| (*name).to_owned()));
+        names.sort();
+        names
+    };
+    let build = ["build", "small.net", "--weights", "w.safetensors", "--out", "crate"];
+    let check = |bytes: &[u8], words: &[&str]| {
+        fs::write(path.join("w.safetensors"), bytes).expect("a file");
+        let message = fails(path, &build);
+        for word in words {
+            assert!(message.contains(word), "`{word}` in: {message}");
+        }
+        assert_eq!(names(path), before(&[]));
+    };
+    check(
+        &weights(|name| !name.starts_with("norm"), |_, shape| shape),
+        &["norm.weight", "norm.running_var", "have no tensor"],
+    );
+    let transposed = weights(|_| true, |name, shape| if name == "classifier.weight" { vec![20, 10] } else { shape });
+    check(&transposed, &["classifier.weight", "[20, 10]", "[10, 20]"]);
+    check(&whole[..whole.len() - 40], &["w.safetensors", "not a safetensors file"]);
+    check(b"PK\x03\x04 a zip file", &["w.safetensors", "not a safetensors file"]);
+    check(b"", &["not a safetensors file"]);
+    assert!(fails(path, &["build", "small.net", "--weights", "nowhere", "--out", "crate"]).contains("nowhere"));
+    assert!(fails(path, &["build", "small.net", "--weights", "fill:x", "--out", "crate"]).contains("gain"));
+}
+
+#[test]
+fn a_folder_that_exists_is_replaced_only_if_kiln_made_it_and_only_by_force() {
+    let folder = folder();
+    let path = folder.path();
+    fs::create_dir(path.join("mine")).expect("a folder");
+    fs::write(path.join("mine/file"), "precious").expect("a file");
+    let build = |out, force: bool| {
+        let mut args = vec!["build", "small.net", "--target", "base", "--out", out];
+        args.extend(force.then_some("--force"));
+        args
+    };
+    assert!(fails(path, &build("mine", false)).contains("exists already"));
+    assert!(fails(path, &build("mine", true)).contains("not made by kiln"));
+    assert_eq!(fs::read_to_string(path.join("mine/file")).expect("the file"), "precious");
+
+    succeeds(path, &build("ours", false));
+    fs::write(path.join("ours/extra"), "").expect("a file");
+    assert!(fails(path, &build("ours", false)).contains("--force"));
+    succeeds(path, &build("ours", true));
+    assert!(!path.join("ours/extra").exists());
+    assert_eq!(names(path), ["mine", "ours", "small.net"]);
+}
+
+#[test]
+fn a_weights_file_that_was_cut_or_changed_is_an_error_on_load() {
+    let folder = folder();
+    let path = folder.path();
+    succeeds(path, &["build", "small.net", "--target", "base", "--out", "crate"]);
+    let weights = fs::read(path.join("crate/weights.bin")).expect("the weights");
+    let run = || -> Output {
+        // Cargo does not see a changed weights file; a new build of the crate does.
+        let touched = path.join("crate/src/lib.rs");
+        fs::write(&touched, fs::read(&touched).expect("the source")).expect("the source");
+        Command::new(env!("CARGO"))
+            .args(["run", "--release", "--offline", "--quiet", "--example", "run", "--", "tests/golden_input.bin"])
+            .current_dir(path.join("crate"))
+            .env_remove("CARGO_TARGET_DIR")
+            .output()
+            .expect("cargo runs")
+    };
+    let whole = run();
+    assert!(whole.status.success(), "{}", String::from_utf8_lossy(&whole.stderr));
+    let check = |bytes: &[u8]| {
+        fs::write(path.join("crate/weights.bin"), bytes).expect("the weights");
+        let output = run();
+        assert_eq!(output.status.code(), Some(1));
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(message.contains("weights"), "{message}");
+    };
+    check(&weights[..weights.len() - 64]);
+    let mut changed = weights.clone();
+    let last = changed.len() - 5;
+    changed[last] ^= 1;
+    check(&changed);
+}
+
+#[test]
+fn a_wrong_layer_is_shown_with_line_column_and_both_shapes() {
+    let folder = folder();
+    let path: PathBuf = folder.path().join("wrong.net");
+    fs::write(&path, NET.replace("(x + y)", "(x + y.conv(24, 1, name = \"wide\"))")).expect("a file");
+    let message = fails(folder.path(), &["inspect", "wrong.net"]);
+    for word in ["wrong.net:6:5", "[1, 20, 9, 7]", "[1, 24, 9, 7]", "channels differ: 20 and 24"] {
+        assert!(message.contains(word), "`{word}` in: {message}");
+    }
+}
+
+#[test]
+fn every_stage_prints_and_the_printed_graph_is_read_back() {
+    let folder = folder();
+    let path = folder.path();
+    let graph = succeeds(path, &["graph", "small.net"]);
+    fs::write(path.join("small.graph"), &graph).expect("a file");
+    assert_eq!(succeeds(path, &["graph", "small.graph"]), graph);
+    let optimized = |spec| succeeds(path, &["graph", spec, "--stage", "optimized"]);
+    assert_eq!(optimized("small.net"), optimized("small.graph"));
+    let kernels = |spec| succeeds(path, &["kernels", spec, "--target", "avx2"]);
+    assert_eq!(kernels("small.net"), kernels("small.graph"));
+    assert!(succeeds(path, &["graph", "small.net", "--format", "dot"]).starts_with("digraph"));
+    assert!(succeeds(path, &["kernels", "small.net", "--name", "depthwise", "--ir"]).contains("depthwise3x3"));
+    assert!(succeeds(path, &["explain", "small.net", "--node", "stem"]).contains("bn"));
+    assert!(fails(path, &["explain", "small.net", "--node", "stern"]).contains("stern"));
+    let json = succeeds(path, &["inspect", "small.net", "--stats", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["parameters"], 20 * 27 + 40 + 20 * 9 + 20 + 210);
+    assert!(json["arena_bytes"].as_u64() >= json["arena_lower_bound_bytes"].as_u64());
+}
+
+#[test]
+fn engines_agree_on_the_command_line() {
+    let folder = folder();
+    let path = folder.path();
+    let run = |engine| {
+        let output = format!("{engine}.npy");
+        let args =
+            ["run", "small.net", "--weights", "fill", "--input", "fill", "--engine", engine, "--output", &output];
+        succeeds(path, &args);
+        let bytes = fs::read(path.join(output)).expect("the output");
+        let numbers = bytes[bytes.len() - 40..].chunks_exact(4);
+        numbers.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect::<Vec<f32>>()
+    };
+    let (oracle, kernels, crates) = (run("interp"), run("kernel"), run("aot"));
+    assert_eq!(kernels, crates, "the kernel interpreter gives the bits of the crate");
+    let largest = oracle.iter().fold(0f32, |m, v| m.max(v.abs()));
+    for (a, b) in oracle.iter().zip(&crates) {
+        assert!((a - b).abs() <= 1e-5 * largest, "{oracle:?} {crates:?}");
+    }
+    let wrong = fails(path, &["run", "small.net", "--weights", "fill", "--input", "nowhere.npy"]);
+    assert!(wrong.contains("nowhere.npy"), "{wrong}");
+}

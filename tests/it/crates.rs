@@ -1,0 +1,118 @@
+//! Emitted crates: written, built with warnings as errors, and run. All share one target folder.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus};
+
+use kiln_compiler::back::rust::{Compiled, CrateOptions, Signature, emit_crate};
+use kiln_compiler::pipeline;
+use kiln_compiler::target::Target;
+use kiln_rt::weights::Source;
+
+/// A crate that is built, with its example program.
+pub(crate) struct Built {
+    folder: PathBuf,
+    program: PathBuf,
+    targets: Vec<Target>,
+    shapes: Vec<Vec<usize>>,
+}
+
+/// Where emitted crates and their shared target folder lie.
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("emitted")
+}
+
+/// Writes a crate's files and its weights.
+pub(crate) fn write(name: &str, compiled: &pipeline::Compiled, source: &dyn Source) -> PathBuf {
+    let folder = folder().join(name);
+    std::fs::remove_dir_all(&folder).ok();
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let emitted = Compiled::new(Signature::of(&compiled.source), &compiled.programs).expect("it emits");
+    let packing = emitted.packing();
+    let file = std::fs::File::create(folder.join("weights.bin")).expect("a file");
+    let file = std::io::BufWriter::new(file);
+    let written = packing.program().write(source, packing.hash, file).expect("the weights fit");
+    let options = CrateOptions {
+        package: format!("emitted-{}", name.replace('_', "-")),
+        source: format!("{name}.net"),
+        license: None,
+        workspace_table: true,
+        content_hash: written.content_hash,
+        golden: None,
+    };
+    for file in emit_crate(&emitted, &options).expect("it emits").files {
+        let path = folder.join(&file.path);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        std::fs::write(path, file.contents).expect("a file");
+    }
+    folder
+}
+
+/// Builds an example program of a crate; any warning is an error.
+fn build(folder: &Path, package: &str, example: &str) -> PathBuf {
+    let target = self::folder().join("target");
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--release", "--offline", "--quiet", "--example", example])
+        .current_dir(folder)
+        .env("CARGO_TARGET_DIR", &target)
+        .env("RUSTFLAGS", "-D warnings")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{package}: {}", String::from_utf8_lossy(&output.stderr));
+    // Examples of all crates have one name: this one's moves away before the next is built.
+    let program = folder.join(example);
+    std::fs::copy(target.join("release/examples").join(example), &program).expect("the program");
+    program
+}
+
+/// One crate at a time: they share a target folder.
+fn lock() -> std::sync::MutexGuard<'static, ()> {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// Runs a program of one's own in a crate.
+pub(crate) fn run_example(name: &str, compiled: &pipeline::Compiled, source: &dyn Source, program: &str) -> ExitStatus {
+    let _one = lock();
+    let folder = write(name, compiled, source);
+    std::fs::write(folder.join("examples").join(format!("{name}.rs")), program).expect("a file");
+    let program = build(&folder, name, name);
+    Command::new(program).status().expect("the program runs")
+}
+
+impl Built {
+    /// Writes and builds a crate.
+    pub(crate) fn new(name: &str, compiled: &pipeline::Compiled, source: &dyn Source) -> Self {
+        let _one = lock();
+        let folder = write(name, compiled, source);
+        let program = build(&folder, name, "run");
+        let graph = &compiled.source;
+        let shapes = graph.inputs().iter().map(|&id| graph.node(id).ty.shape.clone()).collect();
+        let targets = compiled.programs.iter().map(|program| program.target).collect();
+        Built { folder, program, targets, shapes }
+    }
+
+    /// The crate's targets that this processor has.
+    pub(crate) fn available_targets(&self) -> Vec<Target> {
+        self.targets.iter().copied().filter(|target| target.is_available()).collect()
+    }
+
+    /// The first output.
+    pub(crate) fn run(&self, inputs: &[Vec<f32>], target: Target, threads: usize) -> Vec<f32> {
+        let mut command = Command::new(&self.program);
+        for (i, input) in inputs.iter().enumerate() {
+            assert_eq!(self.shapes[i].iter().product::<usize>(), input.len());
+            let path = self.folder.join(format!("input{i}.bin"));
+            std::fs::write(&path, input.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>()).expect("a file");
+            command.arg(path);
+        }
+        let path = self.folder.join("output.npy");
+        command.arg("--output").arg(&path).args(["--threads", &threads.to_string(), "--target", target.name()]);
+        let output = command.output().expect("the program runs");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        // The header of version 1 gives its own length, then come the numbers.
+        let bytes = std::fs::read(path).expect("the output");
+        let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+        bytes[start..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    }
+}

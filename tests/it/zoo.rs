@@ -1,0 +1,122 @@
+//! The zoo against the frameworks that its networks come from: weight names, counts, logits.
+
+use kiln_compiler::graph::{count, interp, text};
+use kiln_compiler::pipeline::{Options, compile};
+use kiln_rt::weights::FillSource;
+
+use crate::crates::Built;
+use crate::engines::{error, inputs};
+use crate::golden::{Golden, NETS, zoo};
+
+#[test]
+fn weight_names_and_counts_are_the_framework_s() {
+    for net in NETS {
+        let (graph, golden) = (zoo(net, &[]), Golden::read(net));
+        assert_eq!(count::parameters(&graph), golden.parameters, "{net}");
+        assert_eq!(graph.order().into_iter().map(|id| count::macs(&graph, id)).sum::<u64>(), golden.macs, "{net}");
+        let by_name = |sources: &[kiln_compiler::graph::weights::Source]| {
+            let mut sorted = sources.to_vec();
+            sorted.sort_by(|a, b| a.name.cmp(&b.name));
+            sorted
+        };
+        assert_eq!(by_name(&count::sources(&graph)), by_name(&golden.state), "{net}");
+    }
+}
+
+#[test]
+fn the_oracle_gives_the_framework_s_logits() {
+    for net in NETS {
+        let (graph, golden) = (zoo(net, &[]), Golden::read(net));
+        let source = FillSource { gain: golden.gain };
+        let printed = text::print(&graph);
+        let parsed = text::parse(&printed).expect("a printed graph parses");
+        assert_eq!(text::print(&parsed), printed);
+        let found = interp::run(&parsed, &source, &inputs(&graph)).expect("it runs");
+        // Values are rounded to f32 between nodes; the golden logits are all f64.
+        let error = error(&found[0], &golden.output);
+        assert!(error <= 2e-6, "{net}: error {error:e}");
+    }
+}
+
+#[test]
+fn crates_give_the_framework_s_logits_with_the_same_bits_for_any_number_of_threads() {
+    for net in NETS {
+        let (graph, golden) = (zoo(net, &[]), Golden::read(net));
+        let inputs = inputs(&graph);
+        let compiled = compile(graph, &Options::default()).unwrap_or_else(|error| panic!("{net}: {error}"));
+        for program in &compiled.programs {
+            let ratio = program.arena as f64 / program.arena_lower_bound as f64;
+            assert!(ratio <= 1.05, "{net}: the arena is {ratio} of the lower bound");
+        }
+        let built = Built::new(net, &compiled, &FillSource { gain: golden.gain });
+        let mut with_fma: Option<Vec<u32>> = None;
+        for target in built.available_targets() {
+            let once = built.run(&inputs, target, 1);
+            let error = error(&once, &golden.output);
+            assert!(error <= 1e-5, "{net} on {target}: error {error:e}");
+            let bits: Vec<u32> = once.iter().map(|v| v.to_bits()).collect();
+            for threads in [2, 3, 5] {
+                let again: Vec<u32> = built.run(&inputs, target, threads).iter().map(|v| v.to_bits()).collect();
+                assert!(bits == again, "{net} on {target}: {threads} threads give other bits than one");
+            }
+            if target.has_fma() {
+                assert!(with_fma.get_or_insert(bits.clone()) == &bits, "{net}: {target} gives other bits");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_nan_pixel_gives_nan_logits() {
+    let graph = zoo("mobilenet_v2", &["image=[1, 3, 32, 32]"]);
+    let mut inputs = inputs(&graph);
+    inputs[0][517] = f32::NAN;
+    let compiled = compile(graph, &Options::default()).expect("it compiles");
+    let built = Built::new("nan", &compiled, &FillSource { gain: 4.0 });
+    for target in built.available_targets() {
+        assert!(built.run(&inputs, target, 1).iter().all(|logit| logit.is_nan()), "{target}");
+    }
+}
+
+#[test]
+fn odd_inputs_and_batches_answer_as_the_oracle_does() {
+    for (net, image) in [("tf_efficientnet_lite0", "image=[1, 3, 97, 131]"), ("resnet18", "image=[3, 3, 65, 49]")] {
+        let graph = zoo(net, &[image]);
+        let (inputs, source) = (inputs(&graph), FillSource { gain: 4.0 });
+        let expected = interp::run(&graph, &source, &inputs).expect("it runs").swap_remove(0);
+        let compiled = compile(graph, &Options::default()).expect("it compiles");
+        let built = Built::new(&format!("odd_{net}"), &compiled, &source);
+        for target in built.available_targets() {
+            let error = error(&built.run(&inputs, target, 2), &expected);
+            assert!(error <= 1e-5, "{net} {image} on {target}: error {error:e}");
+        }
+    }
+}
+
+/// A program that gives up all system calls but `exit` before it runs the network a second time: any other kills it.
+const SEALED: &str = r#"
+use std::arch::asm;
+
+fn main() {
+    let model = emitted_sealed::MobileNetV2::load().unwrap();
+    let mut session = model.session(emitted_sealed::Threads::new(1));
+    let image = vec![0.5; emitted_sealed::MobileNetV2::INPUTS[0].len()];
+    let first = session.run(&image).unwrap()[0];
+    // SAFETY: prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT) and exit touch no memory.
+    unsafe {
+        asm!("syscall", inlateout("rax") 157usize => _, in("rdi") 22, in("rsi") 1, in("rdx") 0, in("r10") 0, in("r8") 0, out("rcx") _, out("r11") _);
+    }
+    let again = session.run(&image).map_or(f32::NAN, |logits| logits[0]);
+    let code = if again == first { 0usize } else { 3 };
+    // SAFETY: as above; the call does not return.
+    unsafe { asm!("syscall", in("rax") 60usize, in("rdi") code, options(noreturn)) }
+}
+"#;
+
+#[test]
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+fn an_inference_on_one_thread_enters_no_system_call() {
+    let compiled = compile(zoo("mobilenet_v2", &["image=[1, 3, 64, 64]"]), &Options::default()).expect("it compiles");
+    let status = crate::crates::run_example("sealed", &compiled, &FillSource { gain: 4.0 }, SEALED);
+    assert_eq!(status.code(), Some(0), "{status}");
+}
