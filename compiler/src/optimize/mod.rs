@@ -6,9 +6,9 @@
 //! | [`rules`] | the rules, by theme; `README.md` says how to write one |
 //! | [`language`], [`analysis`] | the e-graph's terms, and what it knows of a class |
 //! | [`blocks`] | cutting a network at its waists, so that equal blocks are solved once |
-//! | [`saturate`] | running the rules, and the log of what they did |
+//! | [`mod@saturate`] | running the rules, and the log of what they did |
 //! | [`cost`], [`extract`] | what a node costs, and picking the cheapest nodes |
-//! | [`rebuild`] | from picked nodes to a graph, with a note on each |
+//! | [`mod@rebuild`] | from picked nodes to a graph, with a note on each |
 //! | [`hand`] | the yardstick: the same rules in a fixed order |
 //! | [`explain`] | the record behind `kiln explain` |
 //!

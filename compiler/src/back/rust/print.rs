@@ -1,7 +1,7 @@
 //! Tokens to text.
 //!
 //! Tokens carry doc comments but no others, so a comment of emitted code is a marker until it is printed: the statement
-//! or item `kiln_comment!("text");`. [`file`] turns markers into `//` lines, [`without_comments`] drops them.
+//! or item `kiln_comment!("text");`. [`file()`] turns markers into `//` lines, [`without_comments`] drops them.
 
 use proc_macro2::{Group, TokenStream, TokenTree};
 use quote::quote;

@@ -397,7 +397,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// A string; escapes are those that [`quote`] makes.
+    /// A string; escapes are those that [`quote()`] makes.
     fn lex_text(&mut self) -> Result<Token<'a>, ParseError> {
         self.bump();
         let mut text = String::new();

@@ -24,8 +24,8 @@
 //! - **liveness**: a step reads only buffers of the arena that a step has written, and every element of every output is
 //!   written.
 //!
-//! Bounds are proved symbolically, once a kernel ([`bounds`]). Units and waits are proved by running through each unit
-//! with loops folded into runs of elements ([`trace`]). The planner's promise, that a buffer still holds its own value
+//! Bounds are proved symbolically, once a kernel (`bounds`). Units and waits are proved by running through each unit
+//! with loops folded into runs of elements (`trace`). The planner's promise, that a buffer still holds its own value
 //! when it is read, is checked by [`crate::plan::check`].
 
 mod bounds;
