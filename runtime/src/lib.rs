@@ -15,6 +15,7 @@
 //! | [`session`] | running a model | yes |
 //! | [`safetensors`] | the file that trained weights come in | |
 //! | [`fill`] | weights by formula, for tests | |
+//! | [`peak`] | what a core could do at best | |
 //! | [`load`] | trained weights to a model in one step | |
 //! | [`weights`] | weight expressions: from trained tensors to packed ones | |
 //! | [`sources`] | the text of the files that emitted crates hold | |
@@ -32,6 +33,8 @@ pub mod content_hash;
 pub mod fill;
 pub mod load;
 pub mod model;
+#[allow(unsafe_code, reason = "calls code for instructions that it asked for")]
+pub mod peak;
 #[allow(unsafe_code, reason = "lends the caller's data to other threads")]
 pub mod pool;
 pub mod safetensors;

@@ -5,7 +5,7 @@ use std::{error, fmt};
 use super::arena::{AlignedBuf, OutOfMemory};
 use super::model::Model;
 use super::pool::Pool;
-use super::step::Memory;
+use super::step::{Memory, StepTime};
 use super::tensor::TensorInfo;
 
 /// How many threads a session uses, the caller's among them.
@@ -112,6 +112,17 @@ impl Session {
         Ok(())
     }
 
+    /// Runs with inputs in the network's order and says how long each step took; [`Session::output`] gives the results.
+    ///
+    /// # Errors
+    /// Another number of inputs, or one of another length.
+    pub fn profile(&mut self, inputs: &[&[f32]]) -> Result<Vec<StepTime>, RunError> {
+        let state = self.state.as_mut().map_err(|error| *error)?;
+        state.bind_inputs(&self.model, inputs)?;
+        state.bind_own_outputs();
+        Ok(state.run_timed(&self.model))
+    }
+
     /// Output `name` of the last run; zeros before the first. None where the network has no such output.
     pub fn output(&self, name: &str) -> Option<&[f32]> {
         let index = self.model.network().outputs().iter().position(|info| info.name == name)?;
@@ -164,6 +175,13 @@ impl State {
         // are exclusively borrowed slices or the session's own buffers, of which no slice is alive under &mut self. The
         // steps are right by the contract of Network::new.
         unsafe { model.plan().run(&self.memory, &mut self.pool) }
+    }
+
+    /// Runs as [`State::run`] does, and says how long each step took.
+    #[allow(unsafe_code, reason = "as in run")]
+    fn run_timed(&mut self, model: &Model) -> Vec<StepTime> {
+        // SAFETY: as in run.
+        unsafe { model.plan().run_timed(&self.memory, &mut self.pool) }
     }
 }
 

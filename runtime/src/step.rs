@@ -4,6 +4,8 @@
 //! unit computes, and in which order, does not depend on n.
 
 use std::ops::Range;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use super::arena::{AlignedBuf, OutOfMemory};
 use super::pool::{Pool, Team};
@@ -96,12 +98,39 @@ impl Plan {
     /// - Within those bounds the steps are right: units `lo..hi` of a step touch no memory outside them, write nothing
     ///   that other units of that step touch, and read what others wrote only as their [`Waits`] allows.
     pub unsafe fn run(&self, memory: &Memory, pool: &mut Pool) {
+        // SAFETY: the caller's contract.
+        unsafe { self.run_marked(memory, pool, &|_| ()) }
+    }
+
+    /// Runs as [`Plan::run`] does, and says how long each step took, as the caller's thread sees it.
+    ///
+    /// # Safety
+    /// As for [`Plan::run`].
+    pub unsafe fn run_timed(&self, memory: &Memory, pool: &mut Pool) -> Vec<StepTime> {
+        let starts = Mutex::new(Vec::with_capacity(self.steps.len() + 1));
+        let mark = || starts.lock().map_or((), |mut starts| starts.push(Instant::now()));
+        // SAFETY: the caller's contract.
+        unsafe { self.run_marked(memory, pool, &|_| mark()) }
+        mark();
+        let starts = starts.into_inner().unwrap_or_default();
+        let times = starts.windows(2).map(|pair| pair[1] - pair[0]);
+        self.steps.iter().zip(times).map(|(step, time)| StepTime { kernel: step.name, time }).collect()
+    }
+
+    /// Runs all steps; the caller's thread calls `mark` with the number of each when the step may begin.
+    ///
+    /// # Safety
+    /// As for [`Plan::run`].
+    unsafe fn run_marked(&self, memory: &Memory, pool: &mut Pool, mark: &(impl Fn(usize) + Sync)) {
         pool.run(&|team| {
             let context = memory.context(team.worker());
             for (index, step) in self.steps.iter().enumerate() {
                 // Starting a run orders it after all that was before, so the first step waits for nobody.
                 if index > 0 && step.waits == Waits::Barrier {
                     team.meet();
+                }
+                if team.worker() == 0 {
+                    mark(index);
                 }
                 let units = share(step.units, &team);
                 if !units.is_empty() {
@@ -112,6 +141,15 @@ impl Plan {
             }
         });
     }
+}
+
+/// How long a step took.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepTime {
+    /// The name of its kernel.
+    pub kernel: &'static str,
+    /// From its start to the next one's.
+    pub time: Duration,
 }
 
 /// The part of `units` that a worker of the team runs.

@@ -47,6 +47,13 @@ pub(crate) fn write(name: &str, compiled: &pipeline::Compiled, source: &dyn Sour
     folder
 }
 
+/// The numbers of a `.npy` file of f32: its header, of version 1, gives its own length, then they come.
+pub(crate) fn read_npy(path: &Path) -> Vec<f32> {
+    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
+    bytes[start..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+}
+
 /// Builds an example program of a crate; any warning is an error.
 fn build(folder: &Path, package: &str, example: &str) -> PathBuf {
     let target = self::folder().join("target");
@@ -110,9 +117,6 @@ impl Built {
         command.arg("--output").arg(&path).args(["--threads", &threads.to_string(), "--target", target.name()]);
         let output = command.output().expect("the program runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        // The header of version 1 gives its own length, then come the numbers.
-        let bytes = std::fs::read(path).expect("the output");
-        let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
-        bytes[start..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+        read_npy(&path)
     }
 }

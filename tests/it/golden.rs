@@ -7,7 +7,10 @@ use kiln_rt::fill::Kind;
 use serde_json::Value;
 
 /// The networks with a stored answer.
-pub(crate) const NETS: [&str; 3] = ["mobilenet_v2", "resnet18", "tf_efficientnet_lite0"];
+pub(crate) const NETS: [&str; 5] = ["mobilenet_v2", "resnet18", "resnet50", "tf_efficientnet_lite0", "vgg16"];
+
+/// Those that plain loops run in seconds.
+pub(crate) const LIGHT_NETS: [&str; 3] = ["mobilenet_v2", "resnet18", "tf_efficientnet_lite0"];
 
 /// A stored answer.
 pub(crate) struct Golden {

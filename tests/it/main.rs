@@ -6,5 +6,6 @@ mod engines;
 mod golden;
 mod network;
 mod random;
+mod shared;
 mod ui;
 mod zoo;

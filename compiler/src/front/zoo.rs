@@ -4,7 +4,9 @@
 pub const SOURCES: &[(&str, &str)] = &[
     ("mobilenet_v2", include_str!("../../zoo/mobilenet_v2.net")),
     ("resnet18", include_str!("../../zoo/resnet18.net")),
+    ("resnet50", include_str!("../../zoo/resnet50.net")),
     ("tf_efficientnet_lite0", include_str!("../../zoo/tf_efficientnet_lite0.net")),
+    ("vgg16", include_str!("../../zoo/vgg16.net")),
 ];
 
 /// The text of a source that comes with kiln.

@@ -180,6 +180,14 @@ fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -
                 }
             }
 
+            /// Runs once with the inputs in order and says how long each step took.
+            ///
+            /// # Errors
+            /// Another number of inputs, or one of another length.
+            pub fn profile(&mut self, inputs: &[&[f32]]) -> Result<Vec<#rt::step::StepTime>, #rt::session::RunError> {
+                self.0.profile(inputs)
+            }
+
             /// An output of the last run by its name; zeros before the first.
             pub fn output(&self, name: &str) -> Option<&[f32]> {
                 self.0.output(name)

@@ -76,6 +76,7 @@ pub fn emit_crate(compiled: &Compiled<'_>, options: &CrateOptions) -> Result<Emi
     let template = templates::Template { compiled, options, header: &header, model: &model.to_string() };
     sources.push(("Cargo.toml".to_owned(), template.manifest()));
     sources.push(("README.md".to_owned(), template.readme()));
+    sources.push(("examples/bench.rs".to_owned(), template.bench()));
     sources.push(("examples/run.rs".to_owned(), template.example()));
     let mut files: Vec<EmittedFile> =
         sources.into_iter().map(|(path, text)| EmittedFile { path, contents: text.into_bytes() }).collect();
@@ -119,6 +120,7 @@ fn library(compiled: &Compiled<'_>) -> proc_macro2::TokenStream {
         pub use rt::arena::OutOfMemory;
         pub use rt::model::LoadError;
         pub use rt::session::{RunError, Threads};
+        pub use rt::step::StepTime;
         pub use rt::target::{Target, UnknownTarget};
         pub use rt::tensor::TensorInfo;
         pub use rt::weights_file::WeightsError;

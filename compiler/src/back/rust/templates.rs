@@ -74,6 +74,10 @@ impl Template<'_> {
             .replace("__PROBABILITIES__", if self.compiled.signature.probabilities { "true" } else { "false" })
     }
 
+    pub(super) fn bench(&self) -> String {
+        self.fill(include_str!("templates/bench.rs"))
+    }
+
     pub(super) fn golden_test(&self) -> String {
         self.fill(include_str!("templates/golden.rs"))
     }

@@ -170,7 +170,7 @@ fn table(compiled: &Compiled, args: &Args) -> String {
 }
 
 /// Columns padded to their widest entry; those named in `right` to the right.
-fn aligned<const N: usize>(rows: &[[String; N]], right: &[usize]) -> String {
+pub(crate) fn aligned<const N: usize>(rows: &[[String; N]], right: &[usize]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let mut text = String::new();

@@ -1,6 +1,7 @@
 //! `kiln`: networks to crates, from the command line.
 
 mod array;
+mod bench;
 mod build;
 mod crates;
 mod demo;
@@ -32,6 +33,8 @@ enum Verb {
     Build(build::Args),
     /// Run a network on an input
     Run(run::Args),
+    /// Time a network and its layers
+    Bench(bench::Args),
     /// Show layers, shapes, parameters, multiply-adds and memory
     Inspect(inspect::Args),
     /// Print the graph of a network
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Build(args) => build::build(&args),
         Verb::Run(args) => run::run(&args),
+        Verb::Bench(args) => bench::bench(&args),
         Verb::Inspect(args) => inspect::inspect(&args),
         Verb::Graph(args) => dump::graph(&args),
         Verb::Kernels(args) => dump::kernels(&args),

@@ -1,6 +1,7 @@
 //! Errors for people: the compiler's diagnostics through miette, everything else as a message with its help.
 
 use std::fmt;
+use std::io::{self, Write};
 
 use kiln_compiler::diag::{self, Diagnostic, Errors};
 use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report};
@@ -28,19 +29,20 @@ impl Failure {
         }
     }
 
-    /// Prints it to standard error.
+    /// Prints it to standard error. A reader that has gone away misses it; the exit code still says that it failed.
     pub(crate) fn print(self) {
-        match self {
-            Failure::Other(diagnostic) => eprintln!("{:?}", Report::new(*diagnostic)),
+        let mut err = io::stderr().lock();
+        let _ = match self {
+            Failure::Other(diagnostic) => writeln!(err, "{:?}", Report::new(*diagnostic)),
             Failure::Spec(errors) => {
-                for diagnostic in &errors.diagnostics {
-                    eprintln!("{:?}", report(diagnostic, &errors));
-                }
                 let count = errors.diagnostics.len();
                 let plural = if count == 1 { "" } else { "s" };
-                eprintln!("error: could not compile the network due to {count} error{plural}");
+                let mut reports = errors.diagnostics.iter();
+                reports
+                    .try_for_each(|diagnostic| writeln!(err, "{:?}", report(diagnostic, &errors)))
+                    .and_then(|()| writeln!(err, "error: could not compile the network due to {count} error{plural}"))
             }
-        }
+        };
     }
 }
 
@@ -67,6 +69,17 @@ impl<T, E: fmt::Display> Context<T> for Result<T, E> {
     }
 }
 
+/// The longest line that is quoted, in bytes.
+const LONGEST_LINE: usize = 500;
+
+/// The length of the line around a byte of a text.
+fn line_length(text: &str, at: usize) -> usize {
+    let (before, after) = text.as_bytes().split_at(at.min(text.len()));
+    let newline = |byte: &u8| *byte == b'\n';
+    let start = before.iter().rev().position(newline).unwrap_or(before.len());
+    start + after.iter().position(newline).unwrap_or(after.len())
+}
+
 /// One diagnostic with its source and labels.
 fn report(diagnostic: &Diagnostic, errors: &Errors) -> Report {
     let file = errors.sources.get(diagnostic.span.file);
@@ -77,6 +90,10 @@ fn report(diagnostic: &Diagnostic, errors: &Errors) -> Report {
     };
     let mut message = MietteDiagnostic::new(diagnostic.message.clone());
     let text = file.and_then(|file| file.text.clone());
+    let text = text.filter(|text| line_length(text, diagnostic.span.start.offset as usize) <= LONGEST_LINE);
+    if text.is_none() && !diagnostic.span.is_nowhere() {
+        help.push(format!("at {}", errors.sources.locate(diagnostic.span)));
+    }
     if text.is_some() && !diagnostic.span.is_nowhere() {
         let mut labels = vec![span(diagnostic.span, &diagnostic.label)];
         for (other, words) in &diagnostic.secondary {

@@ -1,0 +1,91 @@
+// __HEADER__
+//! Times the network: `bench [--threads N] [--target T]` prints one JSON object.
+//!
+//! The inputs are random numbers, about normal: constants, and zeros above all, are faster than data on some machines.
+//! `median_ms` and `min_ms` are over `runs` warm runs. `steps` holds each step's kernel and the median of its time in
+//! milliseconds, in order, over runs of their own, since taking the time takes some.
+
+use std::time::Instant;
+
+use __CRATE__::{__MODEL__, TensorInfo, Threads};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+fn main() -> Result<()> {
+    let (mut threads, mut target) = (1, None);
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
+        match arg.as_str() {
+            "--threads" => threads = value.parse()?,
+            "--target" => target = Some(value.parse()?),
+            _ => return Err(format!("there is no option {arg}").into()),
+        }
+    }
+    let model = match target {
+        Some(target) => __MODEL__::load_for(target)?,
+        None => __MODEL__::load()?,
+    };
+    let mut session = model.session(Threads::new(threads));
+    let mut random = Random(1);
+    let inputs: Vec<Vec<f32>> = __MODEL__::INPUTS.iter().map(|info| random.tensor(info)).collect();
+    let named: Vec<(&str, &[f32])> =
+        __MODEL__::INPUTS.iter().zip(&inputs).map(|(info, tensor)| (info.name, tensor.as_slice())).collect();
+    let in_order: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+
+    let mut once = || -> Result<f64> {
+        let start = Instant::now();
+        session.run_named(&named)?;
+        Ok(start.elapsed().as_secs_f64() * 1e3)
+    };
+    let warm = (0..3).map(|_| once()).collect::<Result<Vec<f64>>>()?;
+    let runs = ((3000.0 / warm[2]) as usize).clamp(10, 150);
+    let mut times = (0..runs).map(|_| once()).collect::<Result<Vec<f64>>>()?;
+    let (median, least) = median_and_least(&mut times);
+
+    let mut by_step: Vec<(&str, Vec<f64>)> = Vec::new();
+    for run in 0..runs.div_ceil(4) {
+        for (index, step) in session.profile(&in_order)?.into_iter().enumerate() {
+            if run == 0 {
+                by_step.push((step.kernel, Vec::new()));
+            }
+            by_step[index].1.push(step.time.as_secs_f64() * 1e3);
+        }
+    }
+    let steps: Vec<String> = by_step
+        .iter_mut()
+        .map(|(kernel, times)| format!("{{\"kernel\": \"{kernel}\", \"ms\": {:.5}}}", median_and_least(times).0))
+        .collect();
+    println!(
+        "{{\"net\": \"{}\", \"target\": \"{}\", \"threads\": {}, \"runs\": {runs}, \"median_ms\": {median:.4}, \
+         \"min_ms\": {least:.4}, \"steps\": [{}]}}",
+        stringify!(__MODEL__),
+        model.target(),
+        session.threads(),
+        steps.join(", ")
+    );
+    Ok(())
+}
+
+fn median_and_least(times: &mut [f64]) -> (f64, f64) {
+    times.sort_by(f64::total_cmp);
+    (times[times.len() / 2], times[0])
+}
+
+/// Splitmix64 (Steele, Lea and Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn uniform(&mut self) -> f32 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32
+    }
+
+    /// Sums of four uniform numbers, with mean 0 and variance 1.
+    fn tensor(&mut self, info: &TensorInfo) -> Vec<f32> {
+        (0..info.len()).map(|_| ((0..4).map(|_| self.uniform()).sum::<f32>() - 2.0) * 3f32.sqrt()).collect()
+    }
+}

@@ -1,0 +1,192 @@
+//! `kiln bench`: how fast the crate of a network runs, and each of its layers.
+
+use kiln_compiler::kernel::stats;
+use kiln_compiler::pipeline::{Compiled, Options, compile};
+use kiln_compiler::target::Target;
+use serde_json::{Value, json};
+
+use crate::crates::{Recipe, cargo_build, package_name, run_program};
+use crate::dump::print;
+use crate::folder::NewFolder;
+use crate::inspect::{aligned, grouped};
+use crate::progress::Doing;
+use crate::report::{Context, Failure};
+use crate::spec::Spec;
+use crate::weights::Weights;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    spec: Spec,
+    /// A safetensors file, or `fill[:GAIN]` for weights by formula
+    #[arg(long, default_value = "fill")]
+    weights: String,
+    /// Threads of the emitted crate
+    #[arg(long, default_value_t = 1)]
+    threads: usize,
+    /// The instruction set; default: the best that this processor has
+    #[arg(long)]
+    target: Option<Target>,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// A network's times.
+pub(crate) struct Measured {
+    pub(crate) net: String,
+    pub(crate) target: Target,
+    pub(crate) threads: u64,
+    pub(crate) runs: u64,
+    pub(crate) median_ms: f64,
+    pub(crate) min_ms: f64,
+    /// The floating-point operations a second that the threads' cores could do in multiply-adds between registers; None
+    /// where the target's vectors are the compiler's choice.
+    pub(crate) peak: Option<f64>,
+    pub(crate) steps: Vec<StepTime>,
+}
+
+/// The time of one step.
+pub(crate) struct StepTime {
+    /// The layers that it computes.
+    pub(crate) layers: Vec<String>,
+    pub(crate) kernel: String,
+    pub(crate) ms: f64,
+    /// Floating-point operations.
+    pub(crate) flops: u64,
+    /// Bytes that it reads and writes, each argument once.
+    pub(crate) bytes: usize,
+}
+
+impl StepTime {
+    /// Operations a second, in billions.
+    pub(crate) fn gflops(&self) -> f64 {
+        self.flops as f64 / (self.ms * 1e6).max(f64::MIN_POSITIVE)
+    }
+}
+
+impl Measured {
+    /// The part of the peak that a step reaches.
+    pub(crate) fn share(&self, step: &StepTime) -> Option<f64> {
+        Some(step.gflops() * 1e9 / self.peak?)
+    }
+
+    /// The time that all operations would take at the peak.
+    pub(crate) fn at_peak_ms(&self) -> Option<f64> {
+        let flops: u64 = self.steps.iter().map(|step| step.flops).sum();
+        Some(flops as f64 / self.peak? * 1e3)
+    }
+
+    fn object(&self) -> Value {
+        let layers = self.steps.iter().map(|step| {
+            json!({
+                "layers": step.layers,
+                "kernel": step.kernel,
+                "ms": step.ms,
+                "flops": step.flops,
+                "gflops": step.gflops(),
+                "share_of_peak": self.share(step),
+                "bytes": step.bytes,
+            })
+        });
+        json!({
+            "net": self.net,
+            "target": self.target.name(),
+            "threads": self.threads,
+            "runs": self.runs,
+            "median_ms": self.median_ms,
+            "min_ms": self.min_ms,
+            "peak_gflops": self.peak.map(|peak| peak / 1e9),
+            "at_peak_ms": self.at_peak_ms(),
+            "layers": layers.collect::<Vec<_>>(),
+        })
+    }
+
+    fn table(&self) -> String {
+        let mut rows = vec![["layer", "kernel", "µs", "GFLOP/s", "of peak", "kB"].map(str::to_owned)];
+        for step in &self.steps {
+            rows.push([
+                step.layers.last().cloned().unwrap_or_default(),
+                step.kernel.clone(),
+                format!("{:.1}", step.ms * 1e3),
+                format!("{:.1}", step.gflops()),
+                self.share(step).map_or(String::new(), |share| format!("{:.0} %", share * 100.0)),
+                grouped(step.bytes as u64 / 1000),
+            ]);
+        }
+        let peak = self.at_peak_ms().map_or(String::new(), |ms| format!("; {ms:.2} ms at the peak of multiply-adds"));
+        format!(
+            "{}\n{}: {} on {} thread{}: median {:.3} ms, least {:.3} ms of {} runs{peak}\n",
+            aligned(&rows, &[2, 3, 4, 5]),
+            self.net,
+            self.target,
+            self.threads,
+            if self.threads == 1 { "" } else { "s" },
+            self.median_ms,
+            self.min_ms,
+            self.runs,
+        )
+    }
+}
+
+/// Measures a network and prints the times.
+pub(crate) fn bench(args: &Args) -> Result<(), Failure> {
+    let measured = measure(&args.spec, &args.weights, args.target, args.threads)?;
+    print(&if args.json { format!("{}\n", measured.object()) } else { measured.table() });
+    Ok(())
+}
+
+/// Builds the crate of a network for one target and runs its own bench.
+pub(crate) fn measure(spec: &Spec, weights: &str, target: Option<Target>, threads: usize) -> Result<Measured, Failure> {
+    let target = target.unwrap_or_else(Target::detect);
+    let doing = Doing::new(format!("compiling {}", spec.name()));
+    let weights = Weights::open(weights)?;
+    let compiled = compile(spec.load()?, &Options { targets: vec![target], ..Options::default() })?;
+    let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let folder = temporary.path().join("crate");
+    let new = NewFolder::begin(&folder, false)?;
+    let recipe = Recipe {
+        compiled: &compiled,
+        weights: &weights,
+        package: package_name(&compiled.source.name),
+        source: compiled.source.name.clone(),
+        workspace_table: true,
+        golden: false,
+    };
+    recipe.write(&new)?;
+    new.finish()?;
+    doing.now("building the crate");
+    let program = cargo_build(&folder, "bench")?;
+    doing.now(format!("timing {}", spec.name()));
+    let flags = ["--threads", &threads.to_string(), "--target", target.name()].map(str::to_owned);
+    let printed = run_program(&program, &flags)?;
+    read(&printed, &compiled, target).ok_or_else(|| Failure::new("the crate's bench printed no times"))
+}
+
+/// What the crate's bench printed, joined with what the program says of its steps.
+fn read(printed: &str, compiled: &Compiled, target: Target) -> Option<Measured> {
+    let object: Value = serde_json::from_str(printed).ok()?;
+    let program = &compiled.programs[0];
+    let threads = object["threads"].as_u64()?;
+    let times = object["steps"].as_array().filter(|times| times.len() == program.steps.len())?;
+    let steps = program.steps.iter().zip(times).map(|(step, time)| {
+        let kernel = program.kernel(step);
+        Some(StepTime {
+            layers: step.layers.clone(),
+            kernel: kernel.name.clone(),
+            ms: time["ms"].as_f64()?,
+            flops: kernel.flops,
+            bytes: stats::step_bytes(program, step),
+        })
+    });
+    Some(Measured {
+        net: compiled.source.name.clone(),
+        target,
+        threads,
+        runs: object["runs"].as_u64()?,
+        median_ms: object["median_ms"].as_f64()?,
+        min_ms: object["min_ms"].as_f64()?,
+        peak: kiln_rt::peak::multiply_add_peak(target).map(|peak| peak * threads as f64),
+        steps: steps.collect::<Option<_>>()?,
+    })
+}

@@ -1,0 +1,62 @@
+//! What a core could do at best: the rate of multiply-adds between registers.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use super::target::Target;
+
+/// Multiply-adds of a measured round, for each accumulator.
+const ROUNDS: usize = 1 << 16;
+
+/// Writes a function that runs `ROUNDS` multiply-adds on as many accumulators as keep the units of `$simd` busy, and
+/// returns the seconds that they took.
+macro_rules! chains {
+    ($name:ident, $simd:ident, $feature:literal, $($acc:ident)*) => {
+        #[cfg(target_arch = "x86_64")]
+        #[target_feature(enable = $feature)]
+        fn $name() -> f64 {
+            use super::simd::$simd::F32x16;
+            let (a, b) = (F32x16::splat(black_box(0.999)), F32x16::splat(black_box(1e-3)));
+            $(let mut $acc = F32x16::splat(black_box(1.0));)*
+            let start = Instant::now();
+            for _ in 0..ROUNDS {
+                $($acc = $acc.add_product(a, b);)*
+            }
+            let seconds = start.elapsed().as_secs_f64();
+            let mut lanes = [0f32; 16];
+            // SAFETY: the array has sixteen elements.
+            $(unsafe { $acc.store(lanes.as_mut_ptr()) };
+            black_box(&lanes);)*
+            seconds / [$(stringify!($acc)),*].len() as f64
+        }
+    };
+}
+
+chains!(avx512, avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", c0 c1 c2 c3 c4 c5 c6 c7 c8 c9 c10 c11);
+chains!(avx2, avx2, "avx2,fma", c0 c1 c2 c3 c4 c5);
+chains!(base, base, "sse2", c0 c1 c2);
+
+/// Floating-point operations a second of one core in multiply-adds of `target`, two operations a lane: the median of
+/// seven rounds. None where the processor lacks the target, and for the portable one, whose vectors are the compiler's.
+pub fn multiply_add_peak(target: Target) -> Option<f64> {
+    if !target.is_available() {
+        return None;
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        // SAFETY: the processor has the target's instructions, as was just asked.
+        let round = || unsafe {
+            Some(match target {
+                Target::Avx512 => avx512(),
+                Target::Avx2 => avx2(),
+                Target::Base => base(),
+                Target::Portable => return None,
+            })
+        };
+        let mut seconds = (0..7).map(|_| round()).collect::<Option<Vec<f64>>>()?;
+        seconds.sort_by(f64::total_cmp);
+        Some((2 * 16 * ROUNDS) as f64 / seconds[3])
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    None
+}
