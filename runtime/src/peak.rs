@@ -1,4 +1,4 @@
-//! What a core could do at best: the rate of multiply-adds between registers.
+//! What a core could do at best: the rate of multiply-adds between registers, and of reading memory.
 
 use std::hint::black_box;
 use std::time::Instant;
@@ -59,4 +59,41 @@ pub fn multiply_add_peak(target: Target) -> Option<f64> {
     }
     #[cfg(not(target_arch = "x86_64"))]
     None
+}
+
+/// Bytes a second that one core reads from a buffer of `bytes` again and again: the best of seven rounds. A small buffer
+/// measures a cache, a large one memory.
+pub fn read_bandwidth(bytes: usize) -> f64 {
+    const WORDS: usize = 16;
+    let chunks = (bytes / 8 / WORDS).max(1);
+    let buffer: Vec<u64> = (0..(chunks * WORDS) as u64).collect();
+    // About four milliseconds a round, at ten bytes a nanosecond.
+    let passes = ((40 << 20) / (buffer.len() * 8)).max(1);
+    let round = || {
+        let start = Instant::now();
+        for _ in 0..passes {
+            let mut sums = [0u64; WORDS];
+            for chunk in black_box(&buffer).chunks_exact(WORDS) {
+                sums.iter_mut().zip(chunk).for_each(|(sum, word)| *sum ^= word);
+            }
+            black_box(sums);
+        }
+        (passes * buffer.len() * 8) as f64 / start.elapsed().as_secs_f64()
+    };
+    (0..7).map(|_| round()).fold(0.0, f64::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_target_of_this_processor_but_the_portable_one_has_a_peak() {
+        for target in Target::ALL {
+            let peak = multiply_add_peak(target);
+            assert_eq!(peak.is_some(), target.is_available() && target != Target::Portable, "{target}");
+            assert!(peak.is_none_or(|peak| peak > 1e8), "{target}: {peak:?}");
+        }
+        assert!(read_bandwidth(64 << 10) > 1e7);
+    }
 }

@@ -63,6 +63,20 @@ pub fn step_bytes(program: &Program, step: &Step) -> usize {
     kernel.params.iter().zip(&step.args).map(argument).sum()
 }
 
+/// Bytes of packed weights that a step reads.
+pub fn step_weight_bytes(program: &Program, step: &Step) -> usize {
+    let buffers = step.args.iter().filter_map(|arg| match arg {
+        Arg::Flat(region) => Some(program.buffer(region.buffer)),
+        Arg::Blocks(_) | Arg::Table(_) => None,
+    });
+    buffers
+        .map(|buffer| match buffer.place {
+            Place::Packed { .. } => buffer.len * elem_bytes(buffer.elem),
+            Place::Input(_) | Place::Output(_) | Place::Arena(_) | Place::Scratch(_) => 0,
+        })
+        .sum()
+}
+
 /// Counts a program.
 pub fn stats(program: &Program) -> Stats {
     let mut stats = Stats::default();

@@ -1,6 +1,8 @@
 //! `kiln bench`: how fast the crate of a network runs, and each of its layers.
 
-use kiln_compiler::kernel::stats;
+use kiln_compiler::graph::{Core, Graph, Op};
+use kiln_compiler::kernel::{LANES, stats};
+use kiln_compiler::layout::is_depthwise;
 use kiln_compiler::pipeline::{Compiled, Options, compile};
 use kiln_compiler::target::Target;
 use serde_json::{Value, json};
@@ -17,6 +19,16 @@ use crate::weights::Weights;
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
+    subject: Subject,
+    /// One JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+/// What is measured.
+#[derive(clap::Args)]
+pub(crate) struct Subject {
+    #[command(flatten)]
     spec: Spec,
     /// A safetensors file, or `fill[:GAIN]` for weights by formula
     #[arg(long, default_value = "fill")]
@@ -27,9 +39,6 @@ pub(crate) struct Args {
     /// The instruction set; default: the best that this processor has
     #[arg(long)]
     target: Option<Target>,
-    /// One JSON object
-    #[arg(long)]
-    json: bool,
 }
 
 /// A network's times.
@@ -56,6 +65,58 @@ pub(crate) struct StepTime {
     pub(crate) flops: u64,
     /// Bytes that it reads and writes, each argument once.
     pub(crate) bytes: usize,
+    /// Those of them that are packed weights.
+    pub(crate) weight_bytes: usize,
+    /// The layer's place in the machine: what can keep it from the peak.
+    pub(crate) shape: LayerShape,
+}
+
+/// What a layer's shape says of how well it can use the machine.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum LayerShape {
+    /// Products summed over channels. `useful` is the part of the multiply-adds that do not meet a padded lane or a zero
+    /// between groups.
+    Reduction { useful: f64, pixels: usize },
+    /// One product a tap, with an input of its own.
+    Depthwise { useful: f64 },
+    /// No products.
+    Other,
+}
+
+impl LayerShape {
+    fn of(graph: &Graph, layers: &[String]) -> Self {
+        let node = graph.order().into_iter().find(|&id| graph.node(id).origin.sources() == layers);
+        let Some(id) = node else { return LayerShape::Other };
+        let core = match &graph.node(id).op {
+            Op::Conv(conv) => Some(Core::Conv(*conv)),
+            Op::Linear(linear) => Some(Core::Linear(*linear)),
+            Op::Fused { core, .. } => Some(*core),
+            Op::Input(_)
+            | Op::Constant(_)
+            | Op::BatchNorm { .. }
+            | Op::Activate(_)
+            | Op::Binary(_)
+            | Op::MaxPool(_) => None,
+            Op::AvgPool(_) | Op::GlobalAvgPool | Op::GlobalMaxPool | Op::Softmax { .. } | Op::Concat { .. } => None,
+            Op::Slice { .. } | Op::ChannelShuffle { .. } | Op::Transpose { .. } | Op::Pad { .. } => None,
+            Op::Reshape { .. } | Op::Dropout | Op::Identity => None,
+        };
+        let lanes = |channels: usize| channels as f64 / channels.next_multiple_of(LANES) as f64;
+        let inputs = graph.node(graph.operands(id)[0]).ty.shape[1];
+        let pixels = graph.node(id).ty.shape.iter().skip(2).product();
+        match core {
+            Some(Core::Conv(conv)) if is_depthwise(&conv, inputs) => {
+                LayerShape::Depthwise { useful: lanes(conv.channels) }
+            }
+            Some(Core::Conv(conv)) => {
+                // A block of outputs reads the channels of all groups that it touches.
+                let in_block = (LANES * conv.groups).div_ceil(conv.channels).clamp(1, conv.groups);
+                LayerShape::Reduction { useful: lanes(conv.channels) / in_block as f64, pixels }
+            }
+            Some(Core::Linear(linear)) => LayerShape::Reduction { useful: lanes(linear.features), pixels: 1 },
+            Some(Core::Identity) | None => LayerShape::Other,
+        }
+    }
 }
 
 impl StepTime {
@@ -114,10 +175,14 @@ impl Measured {
                 grouped(step.bytes as u64 / 1000),
             ]);
         }
+        format!("{}\n{}\n", aligned(&rows, &[2, 3, 4, 5]), self.summary())
+    }
+
+    /// The whole network's times in a line.
+    pub(crate) fn summary(&self) -> String {
         let peak = self.at_peak_ms().map_or(String::new(), |ms| format!("; {ms:.2} ms at the peak of multiply-adds"));
         format!(
-            "{}\n{}: {} on {} thread{}: median {:.3} ms, least {:.3} ms of {} runs{peak}\n",
-            aligned(&rows, &[2, 3, 4, 5]),
+            "{}: {} on {} thread{}: median {:.3} ms, least {:.3} ms of {} runs{peak}",
             self.net,
             self.target,
             self.threads,
@@ -131,13 +196,14 @@ impl Measured {
 
 /// Measures a network and prints the times.
 pub(crate) fn bench(args: &Args) -> Result<(), Failure> {
-    let measured = measure(&args.spec, &args.weights, args.target, args.threads)?;
+    let measured = measure(&args.subject)?;
     print(&if args.json { format!("{}\n", measured.object()) } else { measured.table() });
     Ok(())
 }
 
 /// Builds the crate of a network for one target and runs its own bench.
-pub(crate) fn measure(spec: &Spec, weights: &str, target: Option<Target>, threads: usize) -> Result<Measured, Failure> {
+pub(crate) fn measure(subject: &Subject) -> Result<Measured, Failure> {
+    let Subject { spec, weights, threads, target } = subject;
     let target = target.unwrap_or_else(Target::detect);
     let doing = Doing::new(format!("compiling {}", spec.name()));
     let weights = Weights::open(weights)?;
@@ -177,6 +243,8 @@ fn read(printed: &str, compiled: &Compiled, target: Target) -> Option<Measured> 
             ms: time["ms"].as_f64()?,
             flops: kernel.flops,
             bytes: stats::step_bytes(program, step),
+            weight_bytes: stats::step_weight_bytes(program, step),
+            shape: LayerShape::of(&compiled.optimized, &step.layers),
         })
     });
     Some(Measured {

@@ -9,6 +9,7 @@ mod dump;
 mod folder;
 mod inspect;
 mod map;
+mod profile;
 mod progress;
 mod report;
 mod run;
@@ -35,6 +36,8 @@ enum Verb {
     Run(run::Args),
     /// Time a network and its layers
     Bench(bench::Args),
+    /// Say where the time goes, and what keeps each layer from the peak
+    Profile(profile::Args),
     /// Show layers, shapes, parameters, multiply-adds and memory
     Inspect(inspect::Args),
     /// Print the graph of a network
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Verb::Build(args) => build::build(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Bench(args) => bench::bench(&args),
+        Verb::Profile(args) => profile::profile(&args),
         Verb::Inspect(args) => inspect::inspect(&args),
         Verb::Graph(args) => dump::graph(&args),
         Verb::Kernels(args) => dump::kernels(&args),

@@ -1,7 +1,8 @@
 // __HEADER__
-//! Times the network: `bench [--threads N] [--target T]` prints one JSON object.
+//! Times the network: `bench [--threads N] [--target T] [--input FILE]...` prints one JSON object.
 //!
-//! The inputs are random numbers, about normal: constants, and zeros above all, are faster than data on some machines.
+//! An input is a file of little-endian f32, one for each input in order. Without files the inputs are random numbers,
+//! about normal: constants, and zeros above all, are faster than data on some machines.
 //! `median_ms` and `min_ms` are over `runs` warm runs. `steps` holds each step's kernel and the median of its time in
 //! milliseconds, in order, over runs of their own, since taking the time takes some.
 
@@ -11,14 +12,25 @@ use __CRATE__::{__MODEL__, TensorInfo, Threads};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
-fn main() -> Result<()> {
-    let (mut threads, mut target) = (1, None);
+fn main() -> std::process::ExitCode {
+    match bench() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            std::process::ExitCode::FAILURE
+        }
+    }
+}
+
+fn bench() -> Result<()> {
+    let (mut threads, mut target, mut files) = (1, None, Vec::new());
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
         match arg.as_str() {
             "--threads" => threads = value.parse()?,
             "--target" => target = Some(value.parse()?),
+            "--input" => files.push(value),
             _ => return Err(format!("there is no option {arg}").into()),
         }
     }
@@ -28,7 +40,13 @@ fn main() -> Result<()> {
     };
     let mut session = model.session(Threads::new(threads));
     let mut random = Random(1);
-    let inputs: Vec<Vec<f32>> = __MODEL__::INPUTS.iter().map(|info| random.tensor(info)).collect();
+    let inputs: Vec<Vec<f32>> = match files.is_empty() {
+        true => __MODEL__::INPUTS.iter().map(|info| random.tensor(info)).collect(),
+        false => files.iter().map(|path| read(path)).collect::<Result<_>>()?,
+    };
+    if inputs.len() != __MODEL__::INPUTS.len() {
+        return Err(format!("{} files for {} inputs", inputs.len(), __MODEL__::INPUTS.len()).into());
+    }
     let named: Vec<(&str, &[f32])> =
         __MODEL__::INPUTS.iter().zip(&inputs).map(|(info, tensor)| (info.name, tensor.as_slice())).collect();
     let in_order: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
@@ -65,6 +83,12 @@ fn main() -> Result<()> {
         steps.join(", ")
     );
     Ok(())
+}
+
+/// The numbers of a file.
+fn read(path: &str) -> Result<Vec<f32>> {
+    let bytes = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
+    Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
 }
 
 fn median_and_least(times: &mut [f64]) -> (f64, f64) {
