@@ -50,6 +50,9 @@ pub struct Reduce {
     pub tiling: Tiling,
     /// What a unit is.
     pub units: Units,
+    /// Whether the tiles of some output blocks ask for the weights of the next: they are read for the first time then,
+    /// and by the first tile.
+    pub prefetch: bool,
 }
 
 /// What decides the schedule of a layer that sums over channels.
@@ -94,7 +97,9 @@ pub fn reduce(machine: &Machine, layer: Layer) -> Reduce {
         let fitting = (machine.l1 / 2 / tile_bytes.max(1)).clamp(1, 16);
         Units::Pixels { tiles: fitting.min(tiling.tiles().div_ceil(8)).max(1) }
     };
-    Reduce { blocks: group, tiling, units }
+    // A lone pixel's weights are read as fast as memory gives them anyway.
+    let prefetch = units == Units::Blocks && lines * line > 1;
+    Reduce { blocks: group, tiling, units, prefetch }
 }
 
 /// Cuts a row of a depthwise convolution or pool.

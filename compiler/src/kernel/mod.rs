@@ -344,13 +344,8 @@ pub enum Stmt {
         /// How many elements.
         len: usize,
     },
-    /// A hint that this place will be read soon; no meaning. The place need not be inside its parameter.
-    Prefetch {
-        /// Where.
-        at: At,
-        /// The cache level to bring it to: 1 or 2.
-        level: u8,
-    },
+    /// Asks for a place.
+    Prefetch(Prefetch),
 }
 
 /// `pixels` × `blocks` accumulators, written out as named registers by the back ends. See the module's comment.
@@ -372,11 +367,22 @@ pub struct Tile {
     pub finish: Vec<Stmt>,
 }
 
+/// A hint that a place will be read soon; no meaning. The place need not be inside its parameter.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Prefetch {
+    /// Where.
+    pub at: At,
+    /// The cache level to bring it to: 1 or 2.
+    pub level: u8,
+}
+
 /// Updates over the points of nested axes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reduction {
     /// Outermost first.
     pub axes: Vec<Axis>,
+    /// What each point asks for before it updates, for each of the tile's blocks; it does not depend on the pixel.
+    pub prefetch: Option<Prefetch>,
     /// What each point does to each accumulator.
     pub update: Update,
 }

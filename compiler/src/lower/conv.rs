@@ -110,8 +110,6 @@ impl Lowering<'_> {
         let by_image =
             matches!(source, Source::Plain { .. }) || before.contains(&Stage::Scale) || after.contains(&Stage::Scale);
         let flat = conv.window == Window::POINT && (images == 1 || h * w == 1 || !by_image);
-        let tile =
-            ReduceTile { source: &source, channels, weight, bias, before: &bound_before, after: &bound_after, output };
         let blocks = lanes.len() / LANES;
         let schedule = schedule::reduce(
             &self.machine,
@@ -124,6 +122,16 @@ impl Lowering<'_> {
                 shared: conv.groups == 1,
             },
         );
+        let tile = ReduceTile {
+            source: &source,
+            channels,
+            weight,
+            bias,
+            before: &bound_before,
+            after: &bound_after,
+            output,
+            prefetch: schedule.prefetch,
+        };
         // Only a row-major output looks at lanes past its channels.
         let last_lanes = match output {
             Output::Blocked(_) => LANES,

@@ -94,7 +94,11 @@ impl Sweep {
                     block: b,
                     blocks: 1,
                     init: init(&block),
-                    reductions: vec![Reduction { axes, update: update(&block, kh * window.kernel[1] + kw, from) }],
+                    reductions: vec![Reduction {
+                        axes,
+                        prefetch: None,
+                        update: update(&block, kh * window.kernel[1] + kw, from),
+                    }],
                     finish: finish(kb, spot),
                 });
                 if run.count == 1 {

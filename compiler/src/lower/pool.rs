@@ -117,6 +117,7 @@ impl Lowering<'_> {
             init: kind.init(),
             reductions: vec![Reduction {
                 axes: vec![Axis::Loop { var: pixel, range: Range::new(0usize, h * w) }],
+                prefetch: None,
                 update: kind.update(load(At::block(x, cb, from))),
             }],
             finish: vec![store(At::block(y, cb, n * LANES), value)],

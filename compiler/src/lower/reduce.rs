@@ -4,7 +4,8 @@ use super::build::{KernelBuilder, load, whole};
 use super::chain::{BoundChain, Element};
 use super::{Lowering, Stored};
 use crate::kernel::{
-    Access, At, Axis, BufferId, Index, LANES, ParamId, Range, Reduction, Region, Stmt, Tap, Tile, Update, Value, Var,
+    Access, At, Axis, BufferId, Index, LANES, ParamId, Prefetch, Range, Reduction, Region, Stmt, Tap, Tile, Update,
+    Value, Var,
 };
 
 /// How the channels of an input are found.
@@ -121,6 +122,8 @@ pub(super) struct ReduceTile<'a> {
     pub(super) before: &'a BoundChain,
     pub(super) after: &'a BoundChain,
     pub(super) output: Output,
+    /// Whether a tile asks for the weights of the blocks after its own.
+    pub(super) prefetch: bool,
 }
 
 /// Where a tile's results go.
@@ -234,6 +237,8 @@ impl ReduceTile<'_> {
         let element = Element { block: block.clone(), offset: pixel.flat() * LANES, image: pixel.image.clone() };
         let read = Value::Splat(self.source.at(ob, &block, &lane, &pixel));
         let input = self.before.apply_splat(read, &element, &lane);
-        Reduction { axes, update: Update::Fma(input, load(At::flat(self.weight, weight))) }
+        let next = weight.clone() + place.blocks * panel;
+        let prefetch = self.prefetch.then(|| Prefetch { at: At::flat(self.weight, next), level: 2 });
+        Reduction { axes, prefetch, update: Update::Fma(input, load(At::flat(self.weight, weight))) }
     }
 }

@@ -78,7 +78,11 @@ fn fold(kb: &mut KernelBuilder, var: crate::kernel::Var, len: usize, init: Value
         block: b,
         blocks: 1,
         init,
-        reductions: vec![Reduction { axes: vec![Axis::Loop { var, range: Range::new(0usize, len) }], update }],
+        reductions: vec![Reduction {
+            axes: vec![Axis::Loop { var, range: Range::new(0usize, len) }],
+            prefetch: None,
+            update,
+        }],
         finish: vec![store(to, Value::Acc)],
     })
 }

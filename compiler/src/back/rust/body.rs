@@ -8,7 +8,7 @@ use quote::quote;
 use super::address::Scope;
 use super::names::{Namer, ident};
 use super::value::{Sharing, elem};
-use crate::kernel::{Elem, Kernel, LANES, Local, ParamId, Range, Stmt, Var};
+use crate::kernel::{Elem, Kernel, LANES, Local, ParamId, Prefetch, Range, Stmt, Var};
 
 /// A body while it is written.
 pub(super) struct Body<'k> {
@@ -123,13 +123,15 @@ impl Body<'_> {
                 let len = Literal::usize_unsuffixed(*len);
                 out.push(quote! { #pointer.write_bytes(0, #len); });
             }
-            Stmt::Prefetch { at, level } => {
-                let at = self.resolve_at(at);
-                let pointer = self.pointer_anywhere(&at);
-                let level = Literal::u8_unsuffixed(*level);
-                out.push(quote! { prefetch::<#level>(#pointer); });
-            }
+            Stmt::Prefetch(prefetch) => self.prefetch(prefetch, out),
         }
+    }
+
+    pub(super) fn prefetch(&mut self, Prefetch { at, level }: &Prefetch, out: &mut Sharing) {
+        let at = self.resolve_at(at);
+        let pointer = self.pointer_anywhere(&at);
+        let level = Literal::u8_unsuffixed(*level);
+        out.push(quote! { prefetch::<#level>(#pointer); });
     }
 
     /// Writes a loop; one whose body is empty is left out.

@@ -33,6 +33,7 @@ pub(super) fn pointwise(size: usize, inputs: usize, outputs: usize, pixels: usiz
                 Axis::Loop { var: ib, range: Range::new(0usize, inputs) },
                 Axis::Loop { var: k, range: Range::new(0usize, 16usize) },
             ],
+            prefetch: None,
             update: Update::Fma(input, kernel),
         }],
         finish: vec![Stmt::Store {
@@ -100,6 +101,7 @@ pub(super) fn depthwise(blocks: usize, height: usize, width: usize, pixels: usiz
                     },
                     Axis::Taps { var: kw, taps },
                 ],
+                prefetch: None,
                 update: Update::Fma(
                     Value::Load { at: At::block(x, cb, offset), lanes: LANES },
                     Value::Load { at: At::flat(weight, cb * 144usize + kh * 48usize + kw * 16usize), lanes: LANES },

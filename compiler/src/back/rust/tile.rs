@@ -21,7 +21,7 @@ impl Body<'_> {
     pub(super) fn tile(&mut self, tile: &Tile, out: &mut Sharing) {
         self.start(tile, out);
         for reduction in &tile.reductions {
-            self.reduce(tile, &reduction.axes, &reduction.update, 0..tile.pixels, out);
+            self.reduce(tile, reduction, &reduction.axes, 0..tile.pixels, out);
         }
         self.finish(tile, out);
     }
@@ -41,36 +41,36 @@ impl Body<'_> {
     }
 
     /// Writes the loops over the axes and the updates in them, for some of the pixels.
-    fn reduce(&mut self, tile: &Tile, axes: &[Axis], update: &Update, pixels: Range<usize>, out: &mut Sharing) {
+    fn reduce(&mut self, tile: &Tile, of: &Reduction, axes: &[Axis], pixels: Range<usize>, out: &mut Sharing) {
         let Some((axis, inner)) = axes.split_first() else {
-            return self.point(tile, update, pixels, out);
+            return self.point(tile, of, pixels, out);
         };
         match axis {
             Axis::Loop { var, range } => match self.constant_range(range) {
                 Some(values) if values.end - values.start <= 1 => {
                     for value in values {
                         self.known.insert(*var, value);
-                        self.reduce(tile, inner, update, pixels.clone(), out);
+                        self.reduce(tile, of, inner, pixels.clone(), out);
                     }
                     self.known.remove(var);
                 }
                 // A compiler would write out a short loop, and many points in a row need more registers than one.
                 Some(values)
-                    if matches!(update, Update::Fma(..))
+                    if matches!(of.update, Update::Fma(..))
                         && values.end - values.start < LANES as i64
                         && !inner.iter().any(|axis| matches!(axis, Axis::Loop { .. })) =>
                 {
                     let range = self.opaque_range(*var, values);
-                    self.repeat_over(*var, range, out, |this, out| this.reduce(tile, inner, update, pixels, out));
+                    self.repeat_over(*var, range, out, |this, out| this.reduce(tile, of, inner, pixels, out));
                 }
-                _ => self.repeat(*var, range, out, |this, out| this.reduce(tile, inner, update, pixels, out)),
+                _ => self.repeat(*var, range, out, |this, out| this.reduce(tile, of, inner, pixels, out)),
             },
             Axis::Taps { var, taps } => {
                 for tap in taps {
                     let allowed = pixels.start.max(tap.first)..pixels.end.min(tap.end);
                     if !allowed.is_empty() {
                         self.known.insert(*var, tap.value);
-                        self.reduce(tile, inner, update, allowed, out);
+                        self.reduce(tile, of, inner, allowed, out);
                     }
                 }
                 self.known.remove(var);
@@ -78,10 +78,17 @@ impl Body<'_> {
         }
     }
 
-    /// Writes the updates of one point.
-    fn point(&mut self, tile: &Tile, update: &Update, pixels: Range<usize>, out: &mut Sharing) {
+    /// Writes what one point asks for, and its updates.
+    fn point(&mut self, tile: &Tile, of: &Reduction, pixels: Range<usize>, out: &mut Sharing) {
+        if let Some(prefetch) = &of.prefetch {
+            for block in 0..tile.blocks {
+                self.place(tile, pixels.start, block);
+                self.prefetch(prefetch, out);
+            }
+            self.displace(tile);
+        }
         let mut point = Sharing::default();
-        let updates = self.each(tile, pixels, |this| this.resolve_update(update));
+        let updates = self.each(tile, pixels, |this| this.resolve_update(&of.update));
         for (.., update) in &updates {
             update_operands(update).into_iter().for_each(|operand| self.count(operand, &mut point));
         }

@@ -27,6 +27,7 @@ pub(crate) fn pointwise(target: Target) -> Program {
                 Axis::Loop { var: ib, range: Range::new(0usize, 2usize) },
                 Axis::Loop { var: i, range: Range::new(0usize, 16usize) },
             ],
+            prefetch: None,
             update: Update::Fma(splat, weight),
         }],
         finish: vec![Stmt::Store { at: At::block(y, Index::var(ob) + b, pixel), value: relu, lanes: 16 }],

@@ -6,8 +6,8 @@ use super::lexer::{Lexer, Parsed, Position, Token};
 use super::print;
 use crate::graph::F32;
 use crate::kernel::{
-    At, Axis, Binary, Bound, Index, LANES, Local, Param, ParamId, Range, Reduction, Stmt, Tap, Term, Tile, Unary,
-    Update, Value, Var,
+    At, Axis, Binary, Bound, Index, LANES, Local, Param, ParamId, Prefetch, Range, Reduction, Stmt, Tap, Term, Tile,
+    Unary, Update, Value, Var,
 };
 
 /// What names of a kernel stand for. Variables and locals are numbered as they are bound, unless they were listed.
@@ -122,13 +122,15 @@ fn statement(lexer: &mut Lexer<'_>, names: &mut Names) -> Parsed<Stmt> {
             lexer.expect(',')?;
             Stmt::Zero { at, len: lexer.count()? }
         }
-        "prefetch" => {
-            let level = lexer.parsed("a cache level")?;
-            lexer.expect(',')?;
-            Stmt::Prefetch { at: place(lexer, names)?, level }
-        }
+        "prefetch" => Stmt::Prefetch(prefetch(lexer, names)?),
         word => return lexer.error(at, format!("`{word}` begins no statement")),
     })
+}
+
+fn prefetch(lexer: &mut Lexer<'_>, names: &mut Names) -> Parsed<Prefetch> {
+    let level = lexer.parsed("a cache level")?;
+    lexer.expect(',')?;
+    Ok(Prefetch { at: place(lexer, names)?, level })
 }
 
 fn tile(lexer: &mut Lexer<'_>, names: &mut Names) -> Parsed<Tile> {
@@ -149,6 +151,7 @@ fn tile(lexer: &mut Lexer<'_>, names: &mut Names) -> Parsed<Tile> {
             false => lexer.sequence(|lexer| axis(lexer, names))?,
         };
         lexer.expect('{')?;
+        let prefetch = if lexer.accept_word("prefetch")? { Some(prefetch(lexer, names)?) } else { None };
         let at = lexer.at();
         let word = lexer.word("`fma`, `add` or `max`")?;
         lexer.expect('(')?;
@@ -164,7 +167,7 @@ fn tile(lexer: &mut Lexer<'_>, names: &mut Names) -> Parsed<Tile> {
         };
         lexer.expect(')')?;
         lexer.expect('}')?;
-        reductions.push(Reduction { axes, update });
+        reductions.push(Reduction { axes, prefetch, update });
     }
     lexer.expect_word("finish")?;
     let finish = body(lexer, names)?;

@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::super::{
-    Access, Arg, At, Axis, Binary, Bound, Elem, Index, Kernel, Param, ParamKind, Place, Program, Range, Reduction,
-    Region, Stmt, Table, Term, Tile, Unary, Update, Value, Var, Waits,
+    Access, Arg, At, Axis, Binary, Bound, Elem, Index, Kernel, Param, ParamKind, Place, Prefetch, Program, Range,
+    Reduction, Region, Stmt, Table, Term, Tile, Unary, Update, Value, Var, Waits,
 };
 use crate::graph::F32;
 
@@ -159,9 +159,14 @@ impl Printer<'_> {
                     self.line(depth, &text);
                 }
                 Stmt::Zero { at, len } => self.line(depth, &format!("zero {}, {len}", self.at(at))),
-                Stmt::Prefetch { at, level } => self.line(depth, &format!("prefetch {level}, {}", self.at(at))),
+                Stmt::Prefetch(prefetch) => self.prefetch(prefetch, depth),
             }
         }
+    }
+
+    fn prefetch(&mut self, Prefetch { at, level }: &Prefetch, depth: usize) {
+        let text = format!("prefetch {level}, {}", self.at(at));
+        self.line(depth, &text);
     }
 
     fn tile(&mut self, tile: &Tile, depth: usize) {
@@ -169,10 +174,13 @@ impl Printer<'_> {
         let text = format!("tile {pixel}: {}, {block}: {} {{", tile.pixels, tile.blocks);
         self.line(depth, &text);
         self.line(depth + 1, &format!("init {}", self.value(&tile.init)));
-        for Reduction { axes, update } in &tile.reductions {
+        for Reduction { axes, prefetch, update } in &tile.reductions {
             let axes: Vec<String> = axes.iter().map(|axis| self.axis(axis)).collect();
             let space = if axes.is_empty() { "" } else { " " };
             self.line(depth + 1, &format!("reduce{space}{} {{", axes.join(", ")));
+            if let Some(prefetch) = prefetch {
+                self.prefetch(prefetch, depth + 2);
+            }
             let update = match update {
                 Update::Fma(a, b) => format!("fma({}, {})", self.value(a), self.value(b)),
                 Update::Add(value) => format!("add({})", self.value(value)),

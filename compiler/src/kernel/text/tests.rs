@@ -96,7 +96,7 @@ impl Random {
             0 => Stmt::Let { local: Local(self.below(3) as u32), value: self.value(2) },
             1 => Stmt::Store { at: self.at(), value: self.value(2), lanes: self.lanes() },
             2 => Stmt::Zero { at: self.at(), len: self.below(100) },
-            3 => Stmt::Prefetch { at: self.at(), level: 1 + self.below(2) as u8 },
+            3 => Stmt::Prefetch(self.prefetch()),
             4 => Stmt::For {
                 var: self.var(),
                 range: self.range(),
@@ -115,6 +115,10 @@ impl Random {
         }
     }
 
+    fn prefetch(&mut self) -> Prefetch {
+        Prefetch { at: self.at(), level: 1 + self.below(2) as u8 }
+    }
+
     fn reduction(&mut self) -> Reduction {
         let mut axis = || match self.below(2) {
             0 => Axis::Loop { var: self.var(), range: self.range() },
@@ -130,7 +134,8 @@ impl Random {
             1 => Update::Add(self.value(1)),
             _ => Update::Max(self.value(1)),
         };
-        Reduction { axes, update }
+        let prefetch = (self.below(2) == 0).then(|| self.prefetch());
+        Reduction { axes, prefetch, update }
     }
 
     fn kernel(&mut self, name: &str) -> Kernel {

@@ -10,7 +10,7 @@ use std::cell::Cell;
 
 use super::{Invariant, Report};
 use crate::kernel::{
-    At, Axis, Bound, Index, Kernel, LANES, ParamKind, Range, Stmt, Tap, Term, Tile, Update, Value, Var, text,
+    At, Axis, Bound, Index, Kernel, LANES, ParamKind, Prefetch, Range, Stmt, Tap, Term, Tile, Update, Value, Var, text,
 };
 
 pub(super) fn check(kernel: &Kernel, report: &mut Report) {
@@ -185,11 +185,16 @@ impl<'k> Prover<'k> {
                     self.access(at, *lanes, report);
                 }),
                 Stmt::Zero { at, len } => report.within("zero", |report| self.access(at, *len, report)),
-                Stmt::Prefetch { at, level: _ } => report.within("prefetch", |report| {
-                    at.block.iter().chain([&at.offset]).for_each(|index| self.parts(index, report));
-                }),
+                Stmt::Prefetch(prefetch) => self.prefetch(prefetch, report),
             }
         }
+    }
+
+    /// Only what is in the place's index has bounds.
+    fn prefetch(&mut self, prefetch: &Prefetch, report: &mut Report) {
+        report.within("prefetch", |report| {
+            prefetch.at.block.iter().chain([&prefetch.at.offset]).for_each(|index| self.parts(index, report));
+        });
     }
 
     fn tile(&mut self, tile: &Tile, report: &mut Report) {
@@ -201,12 +206,15 @@ impl<'k> Prover<'k> {
         for reduction in &tile.reductions {
             report.within("reduce", |report| {
                 self.axes(&reduction.axes, (0, tile.pixels), report, &mut |this, (first, end), report| {
-                    this.bind(spans(first, end), |this| match &reduction.update {
-                        Update::Fma(a, b) => {
-                            this.value(a, report);
-                            this.value(b, report);
+                    this.bind(spans(first, end), |this| {
+                        reduction.prefetch.iter().for_each(|prefetch| this.prefetch(prefetch, report));
+                        match &reduction.update {
+                            Update::Fma(a, b) => {
+                                this.value(a, report);
+                                this.value(b, report);
+                            }
+                            Update::Add(value) | Update::Max(value) => this.value(value, report),
                         }
-                        Update::Add(value) | Update::Max(value) => this.value(value, report),
                     });
                 });
             });

@@ -2,8 +2,8 @@
 
 use super::{Invariant, Report};
 use crate::kernel::{
-    Access, At, Axis, Binary, Bound, Elem, Index, Kernel, LANES, Local, ParamKind, Range, Stmt, Term, Tile, Unary,
-    Update, Value, Var,
+    Access, At, Axis, Binary, Bound, Elem, Index, Kernel, LANES, Local, ParamKind, Prefetch, Range, Stmt, Term, Tile,
+    Unary, Update, Value, Var,
 };
 
 pub(super) fn check(kernel: &Kernel, report: &mut Report) {
@@ -98,12 +98,7 @@ impl Checker<'_> {
                         this.scope("nothing to zero");
                     }
                 }),
-                Stmt::Prefetch { at, level } => self.within(self.label("prefetch", at), |this| {
-                    this.at(at, None);
-                    if !matches!(level, 1 | 2) {
-                        this.scope(format!("there is no cache level {level}"));
-                    }
-                }),
+                Stmt::Prefetch(prefetch) => self.prefetch(prefetch),
             }
         }
         for local in bound {
@@ -114,6 +109,15 @@ impl Checker<'_> {
     fn label(&self, word: &str, at: &At) -> String {
         let param = self.kernel.params.get(at.param.index());
         format!("{word} {}", param.map_or_else(|| format!("{:?}", at.param), |param| param.name.clone()))
+    }
+
+    fn prefetch(&mut self, Prefetch { at, level }: &Prefetch) {
+        self.within(self.label("prefetch", at), |this| {
+            this.at(at, None);
+            if !matches!(level, 1 | 2) {
+                this.scope(format!("there is no cache level {level}"));
+            }
+        });
     }
 
     fn tile(&mut self, tile: &Tile) {
@@ -152,10 +156,12 @@ impl Checker<'_> {
                         }
                     }
                 }
-                for var in tile_vars {
+                // What is asked for is asked for once a block.
+                for (var, prefetch) in [(block, reduction.prefetch.as_ref()), (pixel, None)] {
                     if let Some(of) = this.vars.get_mut(var.index()) {
                         *of = Use::Visible;
                     }
+                    prefetch.into_iter().for_each(|prefetch| this.prefetch(prefetch));
                 }
                 match &reduction.update {
                     Update::Fma(a, b) => {
