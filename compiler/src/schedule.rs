@@ -1,5 +1,6 @@
 //! The one place where tiles and units are chosen: (shapes, machine) to a schedule. Lowering builds what it says.
 
+use crate::graph::Window;
 use crate::kernel::LANES;
 use crate::target::Machine;
 
@@ -102,9 +103,22 @@ pub fn reduce(machine: &Machine, layer: Layer) -> Reduce {
     Reduce { blocks: group, tiling, units, prefetch }
 }
 
-/// Cuts a row of a depthwise convolution or pool.
-pub fn lanewise(machine: &Machine, row: usize) -> Tiling {
-    Tiling::of(row, machine.depthwise_pixels)
+/// Tiles of a depthwise convolution or pool.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lanewise {
+    /// Cuts of a row.
+    pub tiling: Tiling,
+    /// Whether the taps of a kernel row read what they have in common once.
+    pub shares_taps: bool,
+}
+
+/// Chooses for a depthwise convolution or pool.
+pub fn lanewise(machine: &Machine, row: usize, window: Window) -> Lanewise {
+    let tiling = Tiling::of(row, machine.depthwise_pixels);
+    // From an input's first tap to its last one as many inputs as the tile has pixels are alive, beside as many sums, a
+    // weight, and what is just read.
+    let in_common = window.kernel[1] > window.stride[1] && window.dilation[1].is_multiple_of(window.stride[1]);
+    Lanewise { tiling, shares_taps: in_common && 2 * tiling.pixels + 3 <= machine.blocks_in_registers }
 }
 
 #[cfg(test)]

@@ -15,6 +15,8 @@ pub struct Machine {
     pub lone_pixel_blocks: usize,
     /// The most pixels of a depthwise tile.
     pub depthwise_pixels: usize,
+    /// Blocks of sixteen lanes that the vector registers hold.
+    pub blocks_in_registers: usize,
     /// First-level data cache, in bytes.
     pub l1: usize,
     /// Second-level cache of a core, in bytes.
@@ -24,20 +26,20 @@ pub struct Machine {
 impl Machine {
     /// The machine that a target stands for.
     pub fn of(target: Target) -> Machine {
-        let (tile_pixels, lone_pixel_blocks, depthwise_pixels) = match target {
+        let (tile_pixels, lone_pixel_blocks, depthwise_pixels, blocks_in_registers) = match target {
             // 14×2 accumulators, two weights and a broadcast are 31 of 32 registers.
-            Target::Avx512 => ([14, 14], 4, 4),
+            Target::Avx512 => ([14, 14], 4, 8, 32),
             // A block is two registers: 6×1 accumulators, two weights and a broadcast are 15 of 16.
-            Target::Avx2 => ([6, 0], 4, 4),
+            Target::Avx2 => ([6, 0], 4, 4, 8),
             // A block is four registers. A product overwrites a factor, so a weight that serves two pixels is copied for
             // the first, and 16 registers do not hold that: two blocks instead, each weight used once.
-            Target::Base => ([1, 1], 2, 1),
-            Target::Portable => ([2, 0], 2, 2),
+            Target::Base => ([1, 1], 2, 1, 4),
+            Target::Portable => ([2, 0], 2, 2, 4),
         };
         let (l1, l2) = match target {
             Target::Avx512 => (48 << 10, 2 << 20),
             Target::Avx2 | Target::Base | Target::Portable => (32 << 10, 512 << 10),
         };
-        Machine { target, tile_pixels, lone_pixel_blocks, depthwise_pixels, l1, l2 }
+        Machine { target, tile_pixels, lone_pixel_blocks, depthwise_pixels, blocks_in_registers, l1, l2 }
     }
 }

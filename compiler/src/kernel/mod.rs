@@ -404,6 +404,9 @@ pub enum Axis {
         var: Var,
         /// Its values.
         taps: Vec<Tap>,
+        /// Whether the taps are one point, in which what two of them read alike is read once. No axis is inside of such
+        /// taps, and registers must hold what they share.
+        together: bool,
     },
 }
 

@@ -5,9 +5,11 @@ use super::chain::{Element, activation_name, binary, chain_name, constant};
 use super::conv::{RowClass, row_classes, tile_runs};
 use super::{Lowering, Stored};
 use crate::graph::{self, Activation, Conv, F32, NodeId, Pads, Stage, Window};
-use crate::kernel::{Access, At, Axis, Bound, Index, LANES, ParamId, Range, Reduction, Stmt, Tile, Update, Value, Var};
+use crate::kernel::{
+    Access, At, Axis, Bound, Index, LANES, ParamId, Range, Reduction, Stmt, Tap, Tile, Update, Value, Var,
+};
 use crate::layout::Layout;
-use crate::schedule::{self, Tiling};
+use crate::schedule;
 use kiln_rt::weights::Form;
 
 /// A row's worth of a lane-wise window: what depthwise convolutions and pools have in common.
@@ -19,7 +21,7 @@ pub(super) struct Sweep {
     pub(super) input: [usize; 2],
     /// Output rows and columns.
     pub(super) output: [usize; 2],
-    pub(super) tiling: Tiling,
+    pub(super) schedule: schedule::Lanewise,
 }
 
 /// A tile of a [`Sweep`]: what its update and its finish may use.
@@ -50,7 +52,8 @@ impl Sweep {
         update: &dyn Fn(&Index, Index, Index) -> Update,
         finish: &mut dyn FnMut(&mut KernelBuilder, Spot) -> Vec<Stmt>,
     ) -> Vec<Stmt> {
-        let Sweep { window, images, blocks, input: [h, w], output: [out_h, out_w], tiling } = *self;
+        let Sweep { window, images, blocks, input: [h, w], output: [out_h, out_w], schedule } = *self;
+        let schedule::Lanewise { tiling, shares_taps } = schedule;
         let cb = kb.var("cb");
         let image = (images > 1).then(|| kb.var("n"));
         let n = image.map_or(Index::constant(0), Index::var);
@@ -78,8 +81,13 @@ impl Sweep {
                     Index::var(kh)
                 };
                 let kw = kb.var("kw");
+                let every_tap = || {
+                    let every = |value| Tap { value: value as i64, first: 0, end: run.pixels };
+                    (0..window.kernel[1]).map(every).collect()
+                };
                 axes.push(match run.taps {
-                    Some(taps) => Axis::Taps { var: kw, taps },
+                    Some(taps) => Axis::Taps { var: kw, taps, together: shares_taps },
+                    None if shares_taps => Axis::Taps { var: kw, taps: every_tap(), together: true },
                     None => Axis::Loop { var: kw, range: Range::new(0usize, window.kernel[1]) },
                 });
                 let ih = Index::var(oh) * window.stride[0] + kh.clone() * window.dilation[0] - window.pads.top;
@@ -146,7 +154,7 @@ impl Lowering<'_> {
             blocks: lanes.len() / LANES,
             input: [h, w],
             output: [oh, ow],
-            tiling: schedule::lanewise(&self.machine, ow),
+            schedule: schedule::lanewise(&self.machine, ow, conv.window),
         };
         let body = sweep.build(
             &mut kb,
@@ -177,7 +185,7 @@ impl Lowering<'_> {
         let name =
             format!("depthwise{kh}x{kw}_s{stride}{dilation}_{channels}_{images_name}{oh}x{ow}{}", chain_name(after));
         let flops = 2 * (node.ty.len() * kh * kw) as u64;
-        let (kernel, args) = kb.build(name, sweep.units(), flops, format!("{}×1", sweep.tiling.pixels), body);
+        let (kernel, args) = kb.build(name, sweep.units(), flops, format!("{}×1", sweep.schedule.tiling.pixels), body);
         self.step(self.layers(id), kernel, args);
     }
 

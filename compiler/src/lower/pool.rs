@@ -68,7 +68,7 @@ impl Lowering<'_> {
             blocks,
             input: [h, w],
             output: [oh, ow],
-            tiling: schedule::lanewise(&self.machine, ow),
+            schedule: schedule::lanewise(&self.machine, ow, window),
         };
         let classes = if pool.ceil_mode { fixed_row_classes(&window, h, oh) } else { row_classes(&window, h, oh) };
         let body = sweep.build(
@@ -90,7 +90,7 @@ impl Lowering<'_> {
         let images_name = if images > 1 { format!("{images}x") } else { String::new() };
         let name = format!("{}{kh}x{kw}_s{stride}_{channels}_{images_name}{oh}x{ow}", kind.name());
         let flops = (self.graph.node(id).ty.len() * kh * kw) as u64;
-        let (kernel, args) = kb.build(name, sweep.units(), flops, format!("{}×1", sweep.tiling.pixels), body);
+        let (kernel, args) = kb.build(name, sweep.units(), flops, format!("{}×1", sweep.schedule.tiling.pixels), body);
         self.step(self.layers(id), kernel, args);
     }
 

@@ -216,7 +216,7 @@ impl ReduceTile<'_> {
             None => axis(kb, "kw", Range::new(0usize, *kernel_w), *kernel_w == 1),
             Some(taps) => {
                 let var = kb.var("kw");
-                axes.push(Axis::Taps { var, taps: taps.clone() });
+                axes.push(Axis::Taps { var, taps: taps.clone(), together: false });
                 Index::var(var)
             }
         };

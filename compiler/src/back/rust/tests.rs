@@ -99,7 +99,7 @@ pub(super) fn depthwise(blocks: usize, height: usize, width: usize, pixels: usiz
                             hi: Bound::Min(Index::from(height + 1) - oh, Index::constant(3)),
                         },
                     },
-                    Axis::Taps { var: kw, taps },
+                    Axis::Taps { var: kw, taps, together: false },
                 ],
                 prefetch: None,
                 update: Update::Fma(

@@ -14,7 +14,7 @@ use quote::quote;
 
 use super::body::{Body, accumulator};
 use super::value::Sharing;
-use crate::kernel::{Axis, LANES, Local, Reduction, Stmt, Tile, Update, Value};
+use crate::kernel::{Axis, LANES, Local, Reduction, Stmt, Tile, Update, Value, Var};
 
 impl Body<'_> {
     /// Writes a tile.
@@ -43,7 +43,7 @@ impl Body<'_> {
     /// Writes the loops over the axes and the updates in them, for some of the pixels.
     fn reduce(&mut self, tile: &Tile, of: &Reduction, axes: &[Axis], pixels: Range<usize>, out: &mut Sharing) {
         let Some((axis, inner)) = axes.split_first() else {
-            return self.point(tile, of, pixels, out);
+            return self.points(tile, of, &[(None, pixels)], out);
         };
         match axis {
             Axis::Loop { var, range } => match self.constant_range(range) {
@@ -65,30 +65,52 @@ impl Body<'_> {
                 }
                 _ => self.repeat(*var, range, out, |this, out| this.reduce(tile, of, inner, pixels, out)),
             },
-            Axis::Taps { var, taps } => {
+            Axis::Taps { var, taps, together } => {
+                let mut points = Vec::new();
                 for tap in taps {
                     let allowed = pixels.start.max(tap.first)..pixels.end.min(tap.end);
-                    if !allowed.is_empty() {
+                    if allowed.is_empty() {
+                        continue;
+                    }
+                    if *together {
+                        points.push((Some((*var, tap.value)), allowed));
+                    } else {
                         self.known.insert(*var, tap.value);
                         self.reduce(tile, of, inner, allowed, out);
                     }
                 }
                 self.known.remove(var);
+                if *together {
+                    self.points(tile, of, &points, out);
+                }
             }
         }
     }
 
-    /// Writes what one point asks for, and its updates.
-    fn point(&mut self, tile: &Tile, of: &Reduction, pixels: Range<usize>, out: &mut Sharing) {
-        if let Some(prefetch) = &of.prefetch {
-            for block in 0..tile.blocks {
-                self.place(tile, pixels.start, block);
-                self.prefetch(prefetch, out);
+    /// Writes the updates of some points, each for its pixels, and before them what the points ask for. What several
+    /// updates use is computed once.
+    fn points(
+        &mut self,
+        tile: &Tile,
+        of: &Reduction,
+        points: &[(Option<(Var, i64)>, Range<usize>)],
+        out: &mut Sharing,
+    ) {
+        let mut updates = Vec::new();
+        for (tap, pixels) in points {
+            self.known.extend(*tap);
+            if let Some(prefetch) = &of.prefetch {
+                for block in 0..tile.blocks {
+                    self.place(tile, pixels.start, block);
+                    self.prefetch(prefetch, out);
+                }
             }
-            self.displace(tile);
+            updates.extend(self.each(tile, pixels.clone(), |this| this.resolve_update(&of.update)));
+            tap.iter().for_each(|(var, _)| {
+                self.known.remove(var);
+            });
         }
         let mut point = Sharing::default();
-        let updates = self.each(tile, pixels, |this| this.resolve_update(&of.update));
         for (.., update) in &updates {
             update_operands(update).into_iter().for_each(|operand| self.count(operand, &mut point));
         }

@@ -164,7 +164,7 @@ impl<'a> Call<'a> {
                         .map_err(|error| error.within(self.at("reduce", *var, value)))?;
                 }
             }
-            Some((Axis::Taps { var, taps }, inner)) => {
+            Some((Axis::Taps { var, taps, .. }, inner)) => {
                 for tap in taps {
                     self.bind(*var, tap.value)?;
                     let pixels = (first.max(tap.first), end.min(tap.end));

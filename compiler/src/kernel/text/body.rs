@@ -191,7 +191,7 @@ fn axis(lexer: &mut Lexer<'_>, names: &mut Names) -> Parsed<Axis> {
         lexer.advance()?;
         Ok(Tap { value, first, end: lexer.count()? })
     })?;
-    Ok(Axis::Taps { var, taps })
+    Ok(Axis::Taps { var, taps, together: lexer.accept_word("together")? })
 }
 
 fn range(lexer: &mut Lexer<'_>, names: &Names) -> Parsed<Range> {

@@ -30,6 +30,7 @@
 //! | `tile p: 6, b: 2 { init …  reduce … { … }  finish { … } }` | [`super::Tile`] |
 //! | `reduce ib in 0..4, kw in {0: 1..6, 1: 0..6} { fma(a, b) }` | [`super::Reduction`]; taps with their pixels |
 //! | `reduce ib in 0..4 { prefetch 2, w[i + 64] fma(a, b) }` | with what each point asks for |
+//! | `reduce kh in 0..3, kw in {0: 0..8, 1: 0..8} together { … }` | taps that are one point |
 //! | `load x[b][i]`, `load x[b][i] lanes 5`, `splat x[b][i]`, `splat x[b][i] lane 1 of 4` | reads |
 //! | `0.5`, `i32(3)`, `f32(0x7fc00001)`, `acc`, `v` | constants, the accumulator, a local |
 //! | `fma(a, b, c)`, `exp(v)`, `select_lt(a, b, then, otherwise)` | functions |

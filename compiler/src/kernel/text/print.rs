@@ -198,10 +198,11 @@ impl Printer<'_> {
     fn axis(&self, axis: &Axis) -> String {
         match axis {
             Axis::Loop { var, range } => format!("{} in {}", self.var(*var), self.range(range)),
-            Axis::Taps { var, taps } => {
+            Axis::Taps { var, taps, together } => {
                 let taps: Vec<String> =
                     taps.iter().map(|tap| format!("{}: {}..{}", tap.value, tap.first, tap.end)).collect();
-                format!("{} in {{{}}}", self.var(*var), taps.join(", "))
+                let together = if *together { " together" } else { "" };
+                format!("{} in {{{}}}{together}", self.var(*var), taps.join(", "))
             }
         }
     }

@@ -125,7 +125,7 @@ impl Random {
             _ => {
                 let mut tap = || Tap { value: self.below(9) as i64 - 4, first: self.below(9), end: self.below(9) };
                 let taps = vec![tap(), tap()];
-                Axis::Taps { var: self.var(), taps }
+                Axis::Taps { var: self.var(), taps, together: self.below(2) == 0 }
             }
         };
         let axes = vec![axis(), axis()];

@@ -233,7 +233,7 @@ impl<'k> Prover<'k> {
                     self.bind(bound, |this| this.axes(rest, pixels, report, inner));
                 }
             }
-            Some((Axis::Taps { var, taps }, rest)) => {
+            Some((Axis::Taps { var, taps, .. }, rest)) => {
                 for Tap { value, first, end } in taps {
                     let pixels = (pixels.0.max(*first), pixels.1.min(*end));
                     if pixels.0 < pixels.1 {

@@ -137,14 +137,17 @@ impl Checker<'_> {
                 let tile_vars = [pixel, block];
                 tile_vars.into_iter().for_each(|var| this.unbind(*var));
                 let mut axes = Vec::new();
-                for axis in &reduction.axes {
+                for (position, axis) in reduction.axes.iter().enumerate() {
                     match axis {
                         Axis::Loop { var, range } => {
                             this.range(range);
                             this.bind(*var);
                             axes.push(*var);
                         }
-                        Axis::Taps { var, taps } => {
+                        Axis::Taps { var, taps, together } => {
+                            if *together && position + 1 < reduction.axes.len() {
+                                this.scope("an axis inside of taps that are one point");
+                            }
                             for tap in taps {
                                 if tap.first > tap.end || tap.end > *pixels {
                                     let (first, end) = (tap.first, tap.end);

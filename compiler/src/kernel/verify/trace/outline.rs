@@ -175,7 +175,7 @@ fn axes<'a>(axes: &'a [Axis], pixels: (usize, usize), inner: &dyn Fn((usize, usi
         Some((Axis::Loop { var, range }, rest)) => {
             vec![Node::Loop { var: *var, range, body: self::axes(rest, pixels, inner) }]
         }
-        Some((Axis::Taps { var, taps }, rest)) => taps
+        Some((Axis::Taps { var, taps, .. }, rest)) => taps
             .iter()
             .map(|tap| (tap, (pixels.0.max(tap.first), pixels.1.min(tap.end))))
             .filter(|(_, pixels)| pixels.0 < pixels.1)
