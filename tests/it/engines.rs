@@ -4,11 +4,16 @@ use kiln_compiler::graph::{Graph, Verified, interp, verify};
 use kiln_compiler::kernel::{self, interp::Split};
 use kiln_compiler::lower::lower;
 use kiln_compiler::optimize::{Options, optimize};
+use kiln_compiler::pipeline::{self, compile};
 use kiln_compiler::plan;
 use kiln_compiler::target::Target;
 use kiln_rt::weights::{FillSource, Source};
 
+use crate::crates::Built;
+use crate::golden::elaborated;
 use crate::random;
+
+const GROUPS: &str = include_str!("nets/groups.net");
 
 /// The largest difference, relative to the largest expected value.
 pub(crate) fn error(found: &[f32], expected: &[f32]) -> f64 {
@@ -67,5 +72,30 @@ fn programs_answer_as_the_oracle_does_on_random_networks_before_and_after_the_re
         let optimized = optimize(&graph, &Options::default()).graph;
         let optimized = verify::verify(optimized).unwrap_or_else(|found| panic!("seed {seed}, optimized: {found:?}"));
         check(&format!("seed {seed}, optimized"), &optimized, &expected, &source);
+    }
+}
+
+#[test]
+fn groups_of_every_size_answer_as_the_oracle_does() {
+    let source = FillSource { gain: 3.0 };
+    let graph = elaborated("groups", GROUPS, &[]);
+    let verified = verify::verify(graph.clone()).unwrap_or_else(|found| panic!("{found:?}"));
+    let inputs = inputs(&verified);
+    let expected = interp::run(&verified, &source, &inputs).expect("the oracle runs");
+    check("groups, as declared", &verified, &expected, &source);
+    let compiled = compile(graph, &pipeline::Options::default()).expect("it compiles");
+    check("groups, optimized", &compiled.optimized, &expected, &source);
+    let kernels: Vec<&str> = compiled.programs[0].kernels.iter().map(|kernel| kernel.name.as_str()).collect();
+    for kind in ["grouped3x3_s1_32_2x13x17_g8", "grouped3x3_s1_d2x2_32", "grouped1x1_s1_32"] {
+        assert!(kernels.iter().any(|name| name.starts_with(kind)), "{kind} is not among {kernels:?}");
+    }
+    let built = Built::new("groups", &compiled, &source);
+    let mut with_fma: Option<Vec<u32>> = None;
+    for target in built.available_targets() {
+        let found = built.run(&inputs, target, 2);
+        let error = error(&found, &expected[0]);
+        assert!(error <= 1e-5, "groups on {target}: error {error:e}");
+        let bits: Vec<u32> = found.iter().map(|v| v.to_bits()).collect();
+        assert!(!target.has_fma() || *with_fma.get_or_insert(bits.clone()) == bits, "{target} gives other bits");
     }
 }

@@ -60,8 +60,12 @@ fn kind(name: &str) -> Kind {
 
 /// A network of the zoo, with parameters set.
 pub(crate) fn zoo(net: &str, set: &[&str]) -> Graph {
-    let text = front::zoo::source(net).expect("it is in the zoo");
-    let spec = front::parse_text(&format!("{net}.net"), text).expect("it parses");
+    elaborated(net, front::zoo::source(net).expect("it is in the zoo"), set)
+}
+
+/// The first network of a text, with parameters set.
+pub(crate) fn elaborated(file: &str, text: &str, set: &[&str]) -> Graph {
+    let spec = front::parse_text(&format!("{file}.net"), text).expect("it parses");
     let mut overrides = Overrides::default();
     for setting in set {
         overrides.set(setting).expect("a setting");

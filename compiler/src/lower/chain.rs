@@ -31,15 +31,16 @@ pub(super) struct Element {
 
 impl Lowering<'_> {
     /// Binds a chain to parameters of a kernel. `operand` and `weight` are the node's next unused ones and move on;
-    /// operands are given by block in `regions`; `lanes` says which channel each lane of each block holds.
+    /// `lanes` says which channel each lane of each block holds, and `blocks` which blocks of the value those are, if not
+    /// all.
     pub(super) fn bind_chain(
         &mut self,
         kb: &mut KernelBuilder,
         id: NodeId,
         chain: &[Stage],
         lanes: &[Option<usize>],
-        operand: &mut usize,
-        weight: &mut usize,
+        blocks: Option<&[usize]>,
+        (operand, weight): (&mut usize, &mut usize),
     ) -> BoundChain {
         let mut bound = Vec::new();
         for stage in chain {
@@ -55,12 +56,12 @@ impl Lowering<'_> {
                 Stage::Add => {
                     let (regions, len) = self.operand_blocks(id, *operand);
                     *operand += 1;
-                    Bound::Add(kb.blocks("added", len, Access::Read, regions))
+                    Bound::Add(kb.blocks("added", len, Access::Read, chosen(regions, blocks)))
                 }
                 Stage::Scale => {
                     let (regions, len) = self.operand_blocks(id, *operand);
                     *operand += 1;
-                    Bound::Scale(kb.blocks("scaled_by", len, Access::Read, regions))
+                    Bound::Scale(kb.blocks("scaled_by", len, Access::Read, chosen(regions, blocks)))
                 }
             });
         }
@@ -97,6 +98,14 @@ impl Lowering<'_> {
         let map = self.operand_map(id, operand);
         let pixels = self.pixels(self.graph.operands(id)[operand]);
         (self.block_regions(&map), pixels * LANES)
+    }
+}
+
+/// The regions of some blocks, or of all.
+fn chosen(regions: Vec<Region>, blocks: Option<&[usize]>) -> Vec<Region> {
+    match blocks {
+        Some(blocks) => blocks.iter().map(|&block| regions[block].clone()).collect(),
+        None => regions,
     }
 }
 

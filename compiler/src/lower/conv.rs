@@ -8,7 +8,7 @@ use super::chain::chain_name;
 use super::reduce::{Output, Pixel, Place, ReduceTile, Source, Taps, lane_regions};
 use super::{Lowering, Stored};
 use crate::graph::{Conv, Linear, NodeId, Stage, WeightId, Window};
-use crate::kernel::{Access, Bound, Index, LANES, Range, Stmt, Tap, Var};
+use crate::kernel::{Access, Bound, BufferId, Index, LANES, Range, Region, Stmt, Tap, Var};
 use crate::layout::Layout;
 use crate::schedule::{self, Layer, Reduce, Units};
 use kiln_rt::weights::{Form, HOLE};
@@ -21,6 +21,25 @@ struct Extents {
     /// Output rows and columns.
     output: [usize; 2],
     window: Window,
+}
+
+/// Output blocks that one step computes.
+struct Part<'a> {
+    /// The channel of each lane of all blocks of the value.
+    lanes: &'a [Option<usize>],
+    /// Which blocks.
+    blocks: Vec<usize>,
+    to: Target,
+    /// What the layer is, for the kernel's name.
+    name: String,
+}
+
+/// Where a part goes.
+enum Target {
+    /// Its blocks.
+    Blocks(Vec<Region>),
+    /// All of a row-major value.
+    Plain(BufferId),
 }
 
 impl Lowering<'_> {
@@ -51,27 +70,50 @@ impl Lowering<'_> {
     }
 
     fn lower_layer(&mut self, id: NodeId, conv: Conv, before: &[Stage], after: &[Stage], name: String) {
+        let (lanes, regions) = match self.layouts.of(id).clone() {
+            Layout::Blocked(map) => (map.channels_of_lanes(), Some(self.make_blocks(id))),
+            Layout::Plain => {
+                let lanes = (0..conv.channels.next_multiple_of(LANES)).map(|c| (c < conv.channels).then_some(c));
+                (lanes.collect(), None)
+            }
+        };
+        let plain = if regions.is_none() { Some(self.make_plain(id)) } else { None };
+        // Blocks of a grouped convolution read as many channels as they have groups: those with equally many make a step.
+        let counts: Vec<usize> = (0..lanes.len() / LANES).map(|block| groups_of_block(&conv, block).len()).collect();
+        let mut classes = counts.clone();
+        classes.sort_unstable();
+        classes.dedup();
+        for class in &classes {
+            let blocks: Vec<usize> = (0..counts.len()).filter(|&block| counts[block] == *class).collect();
+            let to = match (&regions, plain) {
+                (Some(regions), _) => Target::Blocks(blocks.iter().map(|&block| regions[block].clone()).collect()),
+                (None, Some(buffer)) => Target::Plain(buffer),
+                (None, None) => unreachable!("a value is in blocks or plain"),
+            };
+            let name = if classes.len() == 1 { name.clone() } else { format!("{name}_{}blocks", blocks.len()) };
+            self.lower_part(id, conv, before, after, Part { lanes: &lanes, blocks, to, name });
+        }
+    }
+
+    /// Some output blocks of a layer.
+    fn lower_part(&mut self, id: NodeId, conv: Conv, before: &[Stage], after: &[Stage], part: Part<'_>) {
         let node = self.graph.node(id);
         let input_id = self.graph.operands(id)[0];
         let [images, input_channels, h, w] = self.nchw(input_id);
         let [_, _, oh, ow] = self.nchw(id);
         let stored = self.operand(id, 0);
+        let lanes: Vec<Option<usize>> =
+            part.blocks.iter().flat_map(|&block| &part.lanes[block * LANES..][..LANES]).copied().collect();
         let mut kb = KernelBuilder::new();
 
         // The input and the kernel weights; a grouped convolution's are spread by output block.
         let kernel = node.weights[0];
-        let lanes = match self.layouts.of(id) {
-            Layout::Blocked(map) => map.channels_of_lanes(),
-            Layout::Plain => {
-                (0..conv.channels.next_multiple_of(LANES)).map(|c| (c < conv.channels).then_some(c)).collect()
-            }
-        };
         let (source, channels, packed) = if conv.groups == 1 {
             let source = self.source(&mut kb, &stored, input_channels, [images, h * w]);
             (source, input_channels, self.by_lanes(kernel, &lanes))
         } else {
             let Stored::Blocked(places) = &stored else { unreachable!("layout gives grouped inputs in blocks") };
-            let (spread, starts) = self.spread_groups(kernel, conv.groups);
+            let (spread, starts) = self.spread_groups(kernel, &conv, &part.blocks);
             let channels = self.pool.shape(spread)[1];
             let listed: Vec<_> = starts.iter().flat_map(|&start| places[start..start + channels].to_vec()).collect();
             let len = images * h * w * LANES - (LANES - 1);
@@ -89,17 +131,16 @@ impl Lowering<'_> {
             Layout::Blocked(map) => map.channels_of_lanes(),
             Layout::Plain => Vec::new(),
         };
-        let bound_before = self.bind_chain(&mut kb, id, before, &read_lanes, &mut operand, &mut next_weight);
-        let bound_after = self.bind_chain(&mut kb, id, after, &lanes, &mut operand, &mut next_weight);
-        let output = match self.layouts.of(id) {
-            Layout::Blocked(_) => {
-                let regions = self.make_blocks(id);
+        let bound_before = self.bind_chain(&mut kb, id, before, &read_lanes, None, (&mut operand, &mut next_weight));
+        let blocks = Some(&part.blocks[..]);
+        let bound_after = self.bind_chain(&mut kb, id, after, &lanes, blocks, (&mut operand, &mut next_weight));
+        let output = match part.to {
+            Target::Blocks(regions) => {
                 let y = kb.blocks("y", images * oh * ow * LANES, Access::Write, regions);
                 bound_after.overwrite_added(&mut kb, y);
                 Output::Blocked(y)
             }
-            Layout::Plain => {
-                let buffer = self.make_plain(id);
+            Target::Plain(buffer) => {
                 let param = kb.flat("y", images * conv.channels, Access::Write, whole(buffer));
                 Output::Plain { param, channels: conv.channels }
             }
@@ -140,32 +181,28 @@ impl Lowering<'_> {
         let nest = Nest { tile: &tile, schedule, blocks, last_lanes };
         let (body, units) = if flat { nest.flat(&mut kb, &extents) } else { nest.rows(&mut kb, &extents) };
 
-        let macs = node.ty.len() * (input_channels / conv.groups) * conv.window.kernel[0] * conv.window.kernel[1];
-        let name = format!("{name}{}{}{}", source.suffix(), prologue_name(before), chain_name(after));
+        let outputs = lanes.iter().flatten().count() * images * oh * ow;
+        let macs = outputs * (input_channels / conv.groups) * conv.window.kernel[0] * conv.window.kernel[1];
+        let name = format!("{}{}{}{}", part.name, source.suffix(), prologue_name(before), chain_name(after));
         let shape = format!("{}×{}", schedule.tiling.pixels, schedule.blocks);
         let (kernel, args) = kb.build(name, units, 2 * macs as u64, shape, body);
         self.step(self.layers(id), kernel, args);
     }
 
-    /// A grouped kernel `[O, I, KH, KW]` as one that reads, for each output block, the channels of its groups:
+    /// A grouped kernel `[O, I, KH, KW]` as one that reads, for each of some output blocks, the channels of its groups:
     /// `[16 * blocks, K, KH, KW]`, with zeros between groups, and the first channel of each block.
-    fn spread_groups(&mut self, kernel: WeightId, groups: usize) -> (WeightId, Vec<usize>) {
+    fn spread_groups(&mut self, kernel: WeightId, conv: &Conv, blocks: &[usize]) -> (WeightId, Vec<usize>) {
         let [outputs, inputs] = [self.pool.shape(kernel)[0], self.pool.shape(kernel)[1]];
-        let (per_group, blocks) = (outputs / groups, outputs.div_ceil(LANES));
-        let group_range = |block: usize| {
-            let last = (block * LANES + LANES - 1).min(outputs - 1);
-            (block * LANES / per_group, last / per_group)
-        };
-        let widest = (0..blocks).map(|block| group_range(block).1 - group_range(block).0 + 1).max().unwrap_or(1);
-        let channels = widest * inputs;
+        let per_group = outputs / conv.groups;
+        let channels = blocks.iter().map(|&block| groups_of_block(conv, block).len()).max().unwrap_or(1) * inputs;
         let mut starts = Vec::new();
         let mut parts = Vec::new();
-        for block in 0..blocks {
-            let (first, last) = group_range(block);
-            let start = (first * inputs).min(groups * inputs - channels);
+        for &block in blocks {
+            let groups = groups_of_block(conv, block);
+            let start = (groups.start * inputs).min(conv.groups * inputs - channels);
             starts.push(start);
             let mut sum = None;
-            for group in first..=last {
+            for group in groups {
                 let rows: Vec<u32> = (block * LANES..(block + 1) * LANES)
                     .map(|o| if o < outputs && o / per_group == group { o as u32 } else { HOLE })
                     .collect();
@@ -183,6 +220,13 @@ impl Lowering<'_> {
         }
         (self.pool.concat(&parts, 0), starts)
     }
+}
+
+/// The groups that have outputs in a block of sixteen.
+fn groups_of_block(conv: &Conv, block: usize) -> std::ops::Range<usize> {
+    let per_group = conv.channels / conv.groups;
+    let last = (block * LANES + LANES - 1).min(conv.channels - 1);
+    block * LANES / per_group..last / per_group + 1
 }
 
 fn prologue_name(before: &[Stage]) -> String {

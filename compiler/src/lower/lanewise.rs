@@ -1,194 +1,13 @@
-//! Kernels that work lane by lane: depthwise convolution, chains, pairs, borders. A value keeps its blocks' lanes.
+//! Kernels that work lane by lane: chains, pairs, borders. A value keeps its blocks' lanes.
 
 use super::build::{KernelBuilder, for_loop, load, store, whole};
 use super::chain::{Element, activation_name, binary, chain_name, constant};
-use super::conv::{RowClass, row_classes, tile_runs};
 use super::{Lowering, Stored};
-use crate::graph::{self, Activation, Conv, F32, NodeId, Pads, Stage, Window};
-use crate::kernel::{
-    Access, At, Axis, Bound, Index, LANES, ParamId, Range, Reduction, Stmt, Tap, Tile, Update, Value, Var,
-};
+use crate::graph::{self, Activation, F32, NodeId, Pads, Stage};
+use crate::kernel::{Access, At, Bound, Index, LANES, ParamId, Range, Stmt, Value, Var};
 use crate::layout::Layout;
-use crate::schedule;
-use kiln_rt::weights::Form;
-
-/// A row's worth of a lane-wise window: what depthwise convolutions and pools have in common.
-pub(super) struct Sweep {
-    pub(super) window: Window,
-    pub(super) images: usize,
-    pub(super) blocks: usize,
-    /// Input rows and columns.
-    pub(super) input: [usize; 2],
-    /// Output rows and columns.
-    pub(super) output: [usize; 2],
-    pub(super) schedule: schedule::Lanewise,
-}
-
-/// A tile of a [`Sweep`]: what its update and its finish may use.
-pub(super) struct Spot {
-    /// The block.
-    pub(super) block: Index,
-    /// The image.
-    pub(super) image: Index,
-    /// The output element of lane 0, in the block.
-    pub(super) output: Index,
-    /// The output pixel in its image.
-    pub(super) pixel: Index,
-}
-
-impl Sweep {
-    /// Units: rows of each image of each block.
-    pub(super) fn units(&self) -> usize {
-        self.blocks * self.images * self.output[0]
-    }
-
-    /// The loops over blocks, images, rows and tiles. `update` is given the block, the tap `kh * KW + kw` and the
-    /// input's element; `finish` the spot.
-    pub(super) fn build(
-        &self,
-        kb: &mut KernelBuilder,
-        classes: &[RowClass],
-        init: &dyn Fn(&Index) -> Value,
-        update: &dyn Fn(&Index, Index, Index) -> Update,
-        finish: &mut dyn FnMut(&mut KernelBuilder, Spot) -> Vec<Stmt>,
-    ) -> Vec<Stmt> {
-        let Sweep { window, images, blocks, input: [h, w], output: [out_h, out_w], schedule } = *self;
-        let schedule::Lanewise { tiling, shares_taps } = schedule;
-        let cb = kb.var("cb");
-        let image = (images > 1).then(|| kb.var("n"));
-        let n = image.map_or(Index::constant(0), Index::var);
-        let mut rows = Vec::new();
-        for class in classes {
-            let oh = kb.var("oh");
-            let start = cb * (images * out_h) + n.clone() * out_h;
-            let range = Range {
-                lo: Bound::Max(Index::var(Var::LO) - start.clone(), Index::from(class.start)),
-                hi: Bound::Min(Index::var(Var::HI) - start, Index::from(class.end)),
-            };
-            let kernel_rows = class.kernel_rows(&window, h, oh);
-            let mut row = Vec::new();
-            for run in tile_runs(&window, w, out_w, tiling) {
-                let (t, p, b) = (kb.var("t"), kb.var("p"), kb.var("b"));
-                let tile_index = if run.count == 1 { Index::from(run.first) } else { Index::var(t) };
-                let ow = tile_index * tiling.pixels + p;
-                let block = Index::var(cb);
-                let mut axes = Vec::new();
-                let kh = if kernel_rows == Range::new(0usize, 1usize) {
-                    Index::constant(0)
-                } else {
-                    let kh = kb.var("kh");
-                    axes.push(Axis::Loop { var: kh, range: kernel_rows.clone() });
-                    Index::var(kh)
-                };
-                let kw = kb.var("kw");
-                let every_tap = || {
-                    let every = |value| Tap { value: value as i64, first: 0, end: run.pixels };
-                    (0..window.kernel[1]).map(every).collect()
-                };
-                axes.push(match run.taps {
-                    Some(taps) => Axis::Taps { var: kw, taps, together: shares_taps },
-                    None if shares_taps => Axis::Taps { var: kw, taps: every_tap(), together: true },
-                    None => Axis::Loop { var: kw, range: Range::new(0usize, window.kernel[1]) },
-                });
-                let ih = Index::var(oh) * window.stride[0] + kh.clone() * window.dilation[0] - window.pads.top;
-                let iw = ow.clone() * window.stride[1] + kw * window.dilation[1] - window.pads.left;
-                let from = (n.clone() * (h * w) + ih * w + iw) * LANES;
-                let pixel = oh * out_w + ow;
-                let output = (n.clone() * (out_h * out_w) + pixel.clone()) * LANES;
-                let spot = Spot { block: block.clone(), image: n.clone(), output, pixel };
-                let tile = Stmt::Tile(Tile {
-                    pixel: p,
-                    pixels: run.pixels,
-                    block: b,
-                    blocks: 1,
-                    init: init(&block),
-                    reductions: vec![Reduction {
-                        axes,
-                        prefetch: None,
-                        update: update(&block, kh * window.kernel[1] + kw, from),
-                    }],
-                    finish: finish(kb, spot),
-                });
-                if run.count == 1 {
-                    row.push(tile);
-                } else {
-                    row.push(for_loop(t, Range::new(run.first, run.first + run.count), vec![tile]));
-                }
-            }
-            rows.push(for_loop(oh, range, row));
-        }
-        let body = match image {
-            Some(n) => vec![for_loop(n, Range::new(0usize, images), rows)],
-            None => rows,
-        };
-        vec![for_loop(cb, Range::new(0usize, blocks), body)]
-    }
-}
 
 impl Lowering<'_> {
-    pub(super) fn lower_depthwise(&mut self, id: NodeId, conv: Conv, after: &[Stage]) {
-        let node = self.graph.node(id);
-        let input = self.graph.operands(id)[0];
-        let ([images, channels, h, w], [_, _, oh, ow]) = (self.nchw(input), self.nchw(id));
-        let Layout::Blocked(map) = self.layouts.of(id).clone() else { unreachable!("depthwise values are in blocks") };
-        let lanes = map.channels_of_lanes();
-        let [kh, kw] = conv.window.kernel;
-
-        let mut kb = KernelBuilder::new();
-        let (regions, len) = self.operand_blocks(id, 0);
-        let x = kb.blocks("x", len, Access::Read, regions);
-        let kernel = self.by_lanes(node.weights[0], &lanes);
-        let buffer = self.pack(kernel, Form::Depthwise);
-        let weight_len = self.program.buffer(buffer).len;
-        let weight = kb.flat("weight", weight_len, Access::Read, whole(buffer));
-        let bias = conv.bias.then(|| self.lane_vector(&mut kb, "bias", node.weights[1], &lanes));
-        let (mut operand, mut next_weight) = (1, 1 + usize::from(conv.bias));
-        let chain = self.bind_chain(&mut kb, id, after, &lanes, &mut operand, &mut next_weight);
-        let regions = self.make_blocks(id);
-        let y = kb.blocks("y", images * oh * ow * LANES, Access::Write, regions);
-        chain.overwrite_added(&mut kb, y);
-
-        let sweep = Sweep {
-            window: conv.window,
-            images,
-            blocks: lanes.len() / LANES,
-            input: [h, w],
-            output: [oh, ow],
-            schedule: schedule::lanewise(&self.machine, ow, conv.window),
-        };
-        let body = sweep.build(
-            &mut kb,
-            &row_classes(&conv.window, h, oh),
-            &|block| match bias {
-                Some(bias) => load(At::flat(bias, block.clone() * LANES)),
-                None => constant(0.0),
-            },
-            &|block, tap, from| {
-                let at = At::flat(weight, block.clone() * (kh * kw * LANES) + tap * LANES);
-                Update::Fma(load(At::block(x, block.clone(), from)), load(at))
-            },
-            &mut |kb, spot| {
-                let mut body = Vec::new();
-                let element = Element { block: spot.block.clone(), offset: spot.output.clone(), image: spot.image };
-                let value = chain.apply(kb, &mut body, Value::Acc, &element);
-                body.push(store(At::block(y, spot.block, spot.output), value));
-                body
-            },
-        );
-        let [sh, sw] = conv.window.stride;
-        let stride = if sh == sw { sh.to_string() } else { format!("{sh}x{sw}") };
-        let dilation = match conv.window.dilation {
-            [1, 1] => String::new(),
-            [dh, dw] => format!("_d{dh}x{dw}"),
-        };
-        let images_name = if images > 1 { format!("{images}x") } else { String::new() };
-        let name =
-            format!("depthwise{kh}x{kw}_s{stride}{dilation}_{channels}_{images_name}{oh}x{ow}{}", chain_name(after));
-        let flops = 2 * (node.ty.len() * kh * kw) as u64;
-        let (kernel, args) = kb.build(name, sweep.units(), flops, format!("{}×1", sweep.schedule.tiling.pixels), body);
-        self.step(self.layers(id), kernel, args);
-    }
-
     /// A fused node without a core.
     pub(super) fn lower_chain(&mut self, id: NodeId, chain: &[Stage]) {
         if let (Layout::Plain, Stored::Plain(from)) = (self.layouts.of(id).clone(), self.operand(id, 0)) {
@@ -211,7 +30,7 @@ impl Lowering<'_> {
         let (regions, len) = self.operand_blocks(id, 0);
         let x = kb.blocks("x", len, Access::Read, regions);
         let (mut operand, mut weight) = (1, 0);
-        let bound = self.bind_chain(&mut kb, id, chain, &lanes, &mut operand, &mut weight);
+        let bound = self.bind_chain(&mut kb, id, chain, &lanes, None, (&mut operand, &mut weight));
         let y = self.lanewise_result(&mut kb, id, &[x]);
         bound.overwrite_added(&mut kb, y);
         self.lanewise_step(kb, id, format!("chain{}", chain_name(chain)), y, |kb, body, element| {

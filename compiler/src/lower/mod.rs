@@ -7,18 +7,20 @@
 mod build;
 mod chain;
 mod conv;
+mod depthwise;
 mod lanewise;
 mod plain;
 mod pool;
 mod reduce;
 mod relayout;
 mod softmax;
+mod sweep;
 
 use std::collections::HashMap;
 
 use crate::graph::{Core, DType, Graph, NodeId, Op, Verified, WeightId, weights};
 use crate::kernel::{Arg, Buffer, BufferId, Elem, Kernel, KernelId, LANES, Place, Program, Region, Step, Waits};
-use crate::layout::{BlockId, ChannelMap, Layout, Layouts, assign, is_depthwise, scalar_operand};
+use crate::layout::{BlockId, ChannelMap, Layout, Layouts, assign, scalar_operand};
 use crate::plan;
 use crate::target::{Machine, Target};
 use kiln_rt::weights::Form;
@@ -161,12 +163,11 @@ impl<'g> Lowering<'g> {
     }
 
     fn lower_core(&mut self, id: NodeId, core: Core, before: &[crate::graph::Stage], after: &[crate::graph::Stage]) {
-        let channels = self.graph.node(self.graph.operands(id)[0]).ty.shape[1];
         match core {
-            Core::Conv(conv) if is_depthwise(&conv, channels) && before.is_empty() => {
-                self.lower_depthwise(id, conv, after);
-            }
-            Core::Conv(conv) => self.lower_conv(id, conv, before, after),
+            Core::Conv(conv) => match self.lane_group(id, &conv) {
+                Some(width) if before.is_empty() => self.lower_lane_groups(id, conv, width, after),
+                Some(_) | None => self.lower_conv(id, conv, before, after),
+            },
             Core::Linear(linear) => self.lower_linear(id, linear, before, after),
             Core::Identity => self.lower_chain(id, after),
         }

@@ -4,7 +4,7 @@ use super::Lowering;
 use super::build::{KernelBuilder, for_loop, load, store, whole};
 use super::chain::{constant, div};
 use super::conv::{fixed_row_classes, row_classes};
-use super::lanewise::Sweep;
+use super::sweep::Sweep;
 use crate::graph::{NodeId, Pool, Window};
 use crate::kernel::{Access, At, Axis, LANES, Range, Reduction, Stmt, Tile, Update, Value};
 use crate::schedule;
@@ -75,7 +75,8 @@ impl Lowering<'_> {
             &mut kb,
             &classes,
             &|_| kind.init(),
-            &|block, _, from| kind.update(load(At::block(x, block.clone(), from))),
+            1,
+            &|_, block, _, from| kind.update(load(At::block(x, block.clone(), from))),
             &mut |_, spot| {
                 let value = match (kind, divisor) {
                     (Kind::Max, _) => Value::Acc,
