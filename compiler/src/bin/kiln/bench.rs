@@ -7,9 +7,8 @@ use kiln_compiler::pipeline::{Compiled, Options, compile};
 use kiln_compiler::target::Target;
 use serde_json::{Value, json};
 
-use crate::crates::{Recipe, cargo_build, package_name, run_program};
+use crate::crates::{build_example, run_program};
 use crate::dump::print;
-use crate::folder::NewFolder;
 use crate::inspect::{aligned, grouped};
 use crate::progress::Doing;
 use crate::report::{Context, Failure};
@@ -209,20 +208,8 @@ pub(crate) fn measure(subject: &Subject) -> Result<Measured, Failure> {
     let weights = Weights::open(weights)?;
     let compiled = compile(spec.load()?, &Options { targets: vec![target], ..Options::default() })?;
     let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let folder = temporary.path().join("crate");
-    let new = NewFolder::begin(&folder, false)?;
-    let recipe = Recipe {
-        compiled: &compiled,
-        weights: &weights,
-        package: package_name(&compiled.source.name),
-        source: compiled.source.name.clone(),
-        workspace_table: true,
-        golden: false,
-    };
-    recipe.write(&new)?;
-    new.finish()?;
     doing.now("building the crate");
-    let program = cargo_build(&folder, "bench")?;
+    let program = build_example(&compiled, &weights, &temporary.path().join("crate"), "bench")?;
     doing.now(format!("timing {}", spec.name()));
     let flags = ["--threads", &threads.to_string(), "--target", target.name()].map(str::to_owned);
     let printed = run_program(&program, &flags)?;

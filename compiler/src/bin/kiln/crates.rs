@@ -80,6 +80,28 @@ pub(crate) fn package_name(stem: &str) -> String {
     name
 }
 
+/// Writes the crate of a network, without a stored answer, into a new folder and builds one of its examples; gives the
+/// program's path.
+pub(crate) fn build_example(
+    compiled: &pipeline::Compiled,
+    weights: &Weights,
+    folder: &Path,
+    example: &str,
+) -> Result<PathBuf, Failure> {
+    let new = NewFolder::begin(folder, false)?;
+    let recipe = Recipe {
+        compiled,
+        weights,
+        package: package_name(&compiled.source.name),
+        source: compiled.source.name.clone(),
+        workspace_table: true,
+        golden: false,
+    };
+    recipe.write(&new)?;
+    new.finish()?;
+    cargo_build(folder, example)
+}
+
 /// Builds an example of an emitted crate in release mode and gives the program's path.
 pub(crate) fn cargo_build(folder: &Path, example: &str) -> Result<PathBuf, Failure> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());

@@ -169,14 +169,14 @@ fn table(compiled: &Compiled, args: &Args) -> String {
     text
 }
 
-/// Columns padded to their widest entry; those named in `right` to the right.
+/// Columns padded to their widest entry, those named in `right` to the right; columns without any entry are left out.
 pub(crate) fn aligned<const N: usize>(rows: &[[String; N]], right: &[usize]) -> String {
     let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..N).map(width).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
-        for (column, cell) in row.iter().enumerate() {
+        for (column, cell) in row.iter().enumerate().filter(|&(column, _)| widths[column] > 0) {
             let width = widths[column];
             let _ = if right.contains(&column) {
                 write!(line, "{cell:>width$}  ")

@@ -1,14 +1,20 @@
 //! `kiln`: networks to crates, from the command line.
 
+mod answers;
 mod array;
 mod bench;
 mod build;
+mod classes;
 mod crates;
 mod demo;
 mod dump;
+mod engine;
 mod folder;
+mod inputs;
 mod inspect;
 mod map;
+mod photo;
+mod preprocess;
 mod profile;
 mod progress;
 mod report;

@@ -1,30 +1,25 @@
-//! `kiln run`: a network on an input, by one of three engines.
+//! `kiln run`: a network on a tensor, a photo, or a folder of photos, by one of three engines.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use clap::ValueEnum;
-use kiln_compiler::graph::{Graph, Op, interp as graph_interp};
-use kiln_compiler::kernel::interp as kernel_interp;
-use kiln_compiler::pipeline::{Compiled, Options, compile};
+use kiln_compiler::graph::Graph;
+use kiln_compiler::pipeline::{Options, compile};
 use kiln_compiler::target::Target;
 
+use crate::answers::{self, Answer, Said};
 use crate::array;
-use crate::crates::{Recipe, cargo_build, package_name, run_program};
-use crate::folder::NewFolder;
+use crate::classes::{Labels, gives_probabilities, rank};
+use crate::dump::print;
+use crate::engine::{Engine, Runner};
+use crate::inputs::Inputs;
 use crate::progress::Doing;
-use crate::report::{Context, Failure};
+use crate::report::Failure;
 use crate::spec::Spec;
 use crate::weights::Weights;
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Engine {
-    /// The graph interpreter: plain loops, the oracle
-    Interp,
-    /// The kernel interpreter: the program, step by step; slow
-    Kernel,
-    /// The emitted crate, built with cargo
-    Aot,
-}
+/// How many numbers are printed of an output that has no classes.
+const FIRST: usize = 8;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -33,18 +28,25 @@ pub(crate) struct Args {
     /// A safetensors file, or `fill[:GAIN]` for weights by formula
     #[arg(long)]
     weights: String,
-    /// A `.npy` file, or `fill` for an input by formula; `NAME=FILE` where there are several inputs
+    /// A `.npy` file, a photo (`.png`, `.jpg`, `.jpeg`), a folder of photos, or `fill` for an input by formula;
+    /// `NAME=FILE` where there are several inputs
     #[arg(long, required = true)]
     input: Vec<String>,
-    /// Write the first output to a `.npy` file
+    /// Write the first output to a `.npy` file, that of several photos stacked in their order
     #[arg(long)]
     output: Option<PathBuf>,
-    /// How many classes to print
-    #[arg(long, default_value_t = 5)]
-    top: usize,
-    /// A text file with the name of a class in each line
+    /// How many classes to print of each image; default: 5, and 1 in a table of several images
+    #[arg(long)]
+    top: Option<usize>,
+    /// A text file with the name of a class in each line; default: ImageNet's for networks of photos and 1,000 classes
     #[arg(long)]
     labels: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long, conflicts_with = "csv")]
+    json: bool,
+    /// Print lines of file,rank,class,label,probability
+    #[arg(long)]
+    csv: bool,
     /// What runs it
     #[arg(long, value_enum, default_value = "aot")]
     engine: Engine,
@@ -58,142 +60,98 @@ pub(crate) struct Args {
 
 /// Runs a network.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
-    let labels = match &args.labels {
-        Some(path) => {
-            let text = std::fs::read_to_string(path).context(format!("cannot read {}", path.display()))?;
-            text.lines().map(str::to_owned).collect()
-        }
-        None => Vec::new(),
-    };
+    let doing = Doing::new(format!("reading {}", args.spec.name()));
     let graph = args.spec.load()?;
-    let inputs = read_inputs(&graph, &args.input)?;
+    let mut inputs = Inputs::read(&graph, &args.input, &doing)?;
+    let output = PerImage::of(&graph, inputs.batch())?;
+    if output.classes().is_none() && (args.csv || args.json) {
+        return Err(Failure::new(format!(
+            "the first output has shape {:?}: there are no classes to print",
+            output.shape
+        ))
+        .help("write it to a file with --output"));
+    }
+    let labels = Labels::of(&graph, output.classes(), args.labels.as_deref())?;
     let weights = Weights::open(&args.weights)?;
     let target = args.target.unwrap_or_else(Target::detect);
     let targets = if args.engine == Engine::Interp { Vec::new() } else { vec![target] };
-    let doing = Doing::new(format!("compiling {}", args.spec.name()));
+    doing.now(format!("compiling {}", args.spec.name()));
     let compiled = compile(graph, &Options { targets, ..Options::default() })?;
-    doing.now(format!("running {}", args.spec.name()));
-    let first = &compiled.source.outputs()[0];
-    let shape = compiled.source.node(first.node).ty.shape.clone();
-    let output = match args.engine {
-        Engine::Interp => weights
-            .with(|source| graph_interp::run(&compiled.source, source, &inputs).context("cannot run the network"))?
-            .swap_remove(0),
-        Engine::Kernel => by_kernels(&compiled, &weights, &inputs)?,
-        Engine::Aot => by_crate(&compiled, &weights, &inputs, args, target)?,
-    };
+    let runner = Runner::new(args.engine, &compiled, &weights, target, args.threads)?;
+    doing.now_counting(format!("running {}", args.spec.name()), inputs.runs());
+    let probabilities = gives_probabilities(&compiled.source);
+    let several = inputs.runs() > 1 || inputs.names(0, output.images).len() > 1;
+    let top = args.top.unwrap_or(if several && !args.csv && !args.json { 1 } else { 5 });
+    let (mut answers, mut stacked) = (Vec::new(), Vec::new());
+    for run in 0..inputs.runs() {
+        let values = runner.run(inputs.load(run)?)?;
+        let names = inputs.names(run, output.images);
+        if args.output.is_some() {
+            stacked.extend_from_slice(&values[..names.len() * output.len()]);
+        }
+        for (image, values) in names.into_iter().zip(values.chunks_exact(output.len())) {
+            let said = match output.classes() {
+                Some(_) => Said::Classes(rank(values, probabilities, top)),
+                None => {
+                    Said::Numbers { shape: output.shape.clone(), first: values.iter().copied().take(FIRST).collect() }
+                }
+            };
+            answers.push(Answer { image, said });
+        }
+        doing.one_done();
+    }
     drop(doing);
     if let Some(path) = &args.output {
-        array::write(path, &shape, &output)?;
+        array::write(path, &output.stacked(answers.len()), &stacked)?;
     }
-    let probabilities = matches!(compiled.source.node(first.node).op, Op::Softmax { .. });
-    print(&shape, &output, probabilities, args.top, &labels);
+    print(&if args.json {
+        format!("{}\n", answers::json(&compiled.source.name, &answers, &labels))
+    } else if args.csv {
+        answers::csv(&answers, &labels)
+    } else {
+        answers::table(&answers, &labels, std::io::stdout().is_terminal())
+    });
     Ok(())
 }
 
-/// The inputs in the network's order; `NAME=` may be left out where there is one.
-fn read_inputs(graph: &Graph, arguments: &[String]) -> Result<Vec<Vec<f32>>, Failure> {
-    let names: Vec<&str> = graph.inputs().iter().map(|&id| &*graph.node(id).origin.name).collect();
-    let mut given = std::collections::HashMap::new();
-    for argument in arguments {
-        let (name, source) = match argument.split_once('=') {
-            Some((name, source)) if names.contains(&name) => (name, source),
-            _ if names.len() == 1 => (names[0], argument.as_str()),
-            _ => {
-                return Err(Failure::new(format!("`--input {argument}` names no input"))
-                    .help(format!("this network has {}: write `--input NAME=FILE`", names.join(", "))));
-            }
-        };
-        if given.insert(name, source).is_some() {
-            return Err(Failure::new(format!("the input `{name}` is given twice")));
+/// How a network's first output is shared out over the images of a run.
+struct PerImage {
+    images: usize,
+    /// Whether the output's first extent counts the images.
+    counted: bool,
+    /// The output's shape.
+    shape: Vec<usize>,
+}
+
+impl PerImage {
+    /// For photos, `batch` of which go into a run; for tensors, of which the rows of an output `[N, classes]` say how
+    /// many images they hold.
+    ///
+    /// # Errors
+    /// Where a batch of photos has an output that is not one of each.
+    fn of(graph: &Graph, batch: Option<usize>) -> Result<Self, Failure> {
+        let shape = graph.node(graph.outputs()[0].node).ty.shape.clone();
+        let images = batch.unwrap_or(if shape.len() == 2 { shape[0] } else { 1 });
+        let counted = shape.first() == Some(&images);
+        if images > 1 && !counted {
+            return Err(Failure::new(format!("of {images} photos the first output is {shape:?}: not one of each"))
+                .help("run the network on one photo at a time, with a batch of 1"));
         }
+        Ok(PerImage { images, counted, shape })
     }
-    graph
-        .inputs()
-        .iter()
-        .map(|&id| {
-            let node = graph.node(id);
-            let name = &node.origin.name;
-            let source = given
-                .get(&**name)
-                .ok_or_else(|| Failure::new(format!("the input `{name}` {:?} is not given", node.ty.shape)))?;
-            array::read_input(source, name, &node.ty)
-        })
-        .collect()
-}
 
-fn by_kernels(compiled: &Compiled, weights: &Weights, inputs: &[Vec<f32>]) -> Result<Vec<f32>, Failure> {
-    let program = &compiled.programs[0];
-    let mut outputs = weights.with(|source| {
-        kernel_interp::run_with(program, source, inputs, kernel_interp::Options::default())
-            .context("cannot run the kernels")
-    })?;
-    Ok(outputs.swap_remove(0))
-}
-
-fn by_crate(
-    compiled: &Compiled,
-    weights: &Weights,
-    inputs: &[Vec<f32>],
-    args: &Args,
-    target: Target,
-) -> Result<Vec<f32>, Failure> {
-    let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
-    let folder = temporary.path().join("crate");
-    let new = NewFolder::begin(&folder, false)?;
-    let recipe = Recipe {
-        compiled,
-        weights,
-        package: package_name(&compiled.source.name),
-        source: compiled.source.name.clone(),
-        workspace_table: true,
-        golden: false,
-    };
-    recipe.write(&new)?;
-    new.finish()?;
-    let program = cargo_build(&folder, "run")?;
-    let mut command = Vec::new();
-    for (i, (&id, input)) in compiled.source.inputs().iter().zip(inputs).enumerate() {
-        let path = temporary.path().join(format!("input{i}.npy"));
-        array::write(&path, &compiled.source.node(id).ty.shape, input)?;
-        command.push(path.display().to_string());
+    /// How many numbers an image has.
+    fn len(&self) -> usize {
+        self.shape.iter().product::<usize>() / self.images
     }
-    let output = temporary.path().join("output.npy");
-    for (flag, value) in [
-        ("--output", output.display().to_string()),
-        ("--threads", args.threads.to_string()),
-        ("--target", target.name().to_owned()),
-    ] {
-        command.extend([flag.to_owned(), value]);
-    }
-    run_program(&program, &command)?;
-    Ok(array::read(&output)?.1)
-}
 
-/// Prints the largest classes of each image, or the first numbers of an output that has no classes.
-fn print(shape: &[usize], output: &[f32], probabilities: bool, top: usize, labels: &[String]) {
-    let &[images, classes] = shape else {
-        println!("{shape:?}: {:?}", &output[..output.len().min(8)]);
-        return;
-    };
-    for (image, scores) in output.chunks_exact(classes.max(1)).enumerate() {
-        if images > 1 {
-            println!("image {image}");
-        }
-        let shares = if probabilities { scores.to_vec() } else { softmax(scores) };
-        let mut ranked: Vec<usize> = (0..classes).collect();
-        ranked.sort_by(|&a, &b| shares[b].total_cmp(&shares[a]));
-        for &class in ranked.iter().take(top) {
-            let label = labels.get(class).map_or("", |label| label.as_str());
-            println!("{class:>5}  {:.3}  {label}", shares[class]);
-        }
+    fn classes(&self) -> Option<usize> {
+        (self.counted && self.shape.len() == 2).then(|| self.shape[1])
     }
-}
 
-/// Scores as probabilities.
-fn softmax(scores: &[f32]) -> Vec<f32> {
-    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let powers: Vec<f32> = scores.iter().map(|score| (score - largest).exp()).collect();
-    let sum: f32 = powers.iter().sum();
-    powers.into_iter().map(|power| power / sum).collect()
+    /// The shape of the outputs of so many images, one after the other.
+    fn stacked(&self, images: usize) -> Vec<usize> {
+        let each = if self.counted { &self.shape[1..] } else { &self.shape[..] };
+        if images == self.images { self.shape.clone() } else { [&[images][..], each].concat() }
+    }
 }

@@ -47,8 +47,8 @@ impl<'a> Elaborator<'a> {
 
     fn keep_preprocessing(&mut self, args: &Args<'a>) -> Option<Value> {
         let input = self.graph.inputs().first().map(|&input| self.graph.node(input).ty.shape.clone());
-        let side = match input.as_deref() {
-            Some(&[_, _, h, w]) => h.min(w),
+        let (channels, side) = match input.as_deref() {
+            Some(&[_, c, h, w]) => (c, h.min(w)),
             _ => {
                 self.report(Diagnostic::error(args.place, "`image(…)` needs a net whose first input is [N, C, H, W]"));
                 return None;
@@ -59,6 +59,14 @@ impl<'a> Elaborator<'a> {
         let filter = self.word(args, "filter", FILTERS);
         let (mean, std) = (self.floats(args, "mean"), self.floats(args, "std"));
         let made = Preprocessing { resize: resize?, filter: filter?, crop: crop?, mean: mean?, std: std? };
+        for (param, numbers) in [("mean", &made.mean), ("std", &made.std)] {
+            if numbers.len() != 1 && numbers.len() != channels {
+                let count = numbers.len();
+                let message = format!("`{param}` of image has {count} numbers for an input of {channels} channels");
+                self.report(Diagnostic::error(args.place, message));
+                return None;
+            }
+        }
         if made.std.contains(&0.0) {
             self.report(Diagnostic::error(args.place, "`std` of image must not be 0"));
             return None;

@@ -1,0 +1,89 @@
+//! What runs a network: one of three engines, made ready once and run on as many inputs as there are.
+
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use kiln_compiler::graph::interp as graph_interp;
+use kiln_compiler::kernel::interp as kernel_interp;
+use kiln_compiler::pipeline::Compiled;
+use kiln_compiler::target::Target;
+
+use crate::array;
+use crate::crates::{build_example, run_program};
+use crate::report::{Context, Failure};
+use crate::weights::Weights;
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Engine {
+    /// The graph interpreter: plain loops, the oracle
+    Interp,
+    /// The kernel interpreter: the program, step by step; slow
+    Kernel,
+    /// The emitted crate, built with cargo
+    Aot,
+}
+
+/// A network that an engine has been made ready for.
+pub(crate) struct Runner<'a> {
+    compiled: &'a Compiled,
+    weights: &'a Weights,
+    ready: Ready,
+}
+
+enum Ready {
+    Interp,
+    Kernel,
+    Aot { folder: tempfile::TempDir, program: PathBuf, flags: Vec<String> },
+}
+
+impl<'a> Runner<'a> {
+    /// Makes an engine ready; the crate is built here. Both compiled engines need a program: the first of `compiled`.
+    pub(crate) fn new(
+        engine: Engine,
+        compiled: &'a Compiled,
+        weights: &'a Weights,
+        target: Target,
+        threads: usize,
+    ) -> Result<Self, Failure> {
+        let ready = match engine {
+            Engine::Interp => Ready::Interp,
+            Engine::Kernel => Ready::Kernel,
+            Engine::Aot => {
+                let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
+                let program = build_example(compiled, weights, &folder.path().join("crate"), "run")?;
+                let flags = ["--threads", &threads.to_string(), "--target", target.name()].map(str::to_owned).into();
+                Ready::Aot { folder, program, flags }
+            }
+        };
+        Ok(Runner { compiled, weights, ready })
+    }
+
+    /// The first output for these inputs, which stand in the network's order.
+    pub(crate) fn run(&self, inputs: &[Vec<f32>]) -> Result<Vec<f32>, Failure> {
+        let compiled = self.compiled;
+        match &self.ready {
+            Ready::Interp => self.weights.with(|source| {
+                let outputs = graph_interp::run(&compiled.source, source, inputs).context("cannot run the network")?;
+                Ok(outputs.into_iter().next().unwrap_or_default())
+            }),
+            Ready::Kernel => self.weights.with(|source| {
+                let options = kernel_interp::Options::default();
+                let outputs = kernel_interp::run_with(&compiled.programs[0], source, inputs, options)
+                    .context("cannot run the kernels")?;
+                Ok(outputs.into_iter().next().unwrap_or_default())
+            }),
+            Ready::Aot { folder, program, flags } => {
+                let mut command = flags.clone();
+                for (i, (&id, input)) in compiled.source.inputs().iter().zip(inputs).enumerate() {
+                    let path = folder.path().join(format!("input{i}.npy"));
+                    array::write(&path, &compiled.source.node(id).ty.shape, input)?;
+                    command.push(path.display().to_string());
+                }
+                let output = folder.path().join("output.npy");
+                command.extend(["--output".to_owned(), output.display().to_string()]);
+                run_program(program, &command)?;
+                Ok(array::read(&output)?.1)
+            }
+        }
+    }
+}
