@@ -112,13 +112,15 @@ pub struct Lanewise {
     pub shares_taps: bool,
 }
 
-/// Chooses for a depthwise convolution or pool.
-pub fn lanewise(machine: &Machine, row: usize, window: Window) -> Lanewise {
-    let tiling = Tiling::of(row, machine.depthwise_pixels);
+/// Chooses for a depthwise convolution or pool, or, where `arranged`, for what permutes the lanes of its inputs.
+pub fn lanewise(machine: &Machine, row: usize, window: Window, arranged: bool) -> Lanewise {
     // From an input's first tap to its last one as many inputs as the tile has pixels are alive, beside as many sums, a
     // weight, and what is just read.
+    let sharing = (machine.blocks_in_registers.saturating_sub(3) / 2).max(1);
+    let limit = if arranged { machine.depthwise_pixels.min(sharing) } else { machine.depthwise_pixels };
+    let tiling = Tiling::of(row, limit);
     let in_common = window.kernel[1] > window.stride[1] && window.dilation[1].is_multiple_of(window.stride[1]);
-    Lanewise { tiling, shares_taps: in_common && 2 * tiling.pixels + 3 <= machine.blocks_in_registers }
+    Lanewise { tiling, shares_taps: in_common && tiling.pixels <= sharing && machine.blocks_in_registers > 4 }
 }
 
 #[cfg(test)]

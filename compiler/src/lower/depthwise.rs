@@ -62,7 +62,7 @@ impl Lowering<'_> {
             blocks: lanes.len() / LANES,
             input: [h, w],
             output: [oh, ow],
-            schedule: schedule::lanewise(&self.machine, ow, conv.window),
+            schedule: schedule::lanewise(&self.machine, ow, conv.window, width > 1),
         };
         let body = sweep.build(
             &mut kb,

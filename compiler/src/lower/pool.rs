@@ -68,7 +68,7 @@ impl Lowering<'_> {
             blocks,
             input: [h, w],
             output: [oh, ow],
-            schedule: schedule::lanewise(&self.machine, ow, window),
+            schedule: schedule::lanewise(&self.machine, ow, window, false),
         };
         let classes = if pool.ceil_mode { fixed_row_classes(&window, h, oh) } else { row_classes(&window, h, oh) };
         let body = sweep.build(
