@@ -1,6 +1,8 @@
 //! The compiler behind kiln.
 pub mod back;
+pub mod build_script;
 pub mod diag;
+pub mod files;
 pub mod front;
 pub mod graph;
 pub mod kernel;
@@ -11,3 +13,5 @@ pub mod pipeline;
 pub mod plan;
 pub mod schedule;
 pub mod target;
+
+pub use build_script::Build;

@@ -20,6 +20,10 @@
 //! Some gammas are negative on purpose: a rewrite that moves a BatchNorm across a ReLU without a look at the sign gives
 //! another answer.
 
+/// The gain where none is asked for: He's, for layers before a ReLU (He et al. 2015, arXiv:1502.01852), as the variance
+/// of a uniform number in `±sqrt(gain / fan-in)` is a third of it.
+pub const DEFAULT_GAIN: f64 = 6.0;
+
 /// What a weight is to its layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {

@@ -39,6 +39,33 @@ pub mod tensor;
 pub mod weights_file;
 ";
 
+/// The same as one text, for the inside of a module: each file in the place of its declaration.
+pub fn as_one_text() -> String {
+    with_modules(MOD, "")
+}
+
+/// A file's text with the files of its modules, which lie in `folder`.
+fn with_modules(text: &str, folder: &str) -> String {
+    let mut out = String::new();
+    for line in text.lines() {
+        let name = line.strip_prefix("pub mod ").and_then(|rest| rest.strip_suffix(';'));
+        let file = name.and_then(|name| {
+            let (alone, within) = (format!("{folder}{name}.rs"), format!("{folder}{name}/mod.rs"));
+            SOURCES.iter().find(|(path, _)| *path == alone || *path == within)
+        });
+        match (name, file) {
+            (Some(name), Some((_, text))) => {
+                out += &format!("pub mod {name} {{\n{}}}\n", with_modules(text, &format!("{folder}{name}/")));
+            }
+            _ => {
+                out += line;
+                out.push('\n');
+            }
+        }
+    }
+    out
+}
+
 /// The text before its tests, which come last in every file.
 const fn without_tests(text: &'static str) -> &'static str {
     const MARK: &[u8] = b"\n#[cfg(test)]\nmod tests";
@@ -77,17 +104,15 @@ mod tests {
         }
     }
 
-    /// The files as a crate of their own, with warnings as errors.
-    #[test]
-    fn files_compile_alone() {
+    /// Files as a crate of their own, with warnings as errors.
+    fn compile(name: &str, files: &[(&str, &str)]) {
         use std::{env, fs, process::Command};
-        let folder = env::temp_dir().join(format!("kiln-rt-sources-{}", std::process::id()));
-        for (path, text) in SOURCES {
-            let path = folder.join("rt").join(path);
+        let folder = env::temp_dir().join(format!("kiln-rt-{name}-{}", std::process::id()));
+        for (path, text) in files {
+            let path = folder.join(path);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, text).unwrap();
         }
-        fs::write(folder.join("lib.rs"), "mod rt;\n").unwrap();
         let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let output = Command::new(rustc)
             .args(["--edition", "2024", "--crate-type", "lib", "--emit", "metadata", "-D", "warnings", "--out-dir"])
@@ -97,5 +122,21 @@ mod tests {
             .unwrap();
         fs::remove_dir_all(&folder).unwrap();
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    #[test]
+    fn files_compile_alone() {
+        let files: Vec<(String, &str)> = SOURCES.iter().map(|(path, text)| (format!("rt/{path}"), *text)).collect();
+        let mut files: Vec<(&str, &str)> = files.iter().map(|(path, text)| (path.as_str(), *text)).collect();
+        files.push(("lib.rs", "mod rt;\n"));
+        compile("files", &files);
+    }
+
+    #[test]
+    fn one_text_compiles_at_any_depth() {
+        let text = as_one_text();
+        assert_eq!(SOURCES.len() - 1, text.lines().filter(|line| line.starts_with("pub mod ")).count());
+        assert!(!text.lines().any(|line| line.starts_with("pub mod ") && line.ends_with(';')));
+        compile("text", &[("lib.rs", &format!("pub mod a {{ pub mod b {{\n{text}}} }}\n"))]);
     }
 }

@@ -1,6 +1,6 @@
 //! Engines side by side: the oracle on the graph, the kernel interpreter on the program of each target.
 
-use kiln_compiler::graph::{Graph, Verified, interp, verify};
+use kiln_compiler::graph::{Activation, F32, Graph, Op, Origin, TensorType, Verified, interp, verify};
 use kiln_compiler::kernel::{self, interp::Split};
 use kiln_compiler::lower::lower;
 use kiln_compiler::optimize::{Options, optimize};
@@ -57,6 +57,47 @@ fn check(name: &str, graph: &Verified<Graph>, expected: &[Vec<f32>], source: &dy
         assert!(bits(&run(Split::Shuffled(7))) == bits(&found), "{name} on {target}: the order of units shows");
         if target.has_fma() {
             assert!(*with_fma.get_or_insert(bits(&found)) == bits(&found), "{name}: {target} gives other bits");
+        }
+    }
+}
+
+/// Values of all sizes, and what is none. Outputs are compared one by one, so that small ones count.
+#[test]
+fn activations_answer_as_the_oracle_does_everywhere() {
+    let values: Vec<f32> = (-1200..=1200)
+        .map(|i| i as f32 / 100.0)
+        .chain([1e-30, -1e-30, 1e4, -1e4, 1e30, -1e30, f32::INFINITY, f32::NEG_INFINITY, f32::NAN])
+        .collect();
+    let f32 = F32::new;
+    for activation in [
+        Activation::Relu,
+        Activation::RELU6,
+        Activation::LeakyRelu { slope: f32(0.1) },
+        Activation::Elu { alpha: f32(1.0) },
+        Activation::Sigmoid,
+        Activation::HardSigmoid,
+        Activation::Tanh,
+        Activation::Silu,
+        Activation::HardSwish,
+        Activation::Gelu,
+    ] {
+        let mut graph = Graph::new("Activation");
+        let input = Op::Input(TensorType::f32([1, values.len()]));
+        let x = graph.add(input, &[], vec![], Origin::named("x")).expect("an input");
+        let y = graph.add(Op::Activate(activation), &[x], vec![], Origin::named("y")).expect("an activation");
+        graph.add_output("y", y);
+        let graph = verify::verify(graph).expect("a sound graph");
+        let (source, inputs) = (FillSource { gain: 1.0 }, [values.clone()]);
+        let expected = interp::run(&graph, &source, &inputs).expect("the oracle runs").remove(0);
+        for target in [Target::Avx512, Target::Avx2, Target::Base, Target::Portable] {
+            let program = kernel::verify::verify(lower(&graph, target).expect("it lowers")).expect("a sound program");
+            let options = kernel::interp::Options::default();
+            let found = kernel::interp::run_with(&program, &source, &inputs, options).expect("it runs").remove(0);
+            for ((x, found), expected) in values.iter().zip(&found).zip(&expected) {
+                let near = (found - expected).abs() <= 1e-6 * expected.abs().max(1.0);
+                let same = found == expected || found.is_nan() && expected.is_nan();
+                assert!(near || same, "{activation:?} of {x} on {target}: {found} for {expected}");
+            }
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The tests of kiln as a whole, in one binary.
 
 mod allocations;
+mod build_script;
 mod crates;
 mod engines;
 mod golden;

@@ -74,6 +74,7 @@ fn activation(random: &mut Random) -> Activation {
         Activation::Tanh,
         Activation::Silu,
         Activation::HardSwish,
+        Activation::Gelu,
     ])
 }
 

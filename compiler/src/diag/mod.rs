@@ -251,6 +251,13 @@ impl From<Errors> for Error {
     }
 }
 
+impl From<Diagnostic> for Error {
+    /// One mistake that points into no source.
+    fn from(mistake: Diagnostic) -> Self {
+        Errors::new(vec![mistake], Sources::default()).into()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

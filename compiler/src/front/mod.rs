@@ -11,11 +11,13 @@ pub mod spec;
 pub mod zoo;
 
 mod elaborate;
+mod load;
 mod parse;
 mod scan;
 mod source;
 mod value;
 
 pub use elaborate::{Loader, NoFiles, OpEntry, OpParam, Overrides, elaborate, nets, ops};
+pub use load::{load, short_name};
 pub use parse::{parse_text, parse_tokens};
 pub use source::TokenSpans;

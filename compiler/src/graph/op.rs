@@ -169,6 +169,8 @@ pub enum Activation {
     Silu,
     /// `x * min(max(x + 3, 0), 6) / 6`
     HardSwish,
+    /// `x * (1 + erf(x / sqrt(2))) / 2` (Hendrycks and Gimpel 2016, arXiv:1606.08415)
+    Gelu,
 }
 
 impl Activation {

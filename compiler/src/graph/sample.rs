@@ -66,6 +66,7 @@ pub(crate) fn activations() -> Vec<Activation> {
         Activation::Tanh,
         Activation::Silu,
         Activation::HardSwish,
+        Activation::Gelu,
     ]
 }
 

@@ -137,7 +137,7 @@ impl BoundChain {
         let by_channel = |param| Value::Splat(At::flat(param, block.clone() * LANES + channel.clone()));
         self.0.iter().fold(value, |value, stage| match stage {
             Bound::Affine { scale, shift } => fma(value, by_channel(*scale), by_channel(*shift)),
-            Bound::Activate(activation) => activation_of(*activation, value),
+            Bound::Activate(activation) => activation_of(*activation, value, &mut |value| value),
             Bound::Add(param) => {
                 add(value, Value::Splat(At::block(*param, block.clone(), offset.clone() + channel.clone())))
             }
@@ -176,45 +176,60 @@ pub(super) fn activation_name(activation: Activation) -> &'static str {
         Activation::Tanh => "tanh",
         Activation::Silu => "silu",
         Activation::HardSwish => "hard_swish",
+        Activation::Gelu => "gelu",
     }
 }
 
-/// An activation of a value, which is bound to a name where the formula needs it twice.
+/// An activation of a value. What its formula needs twice is bound to a name in `body`.
 pub(super) fn activate(kb: &mut KernelBuilder, body: &mut Vec<Stmt>, activation: Activation, value: Value) -> Value {
-    let twice = match activation {
-        Activation::LeakyRelu { .. } | Activation::Elu { .. } | Activation::Silu | Activation::HardSwish => true,
-        Activation::Relu
-        | Activation::Clip { .. }
-        | Activation::Sigmoid
-        | Activation::HardSigmoid
-        | Activation::Tanh => false,
-    };
-    let value = if twice { kb.bind(body, value) } else { value };
-    activation_of(activation, value)
+    activation_of(activation, value, &mut |value| kb.bind(body, value))
 }
 
-/// The formula of an activation. Constants stand first in `min` and `max`, so that a NaN comes through.
-fn activation_of(activation: Activation, v: Value) -> Value {
+/// The formula of an activation; `bind` is called with what occurs in it twice. Constants stand first in `min` and
+/// `max`, so that a NaN comes through.
+fn activation_of(activation: Activation, v: Value, bind: &mut dyn FnMut(Value) -> Value) -> Value {
     let clip = |lo: f32, hi: f32, v: Value| min(constant(hi), max(constant(lo), v));
     match activation {
         Activation::Relu => max(constant(0.0), v),
         Activation::Clip { lo, hi } => clip(lo.get(), hi.get(), v),
-        Activation::LeakyRelu { slope } => positive_or(v.clone(), mul(v, constant(slope.get()))),
-        Activation::Elu { alpha } => {
-            let below = mul(sub(exp(v.clone()), constant(1.0)), constant(alpha.get()));
-            positive_or(v, below)
+        Activation::LeakyRelu { slope } => {
+            let v = bind(v);
+            if_positive(v.clone(), v.clone(), mul(v, constant(slope.get())))
         }
-        Activation::Sigmoid => Value::Unary(Unary::Recip, Box::new(add(exp(neg(v)), constant(1.0)))),
+        Activation::Elu { alpha } => {
+            let v = bind(v);
+            let below = mul(sub(exp(v.clone()), constant(1.0)), constant(alpha.get()));
+            if_positive(v.clone(), v, below)
+        }
+        Activation::Sigmoid => recip(add(exp(neg(v)), constant(1.0))),
         Activation::HardSigmoid => clip(0.0, 1.0, fma(v, constant(1.0 / 6.0), constant(0.5))),
         Activation::Tanh => {
             // tanh(v) = 1 - 2 / (exp(2v) + 1), right at both infinities.
             let doubled = mul(v, constant(2.0));
             sub(constant(1.0), div(constant(2.0), add(exp(doubled), constant(1.0))))
         }
-        Activation::Silu => div(v.clone(), add(exp(neg(v)), constant(1.0))),
+        Activation::Silu => {
+            let v = bind(v);
+            div(v.clone(), add(exp(neg(v)), constant(1.0)))
+        }
         Activation::HardSwish => {
+            let v = bind(v);
             let gate = clip(0.0, 6.0, add(v.clone(), constant(3.0)));
             mul(mul(v, gate), constant(1.0 / 6.0))
+        }
+        Activation::Gelu => {
+            // v times the normal distribution's share below v: with tail = erfc(|v| / √2) / 2 that is 1 - tail where v is
+            // positive, else tail. By Abramowitz and Stegun 1964, formula 7.1.26, tail is off by at most 7.5e-8.
+            const RATE: f32 = 0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2;
+            const SERIES: [f32; 5] = [0.127_414_8, -0.142_248_37, 0.710_706_9, -0.726_576_01, 0.530_702_7];
+            let v = bind(v);
+            let t = bind(recip(fma(max(v.clone(), neg(v.clone())), constant(RATE), constant(1.0))));
+            let [first @ .., last] = SERIES;
+            let series =
+                first.into_iter().rev().fold(constant(last), |sum, factor| fma(sum, t.clone(), constant(factor)));
+            let bell = exp(mul(mul(v.clone(), v.clone()), constant(-0.5)));
+            let tail = bind(mul(mul(series, t), bell));
+            mul(v.clone(), if_positive(v, sub(constant(1.0), tail.clone()), tail))
         }
     }
 }
@@ -233,13 +248,8 @@ pub(super) fn constant(value: f32) -> Value {
     Value::Const(F32::new(value))
 }
 
-fn positive_or(v: Value, otherwise: Value) -> Value {
-    Value::SelectLt {
-        a: Box::new(constant(0.0)),
-        b: Box::new(v.clone()),
-        then: Box::new(v),
-        otherwise: Box::new(otherwise),
-    }
+fn if_positive(v: Value, then: Value, otherwise: Value) -> Value {
+    Value::SelectLt { a: Box::new(constant(0.0)), b: Box::new(v), then: Box::new(then), otherwise: Box::new(otherwise) }
 }
 
 fn fma(a: Value, b: Value, c: Value) -> Value {
@@ -272,6 +282,10 @@ fn max(a: Value, b: Value) -> Value {
 
 pub(super) fn exp(v: Value) -> Value {
     Value::Unary(Unary::Exp, Box::new(v))
+}
+
+fn recip(v: Value) -> Value {
+    Value::Unary(Unary::Recip, Box::new(v))
 }
 
 fn neg(v: Value) -> Value {

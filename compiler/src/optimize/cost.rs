@@ -136,5 +136,6 @@ fn activation_flops(activation: Activation) -> u64 {
         Activation::Clip { .. } | Activation::LeakyRelu { .. } => 2,
         Activation::HardSigmoid | Activation::HardSwish => 4,
         Activation::Elu { .. } | Activation::Sigmoid | Activation::Tanh | Activation::Silu => 16,
+        Activation::Gelu => 30,
     }
 }

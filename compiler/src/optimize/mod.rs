@@ -264,6 +264,7 @@ fn stages(chain: &Chain) -> impl Iterator<Item = &'static str> + '_ {
         Stage::Activate(Activation::Tanh) => "tanh",
         Stage::Activate(Activation::Silu) => "silu",
         Stage::Activate(Activation::HardSwish) => "hard_swish",
+        Stage::Activate(Activation::Gelu) => "gelu",
         Stage::Add => "add",
         Stage::Scale => "scale",
     })

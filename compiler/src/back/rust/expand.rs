@@ -27,9 +27,10 @@ pub struct ExpandOptions {
 /// A program that this back end cannot write.
 pub fn emit_tokens(compiled: &Compiled<'_>, options: &ExpandOptions) -> Result<TokenStream, Error> {
     let rt = &options.runtime;
-    let kernels = modules::kernels(compiled, rt).tokens();
-    let plan = plan::plan(compiled, rt)?.tokens();
-    let weights = weights::evaluated(compiled, rt).tokens();
+    let none = TokenStream::new();
+    let kernels = modules::kernels(compiled, rt).tokens(&none);
+    let plan = plan::plan(compiled, rt)?.tokens(&none);
+    let weights = weights::evaluated(compiled, rt).tokens(&none);
     let api = api(compiled, rt, WeightsFrom::SafeTensors, &options.about);
     let (model, session) = type_names(compiled);
     let module = format_ident!("__{}", snake(&compiled.signature.name));

@@ -1,7 +1,8 @@
 //! The Rust back end: programs as Rust source, built with `quote` and printed by `prettyplease`.
 //!
 //! A network is [`Compiled`] for one target or several. Its [`Packing`] says what the weights file holds; then
-//! [`emit_crate`] makes a crate of files, [`emit_tokens`] the expansion of a macro. All is data in, data out.
+//! [`emit_crate`] makes a crate of files, [`emit_module`] one file that a crate includes, [`emit_tokens`] the expansion of
+//! a macro. All is data in, data out.
 //!
 //! | file | writes |
 //! | --- | --- |
@@ -16,6 +17,7 @@
 //! | `weights` | where packed tensors lie and come from |
 //! | `api` | the types that users see |
 //! | `emit`, `templates` | a crate: source, manifest, README, example, test |
+//! | `include` | one file that a crate includes |
 //! | `expand` | the expansion of a macro |
 //! | `names` | identifiers |
 //! | `module`, `print` | text, with comments |
@@ -26,6 +28,7 @@ mod body;
 mod compiled;
 mod emit;
 mod expand;
+mod include;
 mod index;
 mod kernel;
 mod module;
@@ -43,4 +46,5 @@ mod weights;
 pub use compiled::{Compiled, Error, Packing, Signature, Tensor};
 pub use emit::{CrateOptions, EmittedCrate, EmittedFile, Golden, emit_crate};
 pub use expand::{ExpandOptions, emit_tokens};
+pub use include::{ModuleOptions, emit_module};
 pub use kernel::kernel_text;

@@ -41,12 +41,12 @@ impl Module {
         children.iter().try_for_each(|child| child.files(&own, header, files))
     }
 
-    /// The module and its children as one item.
-    pub(super) fn tokens(&self) -> TokenStream {
+    /// The module and its children as one item; `imports` stand in each of them.
+    pub(super) fn tokens(&self, imports: &TokenStream) -> TokenStream {
         let Module { name, doc: text, attributes, items, children } = self;
         let (doc, name) = (doc(text), ident(name));
-        let children = children.iter().map(Module::tokens);
-        quote! { #doc #attributes pub mod #name { #(#children)* #items } }
+        let children = children.iter().map(|child| child.tokens(imports));
+        quote! { #doc #attributes pub mod #name { #imports #(#children)* #items } }
     }
 }
 

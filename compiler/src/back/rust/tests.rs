@@ -1,6 +1,7 @@
 //! Emitted kernels as snapshots.
 
 mod emitted;
+mod families;
 
 use super::{kernel, print};
 use crate::graph::F32;

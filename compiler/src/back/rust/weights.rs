@@ -7,21 +7,39 @@ use quote::quote;
 
 use super::compiled::{Compiled, Packing};
 use super::module::Module;
-use super::names::ident;
+use super::names::{ident, snake};
 use super::print::comment;
 
-/// Weights in a file that is linked into the program. `symbol` is its name for the linker.
-pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, content_hash: u64, symbol: &str) -> Module {
+/// A weights file that is linked into the program.
+pub(super) struct LinkedFile<'a> {
+    /// The hash of its content, which is part of its name for the linker.
+    pub(super) content_hash: u64,
+    /// The package that it belongs to: the rest of that name.
+    pub(super) owner: &'a str,
+    /// The variable that names its folder when the code is compiled.
+    pub(super) folder: &'a str,
+    /// Its name.
+    pub(super) name: &'a str,
+    /// Where the folder is, in words.
+    pub(super) place: &'a str,
+}
+
+/// Weights in a file that is linked into the program.
+pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, file: &LinkedFile<'_>) -> Module {
+    let LinkedFile { content_hash, owner, folder, name, place } = *file;
     let content = Literal::u64_unsuffixed(content_hash);
     let layout = layout(&compiled.packing, &quote! { Some(#content) });
     let names = offsets(&compiled.packing);
+    let symbol = format!("kiln_weights_{}_{content_hash:016x}", snake(owner));
     let (start, end) = (format!("{symbol}_start"), format!("{symbol}_end"));
+    // Of equal groups the linker keeps one, so that a package's library and program may both hold the file.
     let assembly = format!(
-        ".pushsection .rodata.{symbol},\"a\",@progbits\n\
+        ".pushsection .rodata.{symbol},\"aG\",@progbits,{symbol},comdat\n\
          .balign 64\n\
          .globl {start}\n.hidden {start}\n{start}:\n.incbin \""
     );
-    let after = format!("/weights.bin\"\n.globl {end}\n.hidden {end}\n{end}:\n.popsection\n");
+    let path = format!("/{name}");
+    let after = format!("{path}\"\n.globl {end}\n.hidden {end}\n{end}:\n.popsection\n");
     let safety = comment(
         "SAFETY: the two symbols are the ends of one constant piece of memory, which lives as long as the program.",
     );
@@ -41,7 +59,7 @@ pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, content_hash: u6
         /// The file's place in the program: read by the assembler.
         #[cfg(#elf)]
         mod linked {
-            std::arch::global_asm!(concat!(#assembly, env!("CARGO_MANIFEST_DIR"), #after), options(raw));
+            std::arch::global_asm!(concat!(#assembly, env!(#folder), #after), options(raw));
 
             unsafe extern "C" {
                 #[link_name = #start]
@@ -64,7 +82,7 @@ pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, content_hash: u6
             #[repr(C, align(64))]
             struct Aligned<T: ?Sized>(T);
 
-            static FILE: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/weights.bin")));
+            static FILE: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!(#folder), #path)));
 
             /// The weights file.
             pub fn file() -> &'static [u8] {
@@ -74,10 +92,12 @@ pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, content_hash: u6
 
         #names
     };
-    let doc = "The packed weights: the file `weights.bin` beside `Cargo.toml`, and where each tensor lies in it.\n\n\
-               The assembler reads the file, so Cargo does not see that it changed; what it must hold is stated here, \
-               and loading refuses any other.";
-    module(doc, items)
+    let doc = format!(
+        "The packed weights: the file `{name}` {place}, and where each tensor lies in it.\n\n\
+         The assembler reads the file, so Cargo does not see that it changed; what it must hold is stated here, and \
+         loading refuses any other."
+    );
+    module(&doc, items)
 }
 
 /// Weights computed when the network is loaded.

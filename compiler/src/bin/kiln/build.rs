@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kiln_compiler::front::short_name;
 use kiln_compiler::kernel::{Place, Program};
 use kiln_compiler::pipeline::{Options, compile};
 use kiln_compiler::target::Target;
@@ -50,7 +51,7 @@ pub(crate) fn build(args: &Args) -> Result<(), Failure> {
         compiled: &compiled,
         weights: &weights,
         package: package_name(&stem),
-        source: source_name(args.spec.name()),
+        source: short_name(args.spec.name()).to_owned(),
         workspace_table: inside_workspace(&args.out)?,
         golden: true,
     };
@@ -93,14 +94,6 @@ fn expression(program: &Program, id: kiln_compiler::graph::WeightId) -> String {
     let operands: Vec<String> = expr.operands().into_iter().map(|of| expression(program, of)).collect();
     let flat = kiln_compiler::graph::weights::map_operands(expr, |_| kiln_compiler::graph::WeightId(0));
     format!("{flat:?}({})", operands.join(","))
-}
-
-/// What the header of each file names: no path of the machine.
-fn source_name(spec: &str) -> String {
-    match spec.strip_prefix("zoo:") {
-        Some(_) => spec.to_owned(),
-        None => Path::new(spec).file_name().map_or_else(|| spec.to_owned(), |name| name.to_string_lossy().into_owned()),
-    }
 }
 
 /// Whether a folder lies below a Cargo.toml, which cargo would take for its workspace.

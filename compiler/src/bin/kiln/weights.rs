@@ -2,15 +2,12 @@
 
 use std::path::Path;
 
+use kiln_rt::fill::DEFAULT_GAIN;
 use kiln_rt::safetensors::SafeTensors;
 use kiln_rt::weights::{FillSource, Source};
 
 use crate::map::Mapped;
 use crate::report::{Context, Failure};
-
-/// The gain of `fill` without a number: He's, for layers before a ReLU (He et al. 2015, arXiv:1502.01852), as the
-/// variance of a uniform number in `±sqrt(gain / fan-in)` is a third of it.
-const DEFAULT_GAIN: f64 = 6.0;
 
 /// What `--weights` named.
 pub(crate) enum Weights {

@@ -55,7 +55,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Ops of the language that the graph has no operator for.
-pub(super) const PLANNED: &[&str] = &["conv_transpose", "gelu", "log_softmax", "lrn", "prelu", "resize"];
+pub(super) const PLANNED: &[&str] = &["conv_transpose", "log_softmax", "lrn", "prelu", "resize"];
 
 impl OpEntry {
     /// The op as it is called: `conv(x, channels, kernel, stride = 1)`.
@@ -202,6 +202,12 @@ static OPS: &[OpEntry] = &[
         params: &[X],
         doc: "x * min(max(x + 3, 0), 6) / 6",
         build: |e, a| e.activate(a, Activation::HardSwish),
+    },
+    OpEntry {
+        name: "gelu",
+        params: &[X],
+        doc: "x * (1 + erf(x / sqrt(2))) / 2, as PyTorch has it without `approximate`.",
+        build: |e, a| e.activate(a, Activation::Gelu),
     },
     OpEntry {
         name: "clip",

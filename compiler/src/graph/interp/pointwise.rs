@@ -1,5 +1,7 @@
 //! Operators that look at one element at a time.
 
+use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
+
 use super::super::{Activation, Binary, Stage};
 use super::Tensor;
 
@@ -74,6 +76,30 @@ pub(super) fn activate(activation: Activation, x: f64) -> f64 {
         Activation::Tanh => x.tanh(),
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::HardSwish => x * clip(x + 3.0, 0.0, 6.0) / 6.0,
+        Activation::Gelu => x * erfc(-x * FRAC_1_SQRT_2) / 2.0,
+    }
+}
+
+/// `1 - erf(x)`, where small not by subtraction.
+pub(super) fn erfc(x: f64) -> f64 {
+    // Abramowitz and Stegun 1964, formulas 7.1.6 (all of whose terms have one sign) and 7.1.14.
+    const BOUND: f64 = 2.5;
+    let tail = |x: f64| {
+        let fraction = (1..=100).rev().fold(x, |below, n| x + f64::from(n) / 2.0 / below);
+        (-x * x).exp() / PI.sqrt() / fraction
+    };
+    if x > BOUND {
+        tail(x)
+    } else if x < -BOUND {
+        2.0 - tail(-x)
+    } else {
+        let mut term = x;
+        let mut sum = x;
+        for n in 1..=60 {
+            term *= 2.0 * x * x / f64::from(2 * n + 1);
+            sum += term;
+        }
+        1.0 - FRAC_2_SQRT_PI * (-x * x).exp() * sum
     }
 }
 

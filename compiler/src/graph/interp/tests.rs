@@ -120,10 +120,33 @@ fn activations_are_their_formulas_and_keep_nan() {
         (Activation::Tanh, by(f64::tanh)),
         (Activation::Silu, by(|x| x / (1.0 + (-x).exp()))),
         (Activation::HardSwish, by(|x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0)),
+        (Activation::Gelu, [-1.2668497e-4, -0.15865526, -0.0, 0.34573123, 3.9998733, 7.0, nan]),
     ];
     for (activation, expected) in cases {
         check(Op::Activate(activation), &[(&[1, 7], &x)], &[], &expected);
     }
+}
+
+#[test]
+fn the_complementary_error_function_is_small_without_losing_digits() {
+    let cases = [
+        (-6.0, 2.0),
+        (-2.6, 1.9997639655834707),
+        (-2.4, 1.999311486103355),
+        (-0.5, 1.5204998778130465),
+        (1e-09, 0.9999999988716208),
+        (0.3, 0.6713732405408726),
+        (1.5, 0.033894853524689274),
+        (2.4, 0.0006885138966450789),
+        (2.6, 0.00023603441652934908),
+        (5.0, 1.5374597944280351e-12),
+        (20.0, 5.3958656116079005e-176),
+    ];
+    for (x, expected) in cases {
+        let error = (super::pointwise::erfc(x) - expected) / expected;
+        assert!(error.abs() < 1e-12, "erfc({x}) is off by {error:e}");
+    }
+    assert_eq!([f64::INFINITY, f64::NEG_INFINITY].map(super::pointwise::erfc), [0.0, 2.0]);
 }
 
 #[test]

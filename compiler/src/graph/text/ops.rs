@@ -176,6 +176,7 @@ fn write_activation(activation: &Activation) -> (&'static str, Vec<String>) {
         Activation::Tanh => ("tanh", vec![]),
         Activation::Silu => ("silu", vec![]),
         Activation::HardSwish => ("hard_swish", vec![]),
+        Activation::Gelu => ("gelu", vec![]),
     }
 }
 
@@ -192,6 +193,7 @@ fn read_activation(call: &mut Call<'_>) -> Result<Option<Activation>, ParseError
         "tanh" => Activation::Tanh,
         "silu" => Activation::Silu,
         "hard_swish" => Activation::HardSwish,
+        "gelu" => Activation::Gelu,
         _ => return Ok(None),
     }))
 }

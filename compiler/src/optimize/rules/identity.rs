@@ -145,7 +145,8 @@ fn bounds(site: &Site<'_>, variable: &str) -> Option<(f32, f32)> {
         | Activation::HardSigmoid
         | Activation::Tanh
         | Activation::Silu
-        | Activation::HardSwish => return None,
+        | Activation::HardSwish
+        | Activation::Gelu => return None,
     };
     (lo <= hi).then_some((lo, hi))
 }
@@ -169,15 +170,22 @@ fn within_range(site: &Site<'_>) -> bool {
         Activation::Clip { lo, hi } => (lo.get(), hi.get()),
         Activation::Sigmoid | Activation::HardSigmoid => (0.0, 1.0),
         Activation::Tanh => (-1.0, 1.0),
-        Activation::LeakyRelu { .. } | Activation::Elu { .. } | Activation::Silu | Activation::HardSwish => {
+        Activation::LeakyRelu { .. }
+        | Activation::Elu { .. }
+        | Activation::Silu
+        | Activation::HardSwish
+        | Activation::Gelu => {
             return false;
         }
     };
     match f {
         Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } => least >= 0.0 && least <= most,
         Activation::Clip { lo, hi } => lo.get() <= least && least <= most && most <= hi.get(),
-        Activation::Sigmoid | Activation::HardSigmoid | Activation::Tanh | Activation::Silu | Activation::HardSwish => {
-            false
-        }
+        Activation::Sigmoid
+        | Activation::HardSigmoid
+        | Activation::Tanh
+        | Activation::Silu
+        | Activation::HardSwish
+        | Activation::Gelu => false,
     }
 }

@@ -170,6 +170,7 @@ impl Build {
             Activation::Tanh,
             Activation::Silu,
             Activation::HardSwish,
+            Activation::Gelu,
         ])
     }
 

@@ -26,6 +26,7 @@ fn network() -> Graph {
     let y = net.conv("depthwise", x, 24, 3, 1, 24);
     let y = net.add("depthwise.silu", Op::Activate(Activation::Silu), &[y]);
     let y = net.conv("pointwise", y, 24, 1, 1, 1);
+    let y = net.add("pointwise.gelu", Op::Activate(Activation::Gelu), &[y]);
     let x = net.add("add", Op::Binary(Binary::Add), &[x, y]);
     let window = Window { kernel: [3, 3], stride: [2, 2], pads: Pads::symmetric(1, 1), dilation: [1, 1] };
     let pool = Pool { window, ceil_mode: false, count_include_pad: false };

@@ -1,0 +1,304 @@
+//! The door for build scripts: a network to a file in `OUT_DIR` that a crate includes.
+
+use std::ffi::OsString;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::{env, fs, process};
+
+use kiln_rt::fill::DEFAULT_GAIN;
+use kiln_rt::safetensors::SafeTensors;
+use kiln_rt::weights::{FillSource, Source};
+
+use crate::back::rust::{Compiled, ModuleOptions, Signature, emit_module};
+use crate::diag::{Diagnostic, Error, Span};
+use crate::files::Files;
+use crate::front;
+use crate::pipeline::{Options, compile};
+use crate::target::Target;
+
+/// Compiles a network from a build script.
+///
+/// ```no_run
+/// // in fn main of build.rs
+/// kiln_compiler::Build::new("model.net").weights("model.safetensors").emit();
+/// ```
+///
+/// The crate includes what it wrote, as a module that needs nothing else at run time:
+///
+/// ```text
+/// pub mod model {
+///     include!(concat!(env!("OUT_DIR"), "/model.rs"));
+/// }
+///
+/// let mut session = model::Digits::load()?.session(model::Threads::new(1));
+/// ```
+///
+/// Paths are relative to the package's folder. The kernels are made for the architecture that the package is built for:
+/// on x86-64 for each of its instruction sets, elsewhere in plain Rust. The module has `unsafe` code, so it cannot stand
+/// in a crate that forbids it; the module's own attributes allow it in a crate that denies it.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is compiled before `emit`"]
+pub struct Build {
+    source: String,
+    net: Option<String>,
+    settings: Vec<String>,
+    targets: Option<Vec<Target>>,
+    weights: Option<Weights>,
+    module: String,
+}
+
+#[derive(Clone, Debug)]
+enum Weights {
+    File(PathBuf),
+    Fill,
+}
+
+impl Build {
+    /// A network: a `.net` file, `zoo:NAME`, or a printed graph, a `.graph` file.
+    pub fn new(source: impl Into<String>) -> Self {
+        Build {
+            source: source.into(),
+            net: None,
+            settings: Vec::new(),
+            targets: None,
+            weights: None,
+            module: "model".to_owned(),
+        }
+    }
+
+    /// Which net of the source it is, where there are several.
+    pub fn net(mut self, name: impl Into<String>) -> Self {
+        self.net = Some(name.into());
+        self
+    }
+
+    /// Sets a parameter of the network: `classes=10`, `image=[1, 3, 97, 131]`.
+    pub fn set(mut self, setting: impl Into<String>) -> Self {
+        self.settings.push(setting.into());
+        self
+    }
+
+    /// The weights: a safetensors file.
+    pub fn weights(mut self, file: impl Into<PathBuf>) -> Self {
+        self.weights = Some(Weights::File(file.into()));
+        self
+    }
+
+    /// Weights by formula, for tests: see [`kiln_rt::fill`].
+    pub fn fill(mut self) -> Self {
+        self.weights = Some(Weights::Fill);
+        self
+    }
+
+    /// The instruction sets to make kernels for, in place of those of the architecture.
+    pub fn targets(mut self, targets: impl IntoIterator<Item = Target>) -> Self {
+        self.targets = Some(targets.into_iter().collect());
+        self
+    }
+
+    /// The name of the file without `.rs`, in place of `model`: each network of a package needs its own.
+    pub fn module(mut self, name: impl Into<String>) -> Self {
+        self.module = name.into();
+        self
+    }
+
+    /// Compiles the network, writes `OUT_DIR/model.rs` and its packed weights, and tells Cargo which files they came
+    /// from. Where that fails, it writes all mistakes to standard error, which Cargo shows, and ends the build script
+    /// with exit code 1.
+    pub fn emit(&self) {
+        let files = Files::default();
+        let result = Package::of_build_script().and_then(|package| self.write(&package, &files));
+        if let Err(error) = self.tell_cargo(&files).and(result) {
+            let text = match error {
+                Error::Spec(mistakes) => mistakes.to_string(),
+                Error::Unsupported(_) | Error::Limit(_) | Error::Bug(_) => format!("error: {error}\n"),
+            };
+            // Without a reader the exit code alone has to say it.
+            let _ = io::stderr().write_all(text.as_bytes());
+            process::exit(1);
+        }
+    }
+
+    /// Names the files that the network depends on. The manifest is always there: a script that names no file at all
+    /// would run whenever any file of the package changes.
+    fn tell_cargo(&self, files: &Files) -> Result<(), Error> {
+        let mut paths = files.were_read();
+        if let Some(Weights::File(path)) = &self.weights {
+            paths.push(path.clone());
+        }
+        paths.push(PathBuf::from("Cargo.toml"));
+        let lines = paths.iter().map(|path| format!("cargo::rerun-if-changed={}\n", path.display()));
+        io::stdout().write_all(lines.collect::<String>().as_bytes()).map_err(|error| mistake(format!("cargo: {error}")))
+    }
+
+    fn write(&self, package: &Package, files: &Files) -> Result<(), Error> {
+        if self.module.is_empty() || !self.module.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
+            return Err(mistake(format!("`{}` is not the name of a module", self.module)));
+        }
+        let weights = self.weights.as_ref().ok_or_else(|| {
+            Diagnostic::error(Span::NOWHERE, format!("{} has no weights", self.source))
+                .help("`.weights(\"FILE.safetensors\")` names them, `.fill()` makes them up")
+        })?;
+        let graph = front::load(&self.source, self.net.as_deref(), &self.settings, files)?;
+        let options = Options { targets: self.targets_for(package)?, ..Options::default() };
+        let stages = compile(graph, &options)?;
+        let bug = |error: crate::back::rust::Error| Error::Bug(error.to_string());
+        let compiled = Compiled::new(Signature::of(&stages.source), &stages.programs).map_err(bug)?;
+
+        let weights_file = format!("{}.weights", self.module);
+        let content_hash = match weights {
+            Weights::Fill => {
+                pack(&compiled, &FillSource { gain: DEFAULT_GAIN }, "the formula", package, &weights_file)?
+            }
+            Weights::File(path) => {
+                let shown = path.display().to_string();
+                let bytes = fs::read(path).map_err(|error| mistake(format!("cannot read {shown}: {error}")))?;
+                let tensors = SafeTensors::parse(&bytes)
+                    .map_err(|error| mistake(format!("{shown} is not a safetensors file: {error}")))?;
+                pack(&compiled, &tensors, &shown, package, &weights_file)?
+            }
+        };
+        let options = ModuleOptions {
+            source: front::short_name(&self.source).to_owned(),
+            package: package.name.clone(),
+            weights_file,
+            content_hash,
+        };
+        let text = emit_module(&compiled, &options).map_err(bug)?;
+        package.write(&format!("{}.rs", self.module), |file| file.write_all(text.as_bytes()).map_err(|e| e.to_string()))
+    }
+
+    fn targets_for(&self, package: &Package) -> Result<Vec<Target>, Error> {
+        let mut targets = match &self.targets {
+            Some(targets) => targets.clone(),
+            None if package.architecture == "x86_64" => Options::default().targets,
+            None => vec![Target::Portable],
+        };
+        targets.sort_unstable();
+        targets.dedup();
+        if targets.is_empty() { Err(mistake("there is no target to compile for")) } else { Ok(targets) }
+    }
+}
+
+/// Writes the weights file and gives its content hash.
+fn pack(
+    compiled: &Compiled<'_>,
+    source: &dyn Source,
+    shown: &str,
+    package: &Package,
+    name: &str,
+) -> Result<u64, Error> {
+    let packing = compiled.packing();
+    let mut content_hash = 0;
+    package.write(name, |file| {
+        let written = packing.program().write(source, packing.hash, io::BufWriter::new(file));
+        content_hash = written.map_err(|error| format!("{shown} does not fit the network:\n{error}"))?.content_hash;
+        Ok(())
+    })?;
+    Ok(content_hash)
+}
+
+/// The package whose build script runs: what Cargo says of it.
+struct Package {
+    name: String,
+    out: PathBuf,
+    architecture: String,
+}
+
+impl Package {
+    fn of_build_script() -> Result<Package, Error> {
+        let variable = |name: &str| -> Result<OsString, Error> {
+            env::var_os(name).ok_or_else(|| mistake(format!("{name} is not set: kiln's `Build` is for build scripts")))
+        };
+        let text = |name: &str| variable(name).map(|value| value.to_string_lossy().into_owned());
+        Ok(Package {
+            name: text("CARGO_PKG_NAME")?,
+            out: variable("OUT_DIR")?.into(),
+            architecture: text("CARGO_CFG_TARGET_ARCH")?,
+        })
+    }
+
+    /// Writes a file in `OUT_DIR`, whole or not at all.
+    fn write(&self, name: &str, write: impl FnOnce(&mut fs::File) -> Result<(), String>) -> Result<(), Error> {
+        let (part, whole) = (self.out.join(format!("{name}.part")), self.out.join(name));
+        let io = |path: &Path, error: io::Error| mistake(format!("cannot write {}: {error}", path.display()));
+        let mut file = fs::File::create(&part).map_err(|error| io(&part, error))?;
+        let written = write(&mut file);
+        drop(file);
+        match written {
+            Ok(()) => fs::rename(&part, &whole).map_err(|error| io(&whole, error)),
+            Err(why) => {
+                fs::remove_file(&part).ok();
+                Err(mistake(why))
+            }
+        }
+    }
+}
+
+fn mistake(message: impl Into<String>) -> Error {
+    Diagnostic::error(Span::NOWHERE, message).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn package(architecture: &str) -> (tempfile::TempDir, Package) {
+        let folder = tempfile::tempdir().expect("a folder");
+        let out = folder.path().to_owned();
+        (folder, Package { name: "example".to_owned(), out, architecture: architecture.to_owned() })
+    }
+
+    fn names(package: &Package) -> Vec<String> {
+        let entries = fs::read_dir(&package.out).expect("a folder");
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    const NET: &str = "pub net Net(x: [1, 5], features = 3) { x.linear(features, name = \"fc\") }";
+
+    #[test]
+    fn a_module_and_its_weights_are_written_for_the_architecture() {
+        for (architecture, avx2, portable) in [("x86_64", true, false), ("aarch64", false, true)] {
+            let (_folder, package) = package(architecture);
+            let spec = package.out.join("a.net");
+            fs::write(&spec, NET).expect("a file");
+            let (build, files) = (Build::new(spec.display().to_string()).fill().module("b"), Files::default());
+            build.write(&package, &files).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(names(&package), ["a.net", "b.rs", "b.weights"]);
+            assert_eq!(files.were_read(), [spec]);
+            let text = fs::read_to_string(package.out.join("b.rs")).expect("a file");
+            assert!(text.starts_with("// Generated by kiln from a.net. Do not edit.\n"));
+            assert!(!text.contains(&package.out.display().to_string()), "no path of the machine");
+            assert_eq!((text.contains("pub mod avx2 {"), text.contains("pub mod portable {")), (true, true), "runtime");
+            let kernels = text.split("pub mod plan").next().expect("text");
+            assert_eq!((kernels.contains("simd::avx2"), kernels.contains("simd::portable")), (avx2, portable));
+        }
+    }
+
+    #[test]
+    fn what_fails_leaves_nothing_and_says_why() {
+        let (folder, package) = package("x86_64");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        fs::write(path("a.net"), NET).expect("a file");
+        fs::write(path("w.safetensors"), "PK").expect("a file");
+        let net = Build::new(path("a.net"));
+        for (build, words) in [
+            (net.clone(), "has no weights"),
+            (net.clone().fill().module("a/b"), "`a/b` is not the name of a module"),
+            (net.clone().fill().targets([]), "no target"),
+            (net.clone().fill().set("featurs=4"), "`features` is near"),
+            (net.clone().fill().net("Other"), "Other"),
+            (net.clone().weights(path("w.safetensors")), "w.safetensors is not a safetensors file"),
+            (net.weights(path("v.safetensors")), "cannot read "),
+            (Build::new("zoo:resnet17").fill(), "the zoo has no network `resnet17`"),
+            (Build::new(path("b.net")).fill(), "cannot read "),
+        ] {
+            let error = build.write(&package, &Files::default()).expect_err(words).to_string();
+            assert!(error.starts_with("error: ") && error.contains(words), "{error}");
+            assert_eq!(names(&package), ["a.net", "w.safetensors"]);
+        }
+    }
+}

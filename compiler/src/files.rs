@@ -1,0 +1,75 @@
+//! The door to files for those who compile from files: the program `kiln`, `network!`, build scripts.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+use crate::front::Loader;
+
+/// Reads sources, and remembers which. A file has one name, however it is reached.
+#[derive(Debug, Default)]
+pub struct Files {
+    read: RefCell<BTreeSet<PathBuf>>,
+}
+
+impl Files {
+    /// The name and the text of the file at `path`.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn read(&self, path: &Path) -> Result<(String, String), String> {
+        let path = without_dots(path);
+        let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
+        let name = path.display().to_string();
+        self.read.borrow_mut().insert(path);
+        Ok((name, text))
+    }
+
+    /// The files that were read, in order of their names.
+    pub fn were_read(&self) -> Vec<PathBuf> {
+        self.read.borrow().iter().cloned().collect()
+    }
+}
+
+impl Loader for Files {
+    /// Paths are relative to the file that names them, or to the current folder.
+    fn load(&self, from: &str, path: &str) -> Result<(String, String), String> {
+        self.read(&Path::new(from).parent().unwrap_or(Path::new("")).join(path))
+    }
+}
+
+/// `a/c` for `a/b/../c` and `a/./c`.
+fn without_dots(path: &Path) -> PathBuf {
+    let mut short = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            Component::ParentDir if matches!(short.components().next_back(), Some(Component::Normal(_))) => {
+                short.pop();
+            }
+            Component::ParentDir | Component::Normal(_) | Component::RootDir | Component::Prefix(_) => short.push(part),
+        }
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_has_one_name_however_it_is_reached() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir(path("blocks")).expect("a folder");
+        std::fs::write(path("blocks/a.net"), "fn a(x) { x }").expect("a file");
+        let files = Files::default();
+        let from = path("net.net").display().to_string();
+        let direct = files.load(&from, "blocks/a.net").expect("a file");
+        let around = files.load(&direct.0, "../blocks/./a.net").expect("a file");
+        assert_eq!((direct.0.as_str(), direct.1.as_str()), (path("blocks/a.net").to_str().unwrap(), "fn a(x) { x }"));
+        assert_eq!(direct, around);
+        assert!(files.load(&from, "b.net").is_err());
+        assert_eq!(files.were_read(), [path("blocks/a.net")]);
+    }
+}

@@ -1,0 +1,116 @@
+//! From what a user calls a network to its graph.
+
+use super::elaborate::{Loader, Overrides, elaborate, nets};
+use super::{parse_text, zoo};
+use crate::diag::{Diagnostic, Error, Span};
+use crate::graph::{Graph, text};
+
+/// The graph of `zoo:NAME`, of a `.net` file or of a printed graph, a `.graph` file; of the net called `net` where there
+/// are several. `settings` are for [`Overrides::set`].
+///
+/// # Errors
+/// What cannot be read, what is not there, and all mistakes of the source.
+pub fn load(source: &str, net: Option<&str>, settings: &[String], loader: &dyn Loader) -> Result<Graph, Error> {
+    let (name, text) = match source.strip_prefix("zoo:") {
+        Some(name) => {
+            let text = zoo::source(name).ok_or_else(|| {
+                let known: Vec<&str> = zoo::SOURCES.iter().map(|(name, _)| *name).collect();
+                unplaced(format!("the zoo has no network `{name}`")).help(format!("it has {}", known.join(", ")))
+            })?;
+            (format!("zoo/{name}.net"), text.to_owned())
+        }
+        None => loader.load("", source).map_err(|why| unplaced(format!("cannot read {source}: {why}")))?,
+    };
+    if source.ends_with(".graph") {
+        if !settings.is_empty() {
+            return Err(unplaced("a printed graph has no parameters to set").into());
+        }
+        let graph = text::parse(&text).map_err(|error| unplaced(format!("{name}:{error}")))?;
+        return match net {
+            Some(net) if net != graph.name => {
+                Err(unplaced(format!("{source} is the graph of `{}`, not of `{net}`", graph.name)).into())
+            }
+            Some(_) | None => Ok(graph),
+        };
+    }
+    let mut overrides = Overrides::default();
+    for setting in settings {
+        overrides.set(setting)?;
+    }
+    let spec = parse_text(&name, &text)?;
+    let nets = nets(&spec);
+    let net = match (net, nets.as_slice()) {
+        (Some(net), _) => net,
+        (None, [only]) => *only,
+        (None, []) => return Err(unplaced(format!("{source} declares no `pub net`")).into()),
+        (None, several) => {
+            let message = format!("{source} declares several networks: {}", several.join(", "));
+            let first = several[0];
+            let help = format!("name one: `{source}#{first}` for kiln, `.net({first:?})` in a build script");
+            return Err(unplaced(message).help(help).into());
+        }
+    };
+    elaborate(&spec, net, &overrides, loader)
+}
+
+/// What a source is called in emitted code: a file by its name without folders, since paths are facts of a machine.
+pub fn short_name(source: &str) -> &str {
+    match source.strip_prefix("zoo:") {
+        Some(_) => source,
+        None => source.rsplit(['/', '\\']).next().unwrap_or(source),
+    }
+}
+
+fn unplaced(message: impl Into<String>) -> Diagnostic {
+    Diagnostic::error(Span::NOWHERE, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::front::NoFiles;
+
+    struct One(&'static str);
+
+    impl Loader for One {
+        fn load(&self, _from: &str, path: &str) -> Result<(String, String), String> {
+            Ok((path.to_owned(), self.0.to_owned()))
+        }
+    }
+
+    fn fails(source: &str, net: Option<&str>, settings: &[&str], text: &'static str) -> String {
+        let settings: Vec<String> = settings.iter().map(|&setting| setting.to_owned()).collect();
+        load(source, net, &settings, &One(text)).expect_err("a mistake").to_string()
+    }
+
+    #[test]
+    fn sources_are_the_zoo_specs_and_printed_graphs() {
+        let settings = ["classes=10".to_owned()];
+        let graph = load("zoo:resnet18", None, &settings, &NoFiles).expect("a graph");
+        assert_eq!(graph.node(graph.outputs()[0].node).ty.shape, [1, 10]);
+        let two = "net A(x: [1, 3]) { x.relu() } net B(x: [1, 4]) { x.tanh() }";
+        let b = load("two.net", Some("B"), &[], &One(two)).expect("a graph");
+        let printed: &'static str = text::print(&b).leak();
+        for net in [None, Some("B")] {
+            assert_eq!(text::print(&load("b.graph", net, &[], &One(printed)).expect("a graph")), printed);
+        }
+        assert!(fails("b.graph", Some("A"), &[], printed).contains("the graph of `B`, not of `A`"));
+        assert!(fails("b.graph", None, &["x=1"], printed).contains("no parameters"));
+        assert!(fails("two.net", None, &[], two).contains("several networks: A, B"));
+        assert!(fails("two.net", Some("C"), &[], two).contains('C'));
+        assert!(fails("none.net", None, &[], "fn f(x) { x }").contains("declares no `pub net`"));
+        assert!(fails("b.graph", None, &[], "graf").starts_with("error: b.graph:1:1: "));
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        assert!(fails("zoo:resnet17", None, &[], "").contains("no network `resnet17`"));
+        let error = load("a.net", None, &[], &NoFiles).expect_err("no files").to_string();
+        assert_eq!(error, "error: cannot read a.net: files cannot be read here\n");
+    }
+
+    #[test]
+    fn folders_are_not_part_of_a_short_name() {
+        assert_eq!(["zoo:resnet18", "nets/a.net", "a.net"].map(short_name), ["zoo:resnet18", "a.net", "a.net"]);
+    }
+}

@@ -1,0 +1,13 @@
+kiln::network! {
+    pub net Net(image: [1, 3, 8, 8]) {
+        let x = image.global_avg_pool().flatten();
+        x.conv(10, 1, name = "classifier")
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut session = Net::load(&std::fs::read("net.safetensors")?)?.session(kiln::Threads::new(2));
+    println!("{:?} {:?}", Net::INPUTS, session.run(&[0.0; 192])?);
+    session.run_array(&[0.0; 192], &mut [0.0; 10]);
+    Ok(())
+}

@@ -1,0 +1,13 @@
+kiln::network! {
+    pub net Net(image: [1, 3, 8, 8]) {
+        let x = image.conv(16, 3, name = "conv").relu();
+        x.global_avg_pool();
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut session = Net::load(&std::fs::read("net.safetensors")?)?.session(kiln::Threads::new(2));
+    println!("{:?} {:?}", Net::INPUTS, session.run(&[0.0; 192])?);
+    session.run_array(&[0.0; 192], &mut [0.0; 10]);
+    Ok(())
+}

@@ -1,0 +1,12 @@
+kiln::network! {
+    pub net Net(image: [1, 3, 8, 8], stride = 0) {
+        image.conv(16, 3, name = "conv").max_pool(2, stride = stride)
+    }
+}
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut session = Net::load(&std::fs::read("net.safetensors")?)?.session(kiln::Threads::new(2));
+    println!("{:?} {:?}", Net::INPUTS, session.run(&[0.0; 192])?);
+    session.run_array(&[0.0; 192], &mut [0.0; 10]);
+    Ok(())
+}
