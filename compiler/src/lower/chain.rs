@@ -104,7 +104,7 @@ impl Lowering<'_> {
 /// The regions of some blocks, or of all.
 fn chosen(regions: Vec<Region>, blocks: Option<&[usize]>) -> Vec<Region> {
     match blocks {
-        Some(blocks) => blocks.iter().map(|&block| regions[block].clone()).collect(),
+        Some(blocks) => blocks.iter().map(|&block| regions[block]).collect(),
         None => regions,
     }
 }

@@ -86,7 +86,7 @@ impl Lowering<'_> {
         for class in &classes {
             let blocks: Vec<usize> = (0..counts.len()).filter(|&block| counts[block] == *class).collect();
             let to = match (&regions, plain) {
-                (Some(regions), _) => Target::Blocks(blocks.iter().map(|&block| regions[block].clone()).collect()),
+                (Some(regions), _) => Target::Blocks(blocks.iter().map(|&block| regions[block]).collect()),
                 (None, Some(buffer)) => Target::Plain(buffer),
                 (None, None) => unreachable!("a value is in blocks or plain"),
             };

@@ -16,6 +16,9 @@ use super::body::{Body, accumulator};
 use super::value::Sharing;
 use crate::kernel::{Axis, LANES, Local, Reduction, Stmt, Tile, Update, Value, Var};
 
+/// A point of the written-out taps: the tap's variable and value, if there is one, and the pixels that it allows.
+type Point = (Option<(Var, i64)>, Range<usize>);
+
 impl Body<'_> {
     /// Writes a tile.
     pub(super) fn tile(&mut self, tile: &Tile, out: &mut Sharing) {
@@ -89,13 +92,7 @@ impl Body<'_> {
 
     /// Writes the updates of some points, each for its pixels, and before them what the points ask for. What several
     /// updates use is computed once.
-    fn points(
-        &mut self,
-        tile: &Tile,
-        of: &Reduction,
-        points: &[(Option<(Var, i64)>, Range<usize>)],
-        out: &mut Sharing,
-    ) {
+    fn points(&mut self, tile: &Tile, of: &Reduction, points: &[Point], out: &mut Sharing) {
         let mut updates = Vec::new();
         for (tap, pixels) in points {
             self.known.extend(*tap);
