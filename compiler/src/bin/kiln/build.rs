@@ -8,6 +8,7 @@ use kiln_compiler::pipeline::{Options, compile};
 use kiln_compiler::target::Target;
 
 use crate::crates::{Recipe, package_name};
+use crate::dump::print_line;
 use crate::folder::NewFolder;
 use crate::inspect::grouped;
 use crate::progress::Doing;
@@ -58,17 +59,17 @@ pub(crate) fn build(args: &Args) -> Result<(), Failure> {
     recipe.write(&folder)?;
     folder.finish()?;
     drop(doing);
-    println!("{} in {}", compiled.source.name, args.out.display());
+    print_line(format_args!("{} in {}", compiled.source.name, args.out.display()));
     let mut known = std::collections::HashSet::new();
     for program in &compiled.programs {
-        println!(
+        print_line(format_args!(
             "{:>9}: {} steps, {} kernels, arena {} bytes, adds {} bytes of weights",
             program.target.name(),
             program.steps.len(),
             program.kernels.len(),
             grouped(4 * program.arena as u64),
             grouped(added_weights(program, &mut known))
-        );
+        ));
     }
     Ok(())
 }

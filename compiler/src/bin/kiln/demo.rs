@@ -7,6 +7,7 @@ use ndarray::ArrayD;
 use ndarray_npy::ReadNpyExt;
 
 use crate::crates::{Recipe, cargo_build, run_program};
+use crate::dump::print_line;
 use crate::folder::NewFolder;
 use crate::inspect::grouped;
 use crate::progress::Doing;
@@ -80,18 +81,22 @@ pub(crate) fn demo(args: &Args) -> Result<(), Failure> {
     draw(&images, pixels, &labels, &checked.digits);
     let plan = compiled.programs.iter().find(|program| program.target == Target::detect());
     let plan = plan.unwrap_or(&compiled.programs[compiled.programs.len() - 1]);
-    println!("accuracy         {} of {count} ({:.2} %)", checked.right, 100.0 * checked.right as f64 / count as f64);
-    println!("as PyTorch says  {count} of {count}, probabilities within {:.1e}", checked.worst);
-    println!("time an image    {microseconds:.1} µs, {} on one thread", plan.target.name());
-    println!("arena            {} bytes", grouped(4 * plan.arena as u64));
-    println!("program          {} bytes", grouped(std::fs::metadata(&program).map_or(0, |m| m.len())));
-    println!(
+    print_line(format_args!(
+        "accuracy         {} of {count} ({:.2} %)",
+        checked.right,
+        100.0 * checked.right as f64 / count as f64
+    ));
+    print_line(format_args!("as PyTorch says  {count} of {count}, probabilities within {:.1e}", checked.worst));
+    print_line(format_args!("time an image    {microseconds:.1} µs, {} on one thread", plan.target.name()));
+    print_line(format_args!("arena            {} bytes", grouped(4 * plan.arena as u64)));
+    print_line(format_args!("program          {} bytes", grouped(std::fs::metadata(&program).map_or(0, |m| m.len()))));
+    print_line(format_args!(
         "code             {} bytes of machine code for {}",
         grouped(code_bytes(&program)?),
         targets(&compiled.programs)
-    );
+    ));
     if args.out.is_some() {
-        println!("the crate is in  {}", folder.display());
+        print_line(format_args!("the crate is in  {}", folder.display()));
     }
     Ok(())
 }
@@ -139,7 +144,7 @@ fn draw(images: &[u8], pixels: usize, labels: &[u8], digits: &[u8]) {
                 row.iter().flat_map(|&ink| [SHADES[usize::from(ink).min(16) * 4 / 16]; 2]).collect()
             })
             .collect();
-        println!("{}", line.join("  "));
+        print_line(format_args!("{}", line.join("  ")));
     }
     let answers: Vec<String> = shown
         .iter()
@@ -151,7 +156,7 @@ fn draw(images: &[u8], pixels: usize, labels: &[u8], digits: &[u8]) {
             format!("{answer:^width$}", width = 2 * side)
         })
         .collect();
-    println!("{}\n", answers.join("  "));
+    print_line(format_args!("{}\n", answers.join("  ")));
 }
 
 fn targets(programs: &[kiln_compiler::graph::Verified<kiln_compiler::kernel::Program>]) -> String {

@@ -118,3 +118,8 @@ pub(crate) fn print(text: &str) {
         std::process::exit(0);
     }
 }
+
+/// Prints a line, as [`print`] does.
+pub(crate) fn print_line(line: std::fmt::Arguments<'_>) {
+    print(&format!("{line}\n"));
+}
