@@ -37,7 +37,9 @@ pub mod two {
 "#;
 
 /// The program holds the first network once more: both copies have the same weights.
-const PROGRAM: &str = r#"mod model {
+const PROGRAM: &str = r#"#![deny(warnings, unreachable_pub, clippy::pedantic)]
+
+mod model {
     include!(concat!(env!("OUT_DIR"), "/model.rs"));
 }
 
