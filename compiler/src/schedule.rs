@@ -116,11 +116,11 @@ pub struct Lanewise {
 pub fn lanewise(machine: &Machine, row: usize, window: Window, arranged: bool) -> Lanewise {
     // From an input's first tap to its last one as many inputs as the tile has pixels are alive, beside as many sums, a
     // weight, and what is just read.
-    let sharing = (machine.blocks_in_registers.saturating_sub(3) / 2).max(1);
-    let limit = if arranged { machine.depthwise_pixels.min(sharing) } else { machine.depthwise_pixels };
+    let sharing = machine.blocks_in_registers.saturating_sub(3) / 2;
+    let limit = if arranged { machine.depthwise_pixels.min(sharing.max(1)) } else { machine.depthwise_pixels };
     let tiling = Tiling::of(row, limit);
     let in_common = window.kernel[1] > window.stride[1] && window.dilation[1].is_multiple_of(window.stride[1]);
-    Lanewise { tiling, shares_taps: in_common && tiling.pixels <= sharing && machine.blocks_in_registers > 4 }
+    Lanewise { tiling, shares_taps: in_common && tiling.pixels <= sharing }
 }
 
 #[cfg(test)]

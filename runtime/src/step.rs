@@ -99,7 +99,7 @@ impl Plan {
     ///   that other units of that step touch, and read what others wrote only as their [`Waits`] allows.
     pub unsafe fn run(&self, memory: &Memory, pool: &mut Pool) {
         // SAFETY: the caller's contract.
-        unsafe { self.run_marked(memory, pool, &|_| ()) }
+        unsafe { self.run_marked(memory, pool, &|| ()) }
     }
 
     /// Runs as [`Plan::run`] does, and says how long each step took, as the caller's thread sees it.
@@ -110,18 +110,18 @@ impl Plan {
         let starts = Mutex::new(Vec::with_capacity(self.steps.len() + 1));
         let mark = || starts.lock().map_or((), |mut starts| starts.push(Instant::now()));
         // SAFETY: the caller's contract.
-        unsafe { self.run_marked(memory, pool, &|_| mark()) }
+        unsafe { self.run_marked(memory, pool, &mark) }
         mark();
         let starts = starts.into_inner().unwrap_or_default();
         let times = starts.windows(2).map(|pair| pair[1] - pair[0]);
         self.steps.iter().zip(times).map(|(step, time)| StepTime { kernel: step.name, time }).collect()
     }
 
-    /// Runs all steps; the caller's thread calls `mark` with the number of each when the step may begin.
+    /// Runs all steps; the caller's thread calls `mark` whenever one may begin.
     ///
     /// # Safety
     /// As for [`Plan::run`].
-    unsafe fn run_marked(&self, memory: &Memory, pool: &mut Pool, mark: &(impl Fn(usize) + Sync)) {
+    unsafe fn run_marked(&self, memory: &Memory, pool: &mut Pool, mark: &(impl Fn() + Sync)) {
         pool.run(&|team| {
             let context = memory.context(team.worker());
             for (index, step) in self.steps.iter().enumerate() {
@@ -130,7 +130,7 @@ impl Plan {
                     team.meet();
                 }
                 if team.worker() == 0 {
-                    mark(index);
+                    mark();
                 }
                 let units = share(step.units, &team);
                 if !units.is_empty() {

@@ -29,13 +29,13 @@ struct Part<'a> {
     lanes: &'a [Option<usize>],
     /// Which blocks.
     blocks: Vec<usize>,
-    to: Target,
+    to: Destination,
     /// What the layer is, for the kernel's name.
     name: String,
 }
 
 /// Where a part goes.
-enum Target {
+enum Destination {
     /// Its blocks.
     Blocks(Vec<Region>),
     /// All of a row-major value.
@@ -86,8 +86,8 @@ impl Lowering<'_> {
         for class in &classes {
             let blocks: Vec<usize> = (0..counts.len()).filter(|&block| counts[block] == *class).collect();
             let to = match (&regions, plain) {
-                (Some(regions), _) => Target::Blocks(blocks.iter().map(|&block| regions[block]).collect()),
-                (None, Some(buffer)) => Target::Plain(buffer),
+                (Some(regions), _) => Destination::Blocks(blocks.iter().map(|&block| regions[block]).collect()),
+                (None, Some(buffer)) => Destination::Plain(buffer),
                 (None, None) => unreachable!("a value is in blocks or plain"),
             };
             let name = if classes.len() == 1 { name.clone() } else { format!("{name}_{}blocks", blocks.len()) };
@@ -135,12 +135,12 @@ impl Lowering<'_> {
         let blocks = Some(&part.blocks[..]);
         let bound_after = self.bind_chain(&mut kb, id, after, &lanes, blocks, (&mut operand, &mut next_weight));
         let output = match part.to {
-            Target::Blocks(regions) => {
+            Destination::Blocks(regions) => {
                 let y = kb.blocks("y", images * oh * ow * LANES, Access::Write, regions);
                 bound_after.overwrite_added(&mut kb, y);
                 Output::Blocked(y)
             }
-            Target::Plain(buffer) => {
+            Destination::Plain(buffer) => {
                 let param = kb.flat("y", images * conv.channels, Access::Write, whole(buffer));
                 Output::Plain { param, channels: conv.channels }
             }

@@ -1,8 +1,7 @@
 //! `kiln bench`: how fast the crate of a network runs, and each of its layers.
 
-use kiln_compiler::graph::{Core, Graph, Op};
-use kiln_compiler::kernel::{LANES, stats};
-use kiln_compiler::layout::is_depthwise;
+use kiln_compiler::graph::Graph;
+use kiln_compiler::kernel::{Arg, Program, Step, stats};
 use kiln_compiler::pipeline::{Compiled, Options, compile};
 use kiln_compiler::target::Target;
 use serde_json::{Value, json};
@@ -66,7 +65,7 @@ pub(crate) struct StepTime {
     pub(crate) bytes: usize,
     /// Those of them that are packed weights.
     pub(crate) weight_bytes: usize,
-    /// The layer's place in the machine: what can keep it from the peak.
+    /// What in the layer's shape can keep it from the peak.
     pub(crate) shape: LayerShape,
 }
 
@@ -83,37 +82,21 @@ pub(crate) enum LayerShape {
 }
 
 impl LayerShape {
-    fn of(graph: &Graph, layers: &[String]) -> Self {
-        let node = graph.order().into_iter().find(|&id| graph.node(id).origin.sources() == layers);
-        let Some(id) = node else { return LayerShape::Other };
-        let core = match &graph.node(id).op {
-            Op::Conv(conv) => Some(Core::Conv(*conv)),
-            Op::Linear(linear) => Some(Core::Linear(*linear)),
-            Op::Fused { core, .. } => Some(*core),
-            Op::Input(_)
-            | Op::Constant(_)
-            | Op::BatchNorm { .. }
-            | Op::Activate(_)
-            | Op::Binary(_)
-            | Op::MaxPool(_) => None,
-            Op::AvgPool(_) | Op::GlobalAvgPool | Op::GlobalMaxPool | Op::Softmax { .. } | Op::Concat { .. } => None,
-            Op::Slice { .. } | Op::ChannelShuffle { .. } | Op::Transpose { .. } | Op::Pad { .. } => None,
-            Op::Reshape { .. } | Op::Dropout | Op::Identity => None,
-        };
-        let lanes = |channels: usize| channels as f64 / channels.next_multiple_of(LANES) as f64;
-        let inputs = graph.node(graph.operands(id)[0]).ty.shape[1];
-        let pixels = graph.node(id).ty.shape.iter().skip(2).product();
-        match core {
-            Some(Core::Conv(conv)) if is_depthwise(&conv, inputs) => {
-                LayerShape::Depthwise { useful: lanes(conv.channels) }
-            }
-            Some(Core::Conv(conv)) => {
-                // A block of outputs reads the channels of all groups that it touches.
-                let in_block = (LANES * conv.groups).div_ceil(conv.channels).clamp(1, conv.groups);
-                LayerShape::Reduction { useful: lanes(conv.channels) / in_block as f64, pixels }
-            }
-            Some(Core::Linear(linear)) => LayerShape::Reduction { useful: lanes(linear.features), pixels: 1 },
-            Some(Core::Identity) | None => LayerShape::Other,
+    /// The shape of a step's layer: each packed weight, zeros included, is multiplied once a pixel.
+    fn of(graph: &Graph, program: &Program, step: &Step) -> Self {
+        let kernel = program.kernel(step);
+        let weight = kernel.params.iter().zip(&step.args).find_map(|(param, arg)| match arg {
+            Arg::Flat(region) if param.name == "weight" => Some(program.buffer(region.buffer).len),
+            Arg::Flat(_) | Arg::Blocks(_) | Arg::Table(_) => None,
+        });
+        let node = graph.order().into_iter().find(|&id| graph.node(id).origin.sources() == step.layers);
+        let (Some(weights), Some(id)) = (weight, node) else { return LayerShape::Other };
+        let shape = &graph.node(id).ty.shape;
+        let pixels = shape[0] * shape.iter().skip(2).product::<usize>();
+        let useful = kernel.flops as f64 / (2 * weights * pixels).max(1) as f64;
+        match &*stats::kind(&kernel.name) {
+            "depthwise" => LayerShape::Depthwise { useful },
+            _ => LayerShape::Reduction { useful, pixels },
         }
     }
 }
@@ -231,7 +214,7 @@ fn read(printed: &str, compiled: &Compiled, target: Target) -> Option<Measured> 
             flops: kernel.flops,
             bytes: stats::step_bytes(program, step),
             weight_bytes: stats::step_weight_bytes(program, step),
-            shape: LayerShape::of(&compiled.optimized, &step.layers),
+            shape: LayerShape::of(&compiled.optimized, program, step),
         })
     });
     Some(Measured {

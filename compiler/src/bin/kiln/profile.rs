@@ -100,7 +100,7 @@ fn reason(step: &StepTime, share: f64, all_weights: usize, levels: &[Level]) -> 
     match step.shape {
         LayerShape::Other => "no multiply-adds".to_owned(),
         LayerShape::Reduction { useful, .. } | LayerShape::Depthwise { useful } if share / useful > FAST_ENOUGH => {
-            format!("channel counts: {:.0} % of the lanes hold a channel", 100.0 * useful)
+            format!("channel counts: {:.0} % of the products count", 100.0 * useful)
         }
         LayerShape::Depthwise { .. } => "a load for every product".to_owned(),
         LayerShape::Reduction { pixels: 1, .. } => "a lone pixel: each weight serves one product".to_owned(),
@@ -116,7 +116,7 @@ const WIDTH: f64 = 900.0;
 const HEIGHT: f64 = 560.0;
 const MARGIN: f64 = 60.0;
 
-/// A point of a plot whose axes are logarithmic.
+/// The ranges of a plot whose axes are logarithmic.
 struct Axes {
     /// Operations a byte.
     x: [f64; 2],
