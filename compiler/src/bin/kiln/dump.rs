@@ -119,7 +119,7 @@ pub(crate) fn print(text: &str) {
     }
 }
 
-/// Prints a line, as [`print`] does.
+/// Prints a line, as [`print()`] does.
 pub(crate) fn print_line(line: std::fmt::Arguments<'_>) {
     print(&format!("{line}\n"));
 }
