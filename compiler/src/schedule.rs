@@ -103,6 +103,105 @@ pub fn reduce(machine: &Machine, layer: Layer) -> Reduce {
     Reduce { blocks: group, tiling, units, prefetch }
 }
 
+/// A form of Winograd's convolution, F(m×m, 3×3): m×m outputs of m+2 by m+2 products.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Winograd {
+    /// F(2×2, 3×3): 2.25 times fewer products, as exact as direct convolution.
+    F2,
+    /// F(4×4, 3×3): 4 times fewer products, and about 4 times the rounding error.
+    F4,
+}
+
+impl Winograd {
+    /// Output rows, and columns, of a patch.
+    pub fn outputs(self) -> usize {
+        match self {
+            Winograd::F2 => 2,
+            Winograd::F4 => 4,
+        }
+    }
+
+    /// Rows, and columns, of a patch.
+    pub fn points(self) -> usize {
+        self.outputs() + 2
+    }
+
+    /// Its name in kernel names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Winograd::F2 => "f2",
+            Winograd::F4 => "f4",
+        }
+    }
+}
+
+/// Chooses the form for a 3×3 convolution of stride 1 from so many channels to so many, if direct convolution is not
+/// better: by shape alone, so that the targets of a crate share weights. Large maps have few incomplete patches; small
+/// ones want small patches, and kernels that do not grow as much.
+pub fn winograd(channels: usize, outputs: usize, [oh, ow]: [usize; 2]) -> Option<Winograd> {
+    match oh.min(ow) {
+        _ if channels < 16 || outputs < 32 => None,
+        20.. => Some(Winograd::F4),
+        12.. => Some(Winograd::F2),
+        _ => None,
+    }
+}
+
+/// Tiles and units of a convolution by Winograd's algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Patches {
+    /// Output blocks of a tile.
+    pub blocks: usize,
+    /// The most patches of a tile.
+    pub pixels: usize,
+    /// Columns of patches that are computed together.
+    pub columns: usize,
+    /// What a unit is.
+    pub units: PatchUnits,
+    /// Whether tiles ask for the kernel's next point.
+    pub prefetch: bool,
+}
+
+/// Units of a convolution by Winograd's algorithm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PatchUnits {
+    /// So many rows of patches.
+    Rows(usize),
+    /// A group of output blocks, after a step that transforms the input: the kernel is read once.
+    Blocks,
+}
+
+/// Chooses for a convolution from so many blocks to so many, over so many rows and columns of patches.
+pub fn patches(
+    machine: &Machine,
+    winograd: Winograd,
+    [inputs, outputs]: [usize; 2],
+    [rows, columns]: [usize; 2],
+) -> Patches {
+    let [one, two] = machine.tile_pixels;
+    let (blocks, pixels) = if two > 0 && outputs > 1 { (2, two) } else { (1, one) };
+    let points = winograd.points().pow(2);
+    let kernel_bytes = points * inputs * outputs * LANES * LANES * 4;
+    let patch_bytes = points * inputs * LANES * 4;
+    // So many patches as fit into half of the second-level cache are computed together, but not so few that the
+    // kernel is read too often, nor so many that units are few.
+    let together = (machine.l2 / 2 / patch_bytes).clamp(28, 56);
+    let columns_together = Tiling::of(columns, together).pixels;
+    let rows_together = if columns_together < columns { 1 } else { (together / columns).clamp(1, rows.div_ceil(7)) };
+    let units = rows.div_ceil(rows_together);
+    // What is read from beyond the second-level cache, either way.
+    let beyond = |bytes: usize, times: usize| if bytes > machine.l2 / 2 { bytes * times } else { bytes };
+    let all_patches = rows * columns * patch_bytes;
+    let by_rows = beyond(kernel_bytes, units * columns.div_ceil(columns_together));
+    let by_blocks = kernel_bytes + 2 * all_patches + beyond(all_patches, outputs.div_ceil(blocks));
+    let prefetch = kernel_bytes > machine.l2 / 2;
+    if units < 7 || by_blocks < by_rows {
+        Patches { blocks, pixels, columns, units: PatchUnits::Blocks, prefetch }
+    } else {
+        Patches { blocks, pixels, columns: columns_together, units: PatchUnits::Rows(rows_together), prefetch }
+    }
+}
+
 /// Tiles of a depthwise convolution or pool.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lanewise {

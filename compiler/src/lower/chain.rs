@@ -252,11 +252,11 @@ fn if_positive(v: Value, then: Value, otherwise: Value) -> Value {
     Value::SelectLt { a: Box::new(constant(0.0)), b: Box::new(v), then: Box::new(then), otherwise: Box::new(otherwise) }
 }
 
-fn fma(a: Value, b: Value, c: Value) -> Value {
+pub(super) fn fma(a: Value, b: Value, c: Value) -> Value {
     Value::Fma(Box::new(a), Box::new(b), Box::new(c))
 }
 
-fn add(a: Value, b: Value) -> Value {
+pub(super) fn add(a: Value, b: Value) -> Value {
     Value::Binary(Binary::Add, Box::new(a), Box::new(b))
 }
 

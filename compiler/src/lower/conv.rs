@@ -229,7 +229,8 @@ fn groups_of_block(conv: &Conv, block: usize) -> std::ops::Range<usize> {
     block * LANES / per_group..last / per_group + 1
 }
 
-fn prologue_name(before: &[Stage]) -> String {
+/// What a kernel's name says of the chain before it.
+pub(super) fn prologue_name(before: &[Stage]) -> String {
     if before.is_empty() { String::new() } else { format!("_after{}", chain_name(before)) }
 }
 

@@ -15,6 +15,7 @@ mod reduce;
 mod relayout;
 mod softmax;
 mod sweep;
+mod winograd;
 
 use std::collections::HashMap;
 
@@ -166,7 +167,10 @@ impl<'g> Lowering<'g> {
         match core {
             Core::Conv(conv) => match self.lane_group(id, &conv) {
                 Some(width) if before.is_empty() => self.lower_lane_groups(id, conv, width, after),
-                Some(_) | None => self.lower_conv(id, conv, before, after),
+                Some(_) | None => match self.winograd(id, &conv) {
+                    Some(winograd) => self.lower_winograd(id, conv, winograd, before, after),
+                    None => self.lower_conv(id, conv, before, after),
+                },
             },
             Core::Linear(linear) => self.lower_linear(id, linear, before, after),
             Core::Identity => self.lower_chain(id, after),

@@ -19,13 +19,31 @@ pub enum Form {
     Panel,
     /// `[C/16][KH][KW][16]`, the last block padded with zeros. From C, 1 and any further extents.
     Depthwise,
+    /// Kernels G g Gᵀ of Winograd's F(2×2, 3×3) on 16 points: `[O/16][16][I][16 O]`, outputs padded with zeros. From O, I,
+    /// 3 and 3.
+    WinogradF2,
+    /// The same of F(4×4, 3×3) on 36 points: `[O/16][36][I][16 O]`.
+    WinogradF4,
     /// The tensor as it is, row-major.
     Plain,
 }
 
+/// G of F(2×2, 3×3): what takes a kernel to its points (Lavin and Gray, arXiv 1509.09308).
+const WINOGRAD_F2: [[f64; 3]; 4] = [[1.0, 0.0, 0.0], [0.5, 0.5, 0.5], [0.5, -0.5, 0.5], [0.0, 0.0, 1.0]];
+/// G of F(4×4, 3×3), from the same source.
+const WINOGRAD_F4: [[f64; 3]; 6] = [
+    [1.0 / 4.0, 0.0, 0.0],
+    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
+    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
+    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
+    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
+    [0.0, 0.0, 1.0],
+];
+
 impl Form {
     /// All forms.
-    pub const ALL: [Self; 4] = [Self::Vector, Self::Panel, Self::Depthwise, Self::Plain];
+    pub const ALL: [Self; 6] =
+        [Self::Vector, Self::Panel, Self::Depthwise, Self::WinogradF2, Self::WinogradF4, Self::Plain];
 
     /// The name as printed.
     pub const fn name(self) -> &'static str {
@@ -33,6 +51,8 @@ impl Form {
             Self::Vector => "vector",
             Self::Panel => "panel",
             Self::Depthwise => "depthwise",
+            Self::WinogradF2 => "winograd_f2",
+            Self::WinogradF4 => "winograd_f4",
             Self::Plain => "plain",
         }
     }
@@ -44,8 +64,9 @@ fn extents(form: Form, shape: &[usize]) -> Option<[usize; 3]> {
         (Form::Vector, &[channels, ref rest @ ..]) if rest.iter().all(|&extent| extent == 1) => Some([channels, 1, 1]),
         (Form::Panel, &[outputs, inputs, ref taps @ ..]) => Some([outputs, inputs, taps.iter().product()]),
         (Form::Depthwise, &[channels, 1, ref taps @ ..]) => Some([channels, 1, taps.iter().product()]),
+        (Form::WinogradF2 | Form::WinogradF4, &[outputs, inputs, 3, 3]) => Some([outputs, inputs, 9]),
         (Form::Plain, shape) => Some([row_count(shape) as usize, row_len(shape), 1]),
-        (Form::Vector | Form::Panel | Form::Depthwise, _) => None,
+        (Form::Vector | Form::Panel | Form::Depthwise | Form::WinogradF2 | Form::WinogradF4, _) => None,
     }
 }
 
@@ -54,6 +75,8 @@ pub fn packed_len(form: Form, shape: &[usize]) -> Option<usize> {
     let [outputs, inputs, taps] = extents(form, shape)?;
     match form {
         Form::Vector | Form::Panel | Form::Depthwise => Some(outputs.next_multiple_of(BLOCK) * inputs * taps),
+        Form::WinogradF2 => Some(outputs.next_multiple_of(BLOCK) * inputs * WINOGRAD_F2.len().pow(2)),
+        Form::WinogradF4 => Some(outputs.next_multiple_of(BLOCK) * inputs * WINOGRAD_F4.len().pow(2)),
         Form::Plain => Some(outputs * inputs * taps),
     }
 }
@@ -69,7 +92,7 @@ pub fn pack(evaluator: &Evaluator<'_>, id: ExprId, form: Form, emit: &mut dyn Fn
     let row = inputs * taps;
     let at_once = match form {
         Form::Vector => SLICE,
-        Form::Panel | Form::Depthwise => BLOCK,
+        Form::Panel | Form::Depthwise | Form::WinogradF2 | Form::WinogradF4 => BLOCK,
         Form::Plain => (SLICE / row.max(1)).max(1),
     };
     let mut piece = Vec::new();
@@ -80,6 +103,8 @@ pub fn pack(evaluator: &Evaluator<'_>, id: ExprId, form: Form, emit: &mut dyn Fn
         match form {
             Form::Vector | Form::Plain => piece.extend(values.iter().map(|&value| value as f32)),
             Form::Panel | Form::Depthwise => panel(&values, inputs, taps, &mut piece),
+            Form::WinogradF2 => winograd(&values, inputs, &WINOGRAD_F2, &mut piece),
+            Form::WinogradF4 => winograd(&values, inputs, &WINOGRAD_F4, &mut piece),
         }
         if form == Form::Vector {
             piece.resize(piece.len().next_multiple_of(BLOCK), 0.0);
@@ -97,6 +122,24 @@ fn panel(values: &[f64], inputs: usize, taps: usize, piece: &mut Vec<f32>) {
             for input in block..inputs.min(block + BLOCK) {
                 let outputs = values.chunks_exact(row).map(|row| row[input * taps + tap] as f32);
                 piece.extend(outputs.chain([0.0; BLOCK]).take(BLOCK));
+            }
+        }
+    }
+}
+
+/// One output block of 3×3 kernels on the points of `to_points`.
+fn winograd<const POINTS: usize>(values: &[f64], inputs: usize, to_points: &[[f64; 3]; POINTS], piece: &mut Vec<f32>) {
+    let dot = |a: &[f64; 3], b: [f64; 3]| a[0] * b[0] + a[1] * b[1] + a[2] * b[2];
+    let start = piece.len();
+    piece.resize(start + POINTS * POINTS * inputs * BLOCK, 0.0);
+    for (output, row) in values.chunks_exact(inputs * 9).enumerate() {
+        for (input, g) in row.chunks_exact(9).enumerate() {
+            for (i, down) in to_points.iter().enumerate() {
+                let columns = [0, 1, 2].map(|column| dot(down, [g[column], g[3 + column], g[6 + column]]));
+                for (j, across) in to_points.iter().enumerate() {
+                    let point = i * POINTS + j;
+                    piece[start + (point * inputs + input) * BLOCK + output] = dot(across, columns) as f32;
+                }
             }
         }
     }

@@ -164,6 +164,8 @@ fn form_name(form: Form) -> proc_macro2::Ident {
         Form::Vector => "Vector",
         Form::Panel => "Panel",
         Form::Depthwise => "Depthwise",
+        Form::WinogradF2 => "WinogradF2",
+        Form::WinogradF4 => "WinogradF4",
         Form::Plain => "Plain",
     })
 }

@@ -1,0 +1,272 @@
+//! The two transforms of Winograd's algorithm, a patch and a block at a time.
+
+use super::super::build::{KernelBuilder, for_loop, load, store};
+use super::super::chain::{BoundChain, Element, add, constant, fma, sub};
+use super::super::conv::fixed_row_classes;
+use super::{Chunk, Extents, Points};
+use crate::graph::{Pads, Window};
+use crate::kernel::{At, Bound, Index, LANES, ParamId, Range, Stmt, Value};
+use crate::schedule::Winograd;
+
+impl Winograd {
+    /// Bᵀ d: from so many rows or columns of a patch to as many points.
+    fn to_points(self, kb: &mut KernelBuilder, body: &mut Vec<Stmt>, d: &[Value]) -> Vec<Value> {
+        let d = |i: usize| d[i].clone();
+        let times = |a: Value, by: f32, c: Value| fma(a, constant(by), c);
+        match self {
+            Winograd::F2 => vec![sub(d(0), d(2)), add(d(1), d(2)), sub(d(2), d(1)), sub(d(1), d(3))],
+            Winograd::F4 => {
+                let mut bind = |value| kb.bind(body, value);
+                let (near_even, near_odd) = (bind(times(d(2), -4.0, d(4))), bind(times(d(1), -4.0, d(3))));
+                let (far_even, far_odd) = (bind(sub(d(4), d(2))), bind(sub(d(3), d(1))));
+                vec![
+                    times(d(0), 4.0, times(d(2), -5.0, d(4))),
+                    add(near_even.clone(), near_odd.clone()),
+                    sub(near_even, near_odd),
+                    times(far_odd.clone(), 2.0, far_even.clone()),
+                    times(far_odd, -2.0, far_even),
+                    times(d(1), 4.0, times(d(3), -5.0, d(5))),
+                ]
+            }
+        }
+    }
+
+    /// Aᵀ m: from points to outputs.
+    fn to_outputs(self, kb: &mut KernelBuilder, body: &mut Vec<Stmt>, m: &[Value]) -> Vec<Value> {
+        let m = |i: usize| m[i].clone();
+        let times = |a: Value, by: f32, c: Value| fma(a, constant(by), c);
+        match self {
+            Winograd::F2 => vec![add(add(m(0), m(1)), m(2)), sub(sub(m(1), m(2)), m(3))],
+            Winograd::F4 => {
+                let mut bind = |value| kb.bind(body, value);
+                let (near_sum, near_difference) = (bind(add(m(1), m(2))), bind(sub(m(1), m(2))));
+                let (far_sum, far_difference) = (bind(add(m(3), m(4))), bind(sub(m(3), m(4))));
+                vec![
+                    add(add(m(0), near_sum.clone()), far_sum.clone()),
+                    times(far_difference.clone(), 2.0, near_difference.clone()),
+                    times(far_sum, 4.0, near_sum),
+                    add(times(far_difference, 8.0, near_difference), m(5)),
+                ]
+            }
+        }
+    }
+
+    /// Floating-point operations of the transforms of a channel of a patch: of its input, of its output.
+    pub(super) fn transform_flops(self) -> [usize; 2] {
+        // Columns that neighbours share are transformed once.
+        let passes = self.outputs() + self.points();
+        match self {
+            Winograd::F2 => [4 * passes, 4 * passes],
+            Winograd::F4 => [20 * passes, 13 * passes],
+        }
+    }
+}
+
+/// Bᵀ d B.
+pub(super) struct InputTransform<'a> {
+    pub(super) extents: &'a Extents,
+    pub(super) x: ParamId,
+    pub(super) before: &'a BoundChain,
+    /// Scratch: `[points][columns][16]`, patches' rows of one block transformed along their columns.
+    pub(super) half: ParamId,
+    pub(super) half_columns: usize,
+}
+
+impl InputTransform<'_> {
+    /// Transforms the patches of a chunk; they go to the places from `first` on.
+    pub(super) fn build(&self, kb: &mut KernelBuilder, chunk: &Chunk, points: &Points, first: &Index) -> Vec<Stmt> {
+        let Extents { channels, patches, .. } = *self.extents;
+        let ib = kb.var("ib");
+        let block = Index::var(ib);
+        let mut rows = Vec::new();
+        for class in fixed_row_classes(&self.patch_window(), self.extents.input[0], patches[0]) {
+            let ty = kb.var("ty");
+            let inside = class.kernel_rows(&self.patch_window(), self.extents.input[0], ty);
+            let range = Range {
+                lo: Bound::Max(chunk.row.clone(), class.start.into()),
+                hi: Bound::Min(chunk.row.clone() + chunk.rows, class.end.into()),
+            };
+            let mut body = self.along_columns(kb, chunk, &block, &Index::var(ty), &inside);
+            let patch = first.clone() + (Index::var(ty) - chunk.row.clone()) * chunk.columns;
+            body.push(self.along_rows(kb, chunk.columns, points, &block, patch));
+            rows.push(for_loop(ty, range, body));
+        }
+        let blocks = channels.div_ceil(LANES);
+        vec![for_loop(ib, Range::new(0usize, blocks), rows)]
+    }
+
+    /// Patches as the windows of a convolution.
+    fn patch_window(&self) -> Window {
+        let (n, m) = (self.extents.winograd.points(), self.extents.winograd.outputs());
+        Window { kernel: [n, n], stride: [m, m], dilation: [1, 1], pads: self.extents.pads }
+    }
+
+    fn half_at(&self, point: impl Into<Index>, column: impl Into<Index>) -> At {
+        let row = point.into() * (self.half_columns * LANES);
+        At::flat(self.half, row + column.into() * LANES)
+    }
+
+    /// Bᵀ d for all columns that the patches of row `ty` have in a chunk; those outside of the input are zeros.
+    fn along_columns(
+        &self,
+        kb: &mut KernelBuilder,
+        chunk: &Chunk,
+        block: &Index,
+        ty: &Index,
+        inside: &Range,
+    ) -> Vec<Stmt> {
+        let Extents { winograd, input: [h, w], pads: Pads { top, left, .. }, .. } = *self.extents;
+        let (n, m) = (winograd.points(), winograd.outputs());
+        let columns = Index::from(m * chunk.columns + 2);
+        // Column c of the chunk is column c + shift of the input.
+        let shift = chunk.column.clone() * m - left;
+        let (begin, end) = (shift.clone() * -1i64, Index::from(w) - shift.clone());
+        let mut body = Vec::new();
+        for range in [
+            Range { lo: Bound::Index(Index::constant(0)), hi: Bound::Index(begin.clone()) },
+            Range { lo: Bound::Index(end.clone()), hi: Bound::Index(columns.clone()) },
+        ] {
+            let c = kb.var("outside");
+            let zeros = (0..n).map(|point| store(self.half_at(point, c), constant(0.0))).collect();
+            body.push(for_loop(c, range, zeros));
+        }
+        let c = kb.var("c");
+        let mut column = Vec::new();
+        let d: Vec<Value> = (0..n)
+            .map(|i| {
+                if !holds(inside, i) {
+                    return constant(0.0);
+                }
+                let pixel = (ty.clone() * m + i - top) * w + shift.clone() + c;
+                let pixel = chunk.image.clone() * (h * w) + pixel;
+                let element = Element { block: block.clone(), offset: pixel * LANES, image: chunk.image.clone() };
+                let read = load(At::block(self.x, block.clone(), element.offset.clone()));
+                let value = self.before.apply(kb, &mut column, read, &element);
+                kb.bind(&mut column, value)
+            })
+            .collect();
+        let points = winograd.to_points(kb, &mut column, &d);
+        column.extend(points.into_iter().enumerate().map(|(point, value)| store(self.half_at(point, c), value)));
+        let range = Range { lo: Bound::Max(Index::constant(0), begin), hi: Bound::Min(columns, end) };
+        body.push(for_loop(c, range, column));
+        body
+    }
+
+    /// (Bᵀ d) B for a row of patches.
+    fn along_rows(&self, kb: &mut KernelBuilder, columns: usize, points: &Points, block: &Index, patch: Index) -> Stmt {
+        let winograd = self.extents.winograd;
+        let (n, m) = (winograd.points(), winograd.outputs());
+        let (tx, point) = (kb.var("tx"), kb.var("point"));
+        let mut body = Vec::new();
+        let halves: Vec<Value> = (0..n).map(|j| kb.bind(&mut body, load(self.half_at(point, tx * m + j)))).collect();
+        let values = winograd.to_points(kb, &mut body, &halves);
+        body.extend(
+            values
+                .into_iter()
+                .enumerate()
+                .map(|(j, value)| store(points.at(point * n + j, block.clone(), patch.clone() + tx), value)),
+        );
+        let over_points = for_loop(point, Range::new(0usize, n), body);
+        for_loop(tx, Range::new(0usize, columns), vec![over_points])
+    }
+}
+
+/// Whether a constant range holds a value.
+fn holds(range: &Range, value: usize) -> bool {
+    let end = |bound: &Bound| match bound {
+        Bound::Index(index) => index.as_constant(),
+        Bound::Min(..) | Bound::Max(..) => None,
+    };
+    end(&range.lo).is_some_and(|lo| lo <= value as i64) && end(&range.hi).is_some_and(|hi| (value as i64) < hi)
+}
+
+/// Aᵀ M A, with the bias and what follows.
+pub(super) struct OutputTransform<'a> {
+    pub(super) extents: &'a Extents,
+    /// What is transformed: products, summed over channels.
+    pub(super) sums: &'a Points,
+    /// Scratch: `[outputs][points][16]`, Aᵀ M of a patch of one block.
+    pub(super) half: ParamId,
+    pub(super) bias: Option<ParamId>,
+    pub(super) after: &'a BoundChain,
+    pub(super) y: ParamId,
+}
+
+impl OutputTransform<'_> {
+    /// Transforms the patches of a chunk for `size` output blocks from `ob` on.
+    pub(super) fn build(&self, kb: &mut KernelBuilder, ob: &Index, size: usize, chunk: &Chunk) -> Vec<Stmt> {
+        let Extents { winograd, output: [_, ow], patches, .. } = *self.extents;
+        let m = winograd.outputs();
+        let (b, r) = (kb.var("b"), kb.var("r"));
+        let row = chunk.row.clone() + r;
+        // Patches whose columns all exist, and the last of a row, if some of its do not.
+        let cut = ow % m;
+        let whole = if cut == 0 { chunk.columns } else { patches[1] - 1 };
+        let mut body = Vec::new();
+        let tx = kb.var("tx");
+        let range = Range {
+            lo: Bound::Index(Index::constant(0)),
+            hi: Bound::Min(chunk.columns.into(), Index::from(whole) - chunk.column.clone()),
+        };
+        let range = if cut == 0 { Range::new(0usize, chunk.columns) } else { range };
+        let inner = self.patch(kb, (ob, b.into()), chunk, (row.clone(), r.into(), tx.into()), m);
+        body.push(for_loop(tx, range, inner));
+        if cut > 0 {
+            let tx = kb.var("last");
+            let range = Range {
+                lo: Bound::Max(Index::constant(0), Index::from(whole) - chunk.column.clone()),
+                hi: Bound::Index(chunk.columns.into()),
+            };
+            let inner = self.patch(kb, (ob, b.into()), chunk, (row, r.into(), tx.into()), cut);
+            body.push(for_loop(tx, range, inner));
+        }
+        let rows = for_loop(r, Range::new(0usize, chunk.rows), body);
+        vec![for_loop(b, Range::new(0usize, size), vec![rows])]
+    }
+
+    /// One patch, of which so many columns exist.
+    fn patch(
+        &self,
+        kb: &mut KernelBuilder,
+        (ob, b): (&Index, Index),
+        chunk: &Chunk,
+        (row, r, tx): (Index, Index, Index),
+        columns: usize,
+    ) -> Vec<Stmt> {
+        let Extents { winograd, output: [oh, ow], .. } = *self.extents;
+        let (n, m) = (winograd.points(), winograd.outputs());
+        let half = |output: Index, point: Index| At::flat(self.half, output * (n * LANES) + point * LANES);
+        let patch = r * chunk.columns + tx.clone();
+
+        let j = kb.var("j");
+        let mut along_columns = Vec::new();
+        let sums: Vec<Value> = (0..n)
+            .map(|i| {
+                let at = self.sums.at(Index::from(i * n) + j, b.clone(), patch.clone());
+                kb.bind(&mut along_columns, load(at))
+            })
+            .collect();
+        let values = winograd.to_outputs(kb, &mut along_columns, &sums);
+        along_columns.extend(values.into_iter().enumerate().map(|(i, value)| store(half(i.into(), j.into()), value)));
+
+        let oy = kb.var("oy");
+        let mut along_rows = Vec::new();
+        let halves: Vec<Value> = (0..n).map(|j| kb.bind(&mut along_rows, load(half(oy.into(), j.into())))).collect();
+        let values = winograd.to_outputs(kb, &mut along_rows, &halves);
+        let block = ob.clone() + b;
+        for (ox, value) in values.into_iter().enumerate().take(columns) {
+            let value = match self.bias {
+                Some(bias) => add(value, load(At::flat(bias, block.clone() * LANES))),
+                None => value,
+            };
+            let pixel = (row.clone() * m + oy) * ow + (chunk.column.clone() + tx.clone()) * m + ox;
+            let offset = (chunk.image.clone() * (oh * ow) + pixel) * LANES;
+            let element = Element { block: block.clone(), offset, image: chunk.image.clone() };
+            let value = self.after.apply(kb, &mut along_rows, value, &element);
+            along_rows.push(store(At::block(self.y, block.clone(), element.offset), value));
+        }
+        let rows = Range { lo: Bound::Index(Index::constant(0)), hi: Bound::Min(m.into(), Index::from(oh) - row * m) };
+        let rows = if oh.is_multiple_of(m) { Range::new(0usize, m) } else { rows };
+        vec![for_loop(j, Range::new(0usize, n), along_columns), for_loop(oy, rows, along_rows)]
+    }
+}
