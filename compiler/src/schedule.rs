@@ -142,7 +142,7 @@ pub fn winograd(channels: usize, outputs: usize, [oh, ow]: [usize; 2]) -> Option
     match oh.min(ow) {
         _ if channels < 16 || outputs < 32 => None,
         20.. => Some(Winograd::F4),
-        12.. => Some(Winograd::F2),
+        7.. => Some(Winograd::F2),
         _ => None,
     }
 }
