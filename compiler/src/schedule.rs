@@ -183,22 +183,23 @@ pub fn patches(
     let points = winograd.points().pow(2);
     let kernel_bytes = points * inputs * outputs * LANES * LANES * 4;
     let patch_bytes = points * inputs * LANES * 4;
-    // So many patches as fit into half of the second-level cache are computed together, but not so few that the
-    // kernel is read too often, nor so many that units are few.
+    // What is read from beyond the second-level cache, if it is read so often.
+    let beyond = |bytes: usize, times: usize| if bytes > machine.l2 / 2 { bytes * times } else { bytes };
+    let streams = kernel_bytes > machine.l2 / 2;
+    // As many patches are computed together as that cache holds half of, but not so few that the kernel is read from
+    // beyond it too often, nor so many that there are few units.
     let together = (machine.l2 / 2 / patch_bytes).clamp(28, 56);
     let columns_together = Tiling::of(columns, together).pixels;
-    let rows_together = if columns_together < columns { 1 } else { (together / columns).clamp(1, rows.div_ceil(7)) };
+    let most_rows = if streams { rows.div_ceil(7) } else { (rows / 8).max(1) };
+    let rows_together = if columns_together < columns { 1 } else { (together / columns).clamp(1, most_rows) };
     let units = rows.div_ceil(rows_together);
-    // What is read from beyond the second-level cache, either way.
-    let beyond = |bytes: usize, times: usize| if bytes > machine.l2 / 2 { bytes * times } else { bytes };
     let all_patches = rows * columns * patch_bytes;
     let by_rows = beyond(kernel_bytes, units * columns.div_ceil(columns_together));
     let by_blocks = kernel_bytes + 2 * all_patches + beyond(all_patches, outputs.div_ceil(blocks));
-    let prefetch = kernel_bytes > machine.l2 / 2;
     if units < 7 || by_blocks < by_rows {
-        Patches { blocks, pixels, columns, units: PatchUnits::Blocks, prefetch }
+        Patches { blocks, pixels, columns, units: PatchUnits::Blocks, prefetch: streams }
     } else {
-        Patches { blocks, pixels, columns: columns_together, units: PatchUnits::Rows(rows_together), prefetch }
+        Patches { blocks, pixels, columns: columns_together, units: PatchUnits::Rows(rows_together), prefetch: streams }
     }
 }
 
@@ -236,6 +237,16 @@ mod tests {
                 assert!(pixels <= limit && rest < pixels.max(1) && full > 0);
             }
         }
+    }
+
+    #[test]
+    fn small_maps_with_many_channels_are_transformed_first() {
+        let units = |inputs, outputs, side| {
+            patches(&Machine::of(Target::Avx512), Winograd::F4, [inputs, outputs], [side, side]).units
+        };
+        assert_eq!(units(4, 4, 14), PatchUnits::Rows(1));
+        assert_eq!(units(16, 16, 14), PatchUnits::Rows(2));
+        assert_eq!(units(32, 32, 7), PatchUnits::Blocks);
     }
 
     #[test]

@@ -14,6 +14,8 @@ use crate::golden::elaborated;
 use crate::random;
 
 const GROUPS: &str = include_str!("nets/groups.net");
+const WINOGRAD: &str = include_str!("nets/winograd.net");
+const WIDE: &str = include_str!("nets/wide.net");
 
 /// The largest difference, relative to the largest expected value.
 pub(crate) fn error(found: &[f32], expected: &[f32]) -> f64 {
@@ -116,27 +118,44 @@ fn programs_answer_as_the_oracle_does_on_random_networks_before_and_after_the_re
     }
 }
 
-#[test]
-fn groups_of_every_size_answer_as_the_oracle_does() {
+/// Holds a network's programs and crate against the oracle, as declared and optimized. Returns the kernels' names.
+fn check_network(name: &str, text: &str) -> Vec<String> {
     let source = FillSource { gain: 3.0 };
-    let graph = elaborated("groups", GROUPS, &[]);
+    let graph = elaborated(name, text, &[]);
     let verified = verify::verify(graph.clone()).unwrap_or_else(|found| panic!("{found:?}"));
     let inputs = inputs(&verified);
     let expected = interp::run(&verified, &source, &inputs).expect("the oracle runs");
-    check("groups, as declared", &verified, &expected, &source);
+    check(&format!("{name}, as declared"), &verified, &expected, &source);
     let compiled = compile(graph, &pipeline::Options::default()).expect("it compiles");
-    check("groups, optimized", &compiled.optimized, &expected, &source);
-    let kernels: Vec<&str> = compiled.programs[0].kernels.iter().map(|kernel| kernel.name.as_str()).collect();
-    for kind in ["grouped3x3_s1_32_2x13x17_g8", "grouped3x3_s1_d2x2_32", "grouped1x1_s1_32"] {
-        assert!(kernels.iter().any(|name| name.starts_with(kind)), "{kind} is not among {kernels:?}");
-    }
-    let built = Built::new("groups", &compiled, &source);
+    check(&format!("{name}, optimized"), &compiled.optimized, &expected, &source);
+    let built = Built::new(name, &compiled, &source);
     let mut with_fma: Option<Vec<u32>> = None;
     for target in built.available_targets() {
         let found = built.run(&inputs, target, 2);
         let error = error(&found, &expected[0]);
-        assert!(error <= 1e-5, "groups on {target}: error {error:e}");
+        assert!(error <= 1e-5, "{name} on {target}: error {error:e}");
         let bits: Vec<u32> = found.iter().map(|v| v.to_bits()).collect();
         assert!(!target.has_fma() || *with_fma.get_or_insert(bits.clone()) == bits, "{target} gives other bits");
     }
+    compiled.programs[0].kernels.iter().map(|kernel| kernel.name.clone()).collect()
+}
+
+#[test]
+fn groups_of_every_size_answer_as_the_oracle_does() {
+    let kernels = check_network("groups", GROUPS);
+    for kind in ["grouped3x3_s1_32_2x13x17_g8", "grouped3x3_s1_d2x2_32", "grouped1x1_s1_32"] {
+        assert!(kernels.iter().any(|name| name.starts_with(kind)), "{kind} is not among {kernels:?}");
+    }
+}
+
+#[test]
+fn convolutions_by_winograd_s_algorithm_answer_as_the_oracle_does() {
+    let kernels = check_network("winograd", WINOGRAD);
+    for kind in
+        ["winograd_f4_35x35_2x31x22", "winograd_f4_35x33_2x33x20", "winograd_f2_33x48_2x16x9", "winograd_f2_48x40"]
+    {
+        assert!(kernels.iter().any(|name| name.starts_with(kind)), "{kind} is not among {kernels:?}");
+    }
+    let kernels = check_network("wide", WIDE);
+    assert!(kernels.iter().any(|name| name == "winograd_f4_17x32_29x331_relu"), "{kernels:?}");
 }

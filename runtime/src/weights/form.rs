@@ -197,6 +197,52 @@ mod tests {
         }
     }
 
+    /// The points of a kernel times those of a patch are, back in pixels, what the kernel gives on the patch.
+    #[test]
+    fn winograd_points_filter_as_their_kernels_do() {
+        // Bᵀ and Aᵀ, from the paper that has G.
+        let f2: [&[&[f64]]; 2] = [
+            &[&[1., 0., -1., 0.], &[0., 1., 1., 0.], &[0., -1., 1., 0.], &[0., 1., 0., -1.]],
+            &[&[1., 1., 1., 0.], &[0., 1., -1., -1.]],
+        ];
+        let f4: [&[&[f64]]; 2] = [
+            &[
+                &[4., 0., -5., 0., 1., 0.],
+                &[0., -4., -4., 1., 1., 0.],
+                &[0., 4., -4., -1., 1., 0.],
+                &[0., -2., -1., 2., 1., 0.],
+                &[0., 2., -1., -2., 1., 0.],
+                &[0., 4., 0., -5., 0., 1.],
+            ],
+            &[
+                &[1., 1., 1., 1., 1., 0.],
+                &[0., 1., -1., 2., -2., 0.],
+                &[0., 1., 1., 4., 4., 0.],
+                &[0., 1., -1., 8., -8., 1.],
+            ],
+        ];
+        let [outputs, inputs] = [17, 5];
+        for (form, [to_points, to_outputs]) in [(Form::WinogradF2, f2), (Form::WinogradF4, f4)] {
+            let (packed, plain) = packed(form, &[outputs, inputs, 3, 3]);
+            let (n, m) = (to_points.len(), to_outputs.len());
+            let patch = |row: usize, column: usize| ((row * 7 + column * 3) % 11) as f64 - 5.0;
+            // Along both axes: by[i] · x · by[j].
+            let both = |by: &[&[f64]], i: usize, j: usize, x: &dyn Fn(usize, usize) -> f64| -> f64 {
+                (0..n).map(|r| (0..n).map(|c| by[i][r] * x(r, c) * by[j][c]).sum::<f64>()).sum()
+            };
+            for (o, i) in (0..outputs).flat_map(|o| (0..inputs).map(move |i| (o, i))) {
+                let kernel = |point: usize| f64::from(packed[((o / 16 * n * n + point) * inputs + i) * 16 + o % 16]);
+                let product = |r: usize, c: usize| kernel(r * n + c) * both(to_points, r, c, &patch);
+                for (y, x) in (0..m).flat_map(|y| (0..m).map(move |x| (y, x))) {
+                    let tap = |k: usize| f64::from(plain[(o * inputs + i) * 9 + k]);
+                    let expected: f64 = (0..9).map(|k| tap(k) * patch(y + k / 3, x + k % 3)).sum();
+                    let found = both(to_outputs, y, x, &product);
+                    assert!((found - expected).abs() < 1e-5, "{form:?} {o} {i} {y} {x}: {found} for {expected}");
+                }
+            }
+        }
+    }
+
     #[test]
     fn vectors_and_plain_tensors() {
         let (vector, plain) = packed(Form::Vector, &[21]);
@@ -210,7 +256,10 @@ mod tests {
 
     #[test]
     fn shapes_that_a_form_does_not_take() {
-        for (form, shape) in [(Form::Vector, &[2, 3][..]), (Form::Panel, &[2]), (Form::Depthwise, &[4, 2, 3, 3])] {
+        for (form, shape) in [(Form::Vector, &[2, 3][..]), (Form::Panel, &[2]), (Form::Depthwise, &[4, 2, 3, 3])]
+            .into_iter()
+            .chain([(Form::WinogradF2, &[32, 16, 3][..]), (Form::WinogradF4, &[32, 16, 5, 5])])
+        {
             assert_eq!(packed_len(form, shape), None);
         }
     }

@@ -37,6 +37,8 @@ struct Extents {
     /// Rows and columns of an image's patches.
     patches: [usize; 2],
     pads: Pads,
+    /// Whether registers hold what a transform reads.
+    keeps: bool,
 }
 
 /// Some rows and columns of an image's patches, computed together.
@@ -168,7 +170,9 @@ impl Lowering<'_> {
         let [_, _, oh, ow] = self.nchw(id);
         let patches = [oh, ow].map(|extent| extent.div_ceil(winograd.outputs()));
         let pads = conv.window.pads;
-        let extents = Extents { winograd, images, channels, input: [h, w], output: [oh, ow], patches, pads };
+        // A row of a patch, as many results, and two terms that results share.
+        let keeps = self.machine.blocks_in_registers >= 2 * winograd.points() + 2;
+        let extents = Extents { winograd, images, channels, input: [h, w], output: [oh, ow], patches, pads, keeps };
         let Layout::Blocked(map) = self.layouts.of(id) else { unreachable!("only such layers are computed so") };
         let lanes = map.channels_of_lanes();
         let (inputs, outputs) = (channels.div_ceil(LANES), lanes.len() / LANES);

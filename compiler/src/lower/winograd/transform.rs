@@ -9,44 +9,58 @@ use crate::kernel::{At, Bound, Index, LANES, ParamId, Range, Stmt, Value};
 use crate::schedule::Winograd;
 
 impl Winograd {
-    /// Bᵀ d: from so many rows or columns of a patch to as many points.
-    fn to_points(self, kb: &mut KernelBuilder, body: &mut Vec<Stmt>, d: &[Value]) -> Vec<Value> {
+    /// Bᵀ d: hands out the value at each point, those that share terms one after the other.
+    fn to_points(self, kb: &mut KernelBuilder, body: &mut Vec<Stmt>, d: &[Value], out: &mut Out<'_>) {
         let d = |i: usize| d[i].clone();
         let times = |a: Value, by: f32, c: Value| fma(a, constant(by), c);
         match self {
-            Winograd::F2 => vec![sub(d(0), d(2)), add(d(1), d(2)), sub(d(2), d(1)), sub(d(1), d(3))],
+            Winograd::F2 => {
+                out(kb, body, 0, sub(d(0), d(2)));
+                out(kb, body, 1, add(d(1), d(2)));
+                out(kb, body, 2, sub(d(2), d(1)));
+                out(kb, body, 3, sub(d(1), d(3)));
+            }
             Winograd::F4 => {
-                let mut bind = |value| kb.bind(body, value);
-                let (near_even, near_odd) = (bind(times(d(2), -4.0, d(4))), bind(times(d(1), -4.0, d(3))));
-                let (far_even, far_odd) = (bind(sub(d(4), d(2))), bind(sub(d(3), d(1))));
-                vec![
-                    times(d(0), 4.0, times(d(2), -5.0, d(4))),
-                    add(near_even.clone(), near_odd.clone()),
-                    sub(near_even, near_odd),
-                    times(far_odd.clone(), 2.0, far_even.clone()),
-                    times(far_odd, -2.0, far_even),
-                    times(d(1), 4.0, times(d(3), -5.0, d(5))),
-                ]
+                out(kb, body, 0, times(d(0), 4.0, times(d(2), -5.0, d(4))));
+                let even = kb.bind(body, times(d(2), -4.0, d(4)));
+                let odd = kb.bind(body, times(d(1), -4.0, d(3)));
+                out(kb, body, 1, add(even.clone(), odd.clone()));
+                out(kb, body, 2, sub(even, odd));
+                let even = kb.bind(body, sub(d(4), d(2)));
+                let odd = kb.bind(body, sub(d(3), d(1)));
+                out(kb, body, 3, times(odd.clone(), 2.0, even.clone()));
+                out(kb, body, 4, times(odd, -2.0, even));
+                out(kb, body, 5, times(d(1), 4.0, times(d(3), -5.0, d(5))));
             }
         }
     }
 
-    /// Aᵀ m: from points to outputs.
-    fn to_outputs(self, kb: &mut KernelBuilder, body: &mut Vec<Stmt>, m: &[Value]) -> Vec<Value> {
+    /// Aᵀ m: hands out the first `wanted` outputs, in any order.
+    fn to_outputs(self, kb: &mut KernelBuilder, body: &mut Vec<Stmt>, m: &[Value], wanted: usize, out: &mut Out<'_>) {
         let m = |i: usize| m[i].clone();
+        let mut out = |kb: &mut KernelBuilder, body: &mut Vec<Stmt>, output, value| {
+            if output < wanted {
+                out(kb, body, output, value);
+            }
+        };
         let times = |a: Value, by: f32, c: Value| fma(a, constant(by), c);
         match self {
-            Winograd::F2 => vec![add(add(m(0), m(1)), m(2)), sub(sub(m(1), m(2)), m(3))],
+            Winograd::F2 => {
+                out(kb, body, 0, add(add(m(0), m(1)), m(2)));
+                out(kb, body, 1, sub(sub(m(1), m(2)), m(3)));
+            }
             Winograd::F4 => {
-                let mut bind = |value| kb.bind(body, value);
-                let (near_sum, near_difference) = (bind(add(m(1), m(2))), bind(sub(m(1), m(2))));
-                let (far_sum, far_difference) = (bind(add(m(3), m(4))), bind(sub(m(3), m(4))));
-                vec![
-                    add(add(m(0), near_sum.clone()), far_sum.clone()),
-                    times(far_difference.clone(), 2.0, near_difference.clone()),
-                    times(far_sum, 4.0, near_sum),
-                    add(times(far_difference, 8.0, near_difference), m(5)),
-                ]
+                let near = kb.bind(body, add(m(1), m(2)));
+                let far = kb.bind(body, add(m(3), m(4)));
+                out(kb, body, 0, add(add(m(0), near.clone()), far.clone()));
+                out(kb, body, 2, times(far, 4.0, near));
+                if wanted == 1 {
+                    return;
+                }
+                let near = kb.bind(body, sub(m(1), m(2)));
+                let far = kb.bind(body, sub(m(3), m(4)));
+                out(kb, body, 1, times(far.clone(), 2.0, near.clone()));
+                out(kb, body, 3, add(times(far, 8.0, near), m(5)));
             }
         }
     }
@@ -59,6 +73,16 @@ impl Winograd {
             Winograd::F2 => [4 * passes, 4 * passes],
             Winograd::F4 => [20 * passes, 13 * passes],
         }
+    }
+}
+
+/// Takes a value by its number, and puts what it becomes into the body.
+type Out<'a> = dyn FnMut(&mut KernelBuilder, &mut Vec<Stmt>, usize, Value) + 'a;
+
+impl Extents {
+    /// What a transform reads: by name, where registers hold it all; else each use reads it again.
+    fn kept(&self, kb: &mut KernelBuilder, body: &mut Vec<Stmt>, value: Value) -> Value {
+        if self.keeps { kb.bind(body, value) } else { value }
     }
 }
 
@@ -142,11 +166,12 @@ impl InputTransform<'_> {
                 let element = Element { block: block.clone(), offset: pixel * LANES, image: chunk.image.clone() };
                 let read = load(At::block(self.x, block.clone(), element.offset.clone()));
                 let value = self.before.apply(kb, &mut column, read, &element);
-                kb.bind(&mut column, value)
+                self.extents.kept(kb, &mut column, value)
             })
             .collect();
-        let points = winograd.to_points(kb, &mut column, &d);
-        column.extend(points.into_iter().enumerate().map(|(point, value)| store(self.half_at(point, c), value)));
+        winograd.to_points(kb, &mut column, &d, &mut |_, body, point, value| {
+            body.push(store(self.half_at(point, c), value));
+        });
         let range = Range { lo: Bound::Max(Index::constant(0), begin), hi: Bound::Min(columns, end) };
         body.push(for_loop(c, range, column));
         body
@@ -158,14 +183,11 @@ impl InputTransform<'_> {
         let (n, m) = (winograd.points(), winograd.outputs());
         let (tx, point) = (kb.var("tx"), kb.var("point"));
         let mut body = Vec::new();
-        let halves: Vec<Value> = (0..n).map(|j| kb.bind(&mut body, load(self.half_at(point, tx * m + j)))).collect();
-        let values = winograd.to_points(kb, &mut body, &halves);
-        body.extend(
-            values
-                .into_iter()
-                .enumerate()
-                .map(|(j, value)| store(points.at(point * n + j, block.clone(), patch.clone() + tx), value)),
-        );
+        let halves: Vec<Value> =
+            (0..n).map(|j| self.extents.kept(kb, &mut body, load(self.half_at(point, tx * m + j)))).collect();
+        winograd.to_points(kb, &mut body, &halves, &mut |_, body, j, value| {
+            body.push(store(points.at(point * n + j, block.clone(), patch.clone() + tx), value));
+        });
         let over_points = for_loop(point, Range::new(0usize, n), body);
         for_loop(tx, Range::new(0usize, columns), vec![over_points])
     }
@@ -243,18 +265,25 @@ impl OutputTransform<'_> {
         let sums: Vec<Value> = (0..n)
             .map(|i| {
                 let at = self.sums.at(Index::from(i * n) + j, b.clone(), patch.clone());
-                kb.bind(&mut along_columns, load(at))
+                self.extents.kept(kb, &mut along_columns, load(at))
             })
             .collect();
-        let values = winograd.to_outputs(kb, &mut along_columns, &sums);
-        along_columns.extend(values.into_iter().enumerate().map(|(i, value)| store(half(i.into(), j.into()), value)));
+        winograd.to_outputs(kb, &mut along_columns, &sums, m, &mut |_, body, i, value| {
+            body.push(store(half(i.into(), j.into()), value));
+        });
 
         let oy = kb.var("oy");
         let mut along_rows = Vec::new();
-        let halves: Vec<Value> = (0..n).map(|j| kb.bind(&mut along_rows, load(half(oy.into(), j.into())))).collect();
-        let values = winograd.to_outputs(kb, &mut along_rows, &halves);
+        // Of the points of a patch that is cut, some are not read.
+        let whole = columns == m;
+        let halves: Vec<Value> = (0..n)
+            .map(|j| {
+                let read = load(half(oy.into(), j.into()));
+                if whole { self.extents.kept(kb, &mut along_rows, read) } else { read }
+            })
+            .collect();
         let block = ob.clone() + b;
-        for (ox, value) in values.into_iter().enumerate().take(columns) {
+        winograd.to_outputs(kb, &mut along_rows, &halves, columns, &mut |kb, body, ox, value| {
             let value = match self.bias {
                 Some(bias) => add(value, load(At::flat(bias, block.clone() * LANES))),
                 None => value,
@@ -262,9 +291,9 @@ impl OutputTransform<'_> {
             let pixel = (row.clone() * m + oy) * ow + (chunk.column.clone() + tx.clone()) * m + ox;
             let offset = (chunk.image.clone() * (oh * ow) + pixel) * LANES;
             let element = Element { block: block.clone(), offset, image: chunk.image.clone() };
-            let value = self.after.apply(kb, &mut along_rows, value, &element);
-            along_rows.push(store(At::block(self.y, block.clone(), element.offset), value));
-        }
+            let value = self.after.apply(kb, body, value, &element);
+            body.push(store(At::block(self.y, block.clone(), element.offset), value));
+        });
         let rows = Range { lo: Bound::Index(Index::constant(0)), hi: Bound::Min(m.into(), Index::from(oh) - row * m) };
         let rows = if oh.is_multiple_of(m) { Range::new(0usize, m) } else { rows };
         vec![for_loop(j, Range::new(0usize, n), along_columns), for_loop(oy, rows, along_rows)]

@@ -10,18 +10,19 @@ use crate::target::Target;
 
 /// A layer of each family, as small as shows its edges: rows of three pixels, channels that fill no block.
 const NET: &str = r#"
-pub net Families(image: [1, 3, 3, 3]) {
+pub net Families(image: [1, 3, 3, 3], map: [1, 16, 7, 7]) {
     let x = image.conv(18, 3, padding = 1, name = "conv").relu6();
     let y = x.conv(18, 3, padding = 1, groups = 18, name = "depthwise").relu();
     let y = y.conv(18, 1, name = "pointwise");
     let y = x + y;
     let pooled = y.max_pool(2, stride = 1);
-    (pooled.silu() + pooled, y.global_avg_pool().flatten().linear(5, name = "linear").softmax())
+    let z = map.conv(16, 1, name = "blocks").conv(32, 3, padding = 1, name = "winograd").relu();
+    (pooled.silu() + pooled, y.global_avg_pool().flatten().linear(5, name = "linear").softmax(), z.global_avg_pool())
 }
 "#;
 
-const FAMILIES: [&str; 9] =
-    ["chain", "conv", "depthwise", "global_pool", "linear", "pointwise", "pool", "relayout", "softmax"];
+const FAMILIES: [&str; 10] =
+    ["chain", "conv", "depthwise", "global_pool", "linear", "pointwise", "pool", "relayout", "softmax", "winograd"];
 
 #[test]
 fn every_family_on_every_target() {
