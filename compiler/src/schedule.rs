@@ -140,7 +140,7 @@ impl Winograd {
 /// ones want small patches, and kernels that do not grow as much.
 pub fn winograd(channels: usize, outputs: usize, [oh, ow]: [usize; 2]) -> Option<Winograd> {
     match oh.min(ow) {
-        _ if channels < 16 || outputs < 32 => None,
+        _ if channels < 8 || outputs < 8 => None,
         20.. => Some(Winograd::F4),
         7.. => Some(Winograd::F2),
         _ => None,
