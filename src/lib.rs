@@ -42,9 +42,10 @@
 //! # }
 //! ```
 
+pub use kiln_rt::detect::UnknownTarget;
 pub use kiln_rt::load::LoadError;
 pub use kiln_rt::session::{RunError, Threads};
-pub use kiln_rt::target::{Target, UnknownTarget};
+pub use kiln_rt::target::Target;
 pub use kiln_rt::tensor::TensorInfo;
 
 /// What expansions name. No part of the interface.

@@ -112,6 +112,42 @@ fn weights_that_do_not_fit_are_named_and_nothing_is_written() {
     assert!(fails(path, &["build", "small.net", "--weights", "fill:x", "--out", "crate"]).contains("gain"));
 }
 
+/// A safetensors file with metadata.
+fn with_metadata(file: &[u8], metadata: &str) -> Vec<u8> {
+    let length = u64::from_le_bytes(file[..8].try_into().expect("eight bytes")) as usize;
+    let mut header = format!("{{\"__metadata__\":{metadata},").into_bytes();
+    header.extend_from_slice(&file[9..8 + length]);
+    [&(header.len() as u64).to_le_bytes()[..], &header, &file[8 + length..]].concat()
+}
+
+#[test]
+fn a_crate_names_its_licence_and_what_its_weights_say_of_themselves() {
+    let folder = folder();
+    let path = folder.path();
+    let metadata = r#"{"format": "pt", "license": "apache-2.0", "notes": "a\n```\n# b"}"#;
+    let weights = with_metadata(&weights(|_| true, |_, shape| shape), metadata);
+    fs::write(path.join("w.safetensors"), weights).expect("a file");
+    let build = ["build", "small.net", "--weights", "w.safetensors", "--out", "crate", "--license"];
+    succeeds(path, &[&build[..], &["MIT OR Apache-2.0"]].concat());
+    let read = |name: &str| fs::read_to_string(path.join("crate").join(name)).expect("a file");
+    assert!(read("Cargo.toml").contains("\nlicense = \"MIT OR Apache-2.0\"\n"));
+    let readme = read("README.md");
+    let (_, section) = readme.split_once("\n## Weights\n").expect("a section");
+    let entries = "```text\n\"format\": \"pt\"\n\"license\": \"apache-2.0\"\n\"notes\": \"a\\n```\\n# b\"\n```\n";
+    assert!(section.contains(entries), "{section}");
+    assert!(readme.ends_with("\n## Licence\n\nMIT OR Apache-2.0\n"), "{readme}");
+
+    for wrong in ["MTI", "MIT OR", "", "MIT\"\nname = \"x"] {
+        let output = kiln(path, &[&build[..5], &["other", "--license", wrong]].concat());
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.code() == Some(2) && message.contains("--license"), "{wrong}: {message}");
+        assert!(!path.join("other").exists());
+    }
+    succeeds(path, &["build", "small.net", "--out", "plain"]);
+    let plain = fs::read_to_string(path.join("plain/README.md")).expect("a file");
+    assert!(!plain.contains("Licence") && !plain.contains("## Weights"));
+}
+
 #[test]
 fn a_folder_that_exists_is_replaced_only_if_kiln_made_it_and_only_by_force() {
     let folder = folder();

@@ -1,4 +1,4 @@
-//! Aligned memory, and blocks found in it by offset.
+//! Aligned memory.
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
@@ -97,56 +97,6 @@ impl fmt::Debug for AlignedBuf {
 #[repr(align(64))]
 struct CacheLine;
 
-/// The blocks of a value that is read: block b lies `offsets[b]` elements past the base.
-#[derive(Clone, Copy)]
-pub struct Blocks {
-    base: *const f32,
-    offsets: *const u32,
-}
-
-impl Blocks {
-    /// Blocks at `offsets`, in `f32` elements, from `base` on.
-    #[inline]
-    pub fn new(base: *const f32, offsets: &'static [u32]) -> Self {
-        Self { base, offsets: offsets.as_ptr() }
-    }
-
-    /// Where block `block` starts.
-    ///
-    /// # Safety
-    /// `block` is less than the number of offsets, and its offset lies within the allocation of the base.
-    #[inline]
-    pub unsafe fn at(self, block: usize) -> *const f32 {
-        // SAFETY: the table is static and has a block-th entry; the sum stays in the base's allocation.
-        unsafe { self.base.add(*self.offsets.add(block) as usize) }
-    }
-}
-
-/// The blocks of a value that is written.
-#[derive(Clone, Copy)]
-pub struct BlocksMut {
-    base: *mut f32,
-    offsets: *const u32,
-}
-
-impl BlocksMut {
-    /// Blocks at `offsets`, in `f32` elements, from `base` on.
-    #[inline]
-    pub fn new(base: *mut f32, offsets: &'static [u32]) -> Self {
-        Self { base, offsets: offsets.as_ptr() }
-    }
-
-    /// Where block `block` starts.
-    ///
-    /// # Safety
-    /// As [`Blocks::at`].
-    #[inline]
-    pub unsafe fn at(self, block: usize) -> *mut f32 {
-        // SAFETY: the table is static and has a block-th entry; the sum stays in the base's allocation.
-        unsafe { self.base.add(*self.offsets.add(block) as usize) }
-    }
-}
-
 /// Memory that the system did not give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OutOfMemory {
@@ -182,18 +132,5 @@ mod tests {
         for len in [usize::MAX, usize::MAX / 4, isize::MAX as usize / 4] {
             assert!(AlignedBuf::zeroed(len).is_err());
         }
-    }
-
-    #[test]
-    fn blocks_are_found_by_offset() {
-        let mut buffer = AlignedBuf::zeroed(64).unwrap();
-        buffer.as_mut_slice()[48] = 3.0;
-        let (read, write) = (Blocks::new(buffer.base(), &[0, 48]), BlocksMut::new(buffer.base(), &[16, 32]));
-        // SAFETY: two offsets each, all below 64; no slice of the buffer is alive.
-        unsafe {
-            assert_eq!(*read.at(1), 3.0);
-            *write.at(1) = 5.0;
-        }
-        assert_eq!(buffer.as_slice()[32], 5.0);
     }
 }

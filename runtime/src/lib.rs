@@ -3,16 +3,23 @@
 //!
 //! | module | what it is | in emitted crates |
 //! | --- | --- | --- |
-//! | [`target`] | instruction sets, and which of them this processor has | yes |
-//! | [`simd`] | sixteen lanes of `f32`, once a target | yes |
-//! | [`arena`] | aligned memory, blocks by offset | yes |
-//! | [`pool`] | a session's workers: fork, barrier, park | yes |
-//! | [`step`] | programs in the form that runs: plans of steps of units | yes |
-//! | [`tensor`] | names and shapes of inputs and outputs | yes |
-//! | [`content_hash`] | whether a file is what it was | yes |
-//! | [`weights_file`] | the packed weights file | yes |
-//! | [`model`] | a network with weights on a target | yes |
-//! | [`session`] | running a model | yes |
+//! | [`target`] | instruction sets | core |
+//! | [`simd`] | sixteen lanes of `f32`, once a target | core |
+//! | [`blocks`] | blocks by offset | core |
+//! | [`plan`] | programs in the form that runs: plans of steps of units | core |
+//! | [`tensor`] | names and shapes of inputs and outputs | core |
+//! | [`content_hash`] | whether a file is what it was | core |
+//! | [`weights_file`] | the packed weights file | core |
+//! | [`network`] | all that is constant about a network | core |
+//! | [`lent`] | running a network on lent memory | core |
+//! | [`detect`] | targets by name, and which of them this processor has | std |
+//! | [`arena`] | aligned memory | std |
+//! | [`pool`] | a session's workers: fork, barrier, park | std |
+//! | [`run`] | running plans on workers | std |
+//! | [`model`] | a network with weights on a target | std |
+//! | [`session`] | running a model | std |
+//! | [`foreign`] | what the C interface of a network is made of | std |
+//! | [`weights_writer`] | writing the packed weights file | |
 //! | [`safetensors`] | the file that trained weights come in | |
 //! | [`fill`] | weights by formula, for tests | |
 //! | [`peak`] | what a core could do at best | |
@@ -20,31 +27,43 @@
 //! | [`weights`] | weight expressions: from trained tensors to packed ones | |
 //! | [`sources`] | the text of the files that emitted crates hold | |
 //!
-//! A network's code is a static [`model::Network`]: for each target a [`step::Plan`], whose steps are kernels over
+//! A network's code is a static [`network::Network`]: for each target a [`plan::Plan`], whose steps are kernels over
 //! [`simd`]. A [`model::Model`] joins it with packed weights; a [`session::Session`] runs it.
 //!
-//! Files that emitted crates hold name each other by `super::` alone, so that they work at any place in any crate.
+//! Files that emitted crates hold name each other by `super::` alone, so that they work at any place in any crate. Those
+//! marked `core` name nothing of `std` or `alloc`, and no file that does.
 
 #![deny(unsafe_code)]
 
 #[allow(unsafe_code, reason = "owns raw memory")]
 pub mod arena;
+#[allow(unsafe_code, reason = "finds places in raw memory")]
+pub mod blocks;
 pub mod content_hash;
+pub mod detect;
 pub mod fill;
+#[allow(unsafe_code, reason = "takes the pointers of other languages")]
+pub mod foreign;
+#[allow(unsafe_code, reason = "calls a network's kernels on lent memory")]
+pub mod lent;
 pub mod load;
 pub mod model;
+pub mod network;
 #[allow(unsafe_code, reason = "calls code for instructions that it asked for")]
 pub mod peak;
+#[allow(unsafe_code, reason = "calls kernels")]
+pub mod plan;
 #[allow(unsafe_code, reason = "lends the caller's data to other threads")]
 pub mod pool;
+#[allow(unsafe_code, reason = "shares one memory between workers and calls kernels")]
+pub mod run;
 pub mod safetensors;
 pub mod session;
 #[allow(unsafe_code, reason = "loads and stores through pointers")]
 pub mod simd;
 pub mod sources;
-#[allow(unsafe_code, reason = "shares one memory between workers and calls kernels")]
-pub mod step;
 pub mod target;
 pub mod tensor;
 pub mod weights;
 pub mod weights_file;
+pub mod weights_writer;

@@ -2,7 +2,8 @@
 
 use std::{error, fmt};
 
-use super::model::{self, Model, Network};
+use super::model::{self, Model};
+use super::network::Network;
 use super::safetensors::{ParseError, SafeTensors};
 use super::target::Target;
 use super::weights::{PackError, WeightProgram};

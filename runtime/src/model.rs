@@ -4,72 +4,21 @@ use std::sync::Arc;
 use std::{error, fmt};
 
 use super::arena::{ALIGNMENT, AlignedBuf, OutOfMemory};
+use super::network::Network;
+use super::plan::Plan;
 use super::session::{Session, Threads};
-use super::step::Plan;
 use super::target::Target;
-use super::tensor::TensorInfo;
-use super::weights_file::{self, WeightsError, WeightsLayout};
-
-/// A compiled network: everything about it that is constant.
-#[derive(Debug)]
-pub struct Network {
-    name: &'static str,
-    inputs: &'static [TensorInfo],
-    outputs: &'static [TensorInfo],
-    plans: &'static [Plan],
-    weights: WeightsLayout,
-}
+use super::weights_file::{self, WeightsError};
 
 impl Network {
-    /// A network with one plan for each target, best first.
-    ///
-    /// # Safety
-    /// The third point of [`Plan::run`]'s contract holds for every plan, with inputs and outputs of the declared
-    /// lengths and weights of the layout's extent: sessions run the plans from safe code.
-    #[allow(unsafe_code, reason = "the promise that makes a session's run safe is given here, once a network")]
-    pub const unsafe fn new(
-        name: &'static str,
-        inputs: &'static [TensorInfo],
-        outputs: &'static [TensorInfo],
-        plans: &'static [Plan],
-        weights: WeightsLayout,
-    ) -> Self {
-        Self { name, inputs, outputs, plans, weights }
-    }
-
-    /// Its name.
-    pub const fn name(&self) -> &'static str {
-        self.name
-    }
-
-    /// Its inputs, in order.
-    pub const fn inputs(&self) -> &'static [TensorInfo] {
-        self.inputs
-    }
-
-    /// Its outputs, in order.
-    pub const fn outputs(&self) -> &'static [TensorInfo] {
-        self.outputs
-    }
-
-    /// Its plans, best target first.
-    pub const fn plans(&self) -> &'static [Plan] {
-        self.plans
-    }
-
-    /// Its packed weights.
-    pub const fn weights(&self) -> &WeightsLayout {
-        &self.weights
-    }
-
     /// The plan for `target`, or the best that this processor can run.
     fn plan(&self, target: Option<Target>) -> Result<&'static Plan, LoadError> {
-        let built = || self.plans.iter().map(|plan| plan.target).collect();
+        let built = || self.plans().iter().map(|plan| plan.target).collect();
         let Some(target) = target else {
-            let best = self.plans.iter().find(|plan| plan.target.is_available());
+            let best = self.plans().iter().find(|plan| plan.target.is_available());
             return best.ok_or_else(|| LoadError::NoTarget { built: built() });
         };
-        let plan = self.plans.iter().find(|plan| plan.target == target);
+        let plan = self.plans().iter().find(|plan| plan.target == target);
         let plan = plan.ok_or_else(|| LoadError::NotBuilt { target, built: built() })?;
         if target.is_available() { Ok(plan) } else { Err(LoadError::NotAvailable { target }) }
     }
@@ -77,28 +26,29 @@ impl Network {
 
 /// Where packed weights come from.
 #[derive(Debug)]
-pub enum Weights {
-    /// A weights file in the program, used in place where it is aligned.
+pub enum Weights<'f> {
+    /// A weights file that stays where it is, used in place where it is aligned: one linked into the program, or mapped
+    /// for as long as it runs.
     Static(&'static [u8]),
     /// A weights file in memory; its data is copied.
-    Bytes(Vec<u8>),
+    Bytes(&'f [u8]),
     /// The data alone, as the layout places it, packed in this process.
     Packed(AlignedBuf),
 }
 
-impl From<&'static [u8]> for Weights {
-    fn from(file: &'static [u8]) -> Self {
-        Self::Static(file)
-    }
-}
-
-impl From<Vec<u8>> for Weights {
-    fn from(file: Vec<u8>) -> Self {
+impl<'f> From<&'f [u8]> for Weights<'f> {
+    fn from(file: &'f [u8]) -> Self {
         Self::Bytes(file)
     }
 }
 
-impl From<AlignedBuf> for Weights {
+impl<'f> From<&'f Vec<u8>> for Weights<'f> {
+    fn from(file: &'f Vec<u8>) -> Self {
+        Self::Bytes(file)
+    }
+}
+
+impl From<AlignedBuf> for Weights<'_> {
     fn from(data: AlignedBuf) -> Self {
         Self::Packed(data)
     }
@@ -124,20 +74,20 @@ impl Model {
     ///
     /// # Errors
     /// A target that is not available here or was not built; weights that are not those of this network.
-    pub fn from_packed(
+    pub fn from_packed<'w>(
         network: &'static Network,
-        weights: impl Into<Weights>,
+        weights: impl Into<Weights<'w>>,
         target: Option<Target>,
     ) -> Result<Self, LoadError> {
         let plan = network.plan(target)?;
-        let layout = &network.weights;
+        let layout = network.weights();
         let data = match weights.into() {
             Weights::Static(file) => {
                 let data = weights_file::open(file, layout)?;
                 let in_place = cfg!(target_endian = "little") && data.as_ptr().addr().is_multiple_of(ALIGNMENT);
                 if in_place { Data::Static(data) } else { Data::Owned(copied(data)?) }
             }
-            Weights::Bytes(file) => Data::Owned(copied(weights_file::open(&file, layout)?)?),
+            Weights::Bytes(file) => Data::Owned(copied(weights_file::open(file, layout)?)?),
             Weights::Packed(data) if data.len() == layout.elements() => Data::Owned(data),
             Weights::Packed(data) => {
                 return Err(WeightsError::Elements { expected: layout.elements(), found: data.len() }.into());

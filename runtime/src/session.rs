@@ -5,7 +5,7 @@ use std::{error, fmt};
 use super::arena::{AlignedBuf, OutOfMemory};
 use super::model::Model;
 use super::pool::Pool;
-use super::step::{Memory, StepTime};
+use super::run::{Memory, StepTime};
 use super::tensor::TensorInfo;
 
 /// How many threads a session uses, the caller's among them.
@@ -52,6 +52,14 @@ impl Session {
     /// How many threads it has: those asked for, or fewer where the system refused some.
     pub fn threads(&self) -> usize {
         self.state.as_ref().map_or(1, |state| state.pool.workers())
+    }
+
+    /// Whether there was memory for it; without, every run is this error.
+    ///
+    /// # Errors
+    /// What was not to be had.
+    pub fn memory(&self) -> Result<(), OutOfMemory> {
+        self.state.as_ref().map(|_| ()).map_err(|error| *error)
     }
 
     /// Runs a network of one input and returns its first output.

@@ -1,6 +1,6 @@
-//! Instruction sets that code is made for, and what this processor has.
+//! Instruction sets that code is made for.
 
-use std::{error, fmt, str::FromStr};
+use core::fmt;
 
 /// An instruction set; the order is by preference, best first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -46,29 +46,6 @@ impl Target {
             Self::Base | Self::Portable => false,
         }
     }
-
-    /// Whether the processor that this runs on has every instruction of the target, and the system saves its registers.
-    pub fn is_available(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
-        match self {
-            Self::Avx512 => {
-                is_x86_feature_detected!("avx512f")
-                    && is_x86_feature_detected!("avx512bw")
-                    && is_x86_feature_detected!("avx512dq")
-                    && is_x86_feature_detected!("avx512vl")
-                    && Self::Avx2.is_available()
-            }
-            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            Self::Base | Self::Portable => true,
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        matches!(self, Self::Portable)
-    }
-
-    /// The best target that is available here.
-    pub fn detect() -> Self {
-        Self::ALL.into_iter().find(|target| target.is_available()).unwrap_or(Self::Portable)
-    }
 }
 
 impl fmt::Display for Target {
@@ -77,54 +54,44 @@ impl fmt::Display for Target {
     }
 }
 
-impl FromStr for Target {
-    type Err = UnknownTarget;
+/// A target whose instructions this processor has. There is none of a target that was not asked about or vouched for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AvailableTarget(Target);
 
-    fn from_str(name: &str) -> Result<Self, UnknownTarget> {
-        Self::ALL
-            .into_iter()
-            .find(|target| target.name() == name)
-            .ok_or_else(|| UnknownTarget { name: name.to_owned() })
-    }
-}
-
-/// A name that is no target's.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownTarget {
-    /// What was given.
-    pub name: String,
-}
-
-impl fmt::Display for UnknownTarget {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "there is no target `{}`; targets are", self.name)?;
-        for (i, target) in Target::ALL.into_iter().enumerate() {
-            write!(f, "{} {target}", if i == 0 { "" } else { "," })?;
-        }
-        Ok(())
-    }
-}
-
-impl error::Error for UnknownTarget {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn names_go_both_ways() {
-        for target in Target::ALL {
-            assert_eq!(target.name().parse(), Ok(target));
-        }
-        let error = "avx".parse::<Target>().unwrap_err();
-        assert_eq!(error.to_string(), "there is no target `avx`; targets are avx512, avx2, base, portable");
+impl AvailableTarget {
+    /// `target`, on the caller's word: for code that cannot ask the processor.
+    ///
+    /// # Safety
+    /// The processor that this runs on has every instruction of the target's [features](Target::features), and the
+    /// system saves the registers that they use.
+    #[allow(unsafe_code, reason = "a promise about the processor, which safe code builds on")]
+    pub const unsafe fn assume(target: Target) -> Self {
+        Self(target)
     }
 
-    #[test]
-    fn detection_prefers_the_first_available() {
-        assert!(Target::Portable.is_available());
-        let best = Target::detect();
-        assert!(best.is_available());
-        assert!(Target::ALL.into_iter().take_while(|&target| target != best).all(|target| !target.is_available()));
+    /// `target`, where the program as a whole is compiled for its instructions: [`Target::Base`] on x86-64,
+    /// [`Target::Portable`] everywhere, and others as `-C target-cpu` or `-C target-feature` says.
+    pub const fn compiled_in(target: Target) -> Option<Self> {
+        let there = match target {
+            Target::Avx512 => {
+                cfg!(all(
+                    target_feature = "avx512f",
+                    target_feature = "avx512bw",
+                    target_feature = "avx512dq",
+                    target_feature = "avx512vl",
+                    target_feature = "avx2",
+                    target_feature = "fma"
+                ))
+            }
+            Target::Avx2 => cfg!(all(target_feature = "avx2", target_feature = "fma")),
+            Target::Base => cfg!(all(target_arch = "x86_64", target_feature = "sse2")),
+            Target::Portable => true,
+        };
+        if there { Some(Self(target)) } else { None }
+    }
+
+    /// Which target it is.
+    pub const fn target(self) -> Target {
+        self.0
     }
 }

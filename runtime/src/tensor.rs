@@ -1,6 +1,6 @@
 //! What a network says about its inputs and outputs.
 
-use std::fmt;
+use core::fmt;
 
 /// An input or output: dense `f32` in row-major order of its logical shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

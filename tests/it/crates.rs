@@ -35,6 +35,7 @@ pub(crate) fn write(name: &str, compiled: &pipeline::Compiled, source: &dyn Sour
         package: format!("emitted-{}", name.replace('_', "-")),
         source: format!("{name}.net"),
         license: None,
+        weights_metadata: Vec::new(),
         workspace_table: true,
         content_hash: written.content_hash,
         golden: None,
@@ -54,26 +55,40 @@ pub(crate) fn read_npy(path: &Path) -> Vec<f32> {
     bytes[start..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
-/// Builds an example program of a crate; any warning is an error.
-fn build(folder: &Path, package: &str, example: &str) -> PathBuf {
-    let target = self::folder().join("target");
+/// The folder that emitted crates are built in.
+pub(crate) fn target_folder() -> PathBuf {
+    folder().join("target")
+}
+
+/// Cargo in a crate's folder, where any warning is an error: what it printed.
+pub(crate) fn cargo(folder: &Path, arguments: &[&str]) -> String {
+    let (verb, rest) = arguments.split_first().expect("a verb");
     let output = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--offline", "--quiet", "--example", example])
+        .args([verb, "--offline", "--quiet"])
+        .args(rest)
         .current_dir(folder)
-        .env("CARGO_TARGET_DIR", &target)
+        .env("CARGO_TARGET_DIR", target_folder())
         .env("RUSTFLAGS", "-D warnings")
+        .env("RUSTDOCFLAGS", "-D warnings")
         .env_remove("CARGO_ENCODED_RUSTFLAGS")
         .output()
         .expect("cargo runs");
-    assert!(output.status.success(), "{package}: {}", String::from_utf8_lossy(&output.stderr));
+    let place = folder.display();
+    assert!(output.status.success(), "{place}: {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Builds an example program of a crate.
+fn build(folder: &Path, example: &str) -> PathBuf {
+    cargo(folder, &["build", "--release", "--example", example]);
     // Examples of all crates have one name: this one's moves away before the next is built.
     let program = folder.join(example);
-    std::fs::copy(target.join("release/examples").join(example), &program).expect("the program");
+    std::fs::copy(target_folder().join("release/examples").join(example), &program).expect("the program");
     program
 }
 
 /// One crate at a time: they share a target folder.
-fn lock() -> std::sync::MutexGuard<'static, ()> {
+pub(crate) fn lock() -> std::sync::MutexGuard<'static, ()> {
     static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
     ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
@@ -83,7 +98,7 @@ pub(crate) fn run_example(name: &str, compiled: &pipeline::Compiled, source: &dy
     let _one = lock();
     let folder = write(name, compiled, source);
     std::fs::write(folder.join("examples").join(format!("{name}.rs")), program).expect("a file");
-    let program = build(&folder, name, name);
+    let program = build(&folder, name);
     Command::new(program).status().expect("the program runs")
 }
 
@@ -92,7 +107,7 @@ impl Built {
     pub(crate) fn new(name: &str, compiled: &pipeline::Compiled, source: &dyn Source) -> Self {
         let _one = lock();
         let folder = write(name, compiled, source);
-        let program = build(&folder, name, "run");
+        let program = build(&folder, "run");
         let graph = &compiled.source;
         let shapes = graph.inputs().iter().map(|&id| graph.node(id).ty.shape.clone()).collect();
         let targets = compiled.programs.iter().map(|program| program.target).collect();

@@ -4,6 +4,7 @@ mod allocations;
 mod build_script;
 mod crates;
 mod engines;
+mod features;
 mod golden;
 mod network;
 mod random;

@@ -1,7 +1,8 @@
 //! The zoo against the frameworks that its networks come from: weight names, counts, logits.
 
 use kiln_compiler::graph::{count, interp, text};
-use kiln_compiler::pipeline::{Options, compile};
+use kiln_compiler::pipeline::{self, Options, compile};
+use kiln_compiler::target::Target;
 use kiln_rt::weights::FillSource;
 
 use crate::crates::Built;
@@ -102,6 +103,42 @@ fn odd_inputs_and_batches_answer_as_the_oracle_does() {
         for target in built.available_targets() {
             let error = error(&built.run(&inputs, target, 2), &expected);
             assert!(error <= 1e-5, "{net} {image} on {target}: error {error:e}");
+        }
+    }
+}
+
+/// On the best target: each image alone, then all as one batch.
+#[test]
+fn a_batch_of_eight_gives_the_bits_of_eight_single_runs_for_any_number_of_threads() {
+    let target = Target::detect();
+    for net in LIGHT_NETS {
+        let options = Options { targets: vec![target], ..Options::default() };
+        let compiled = |set: &[&str]| compile(zoo(net, set), &options).unwrap_or_else(|error| panic!("{net}: {error}"));
+        let (one, eight) = (compiled(&[]), compiled(&["n=8"]));
+        let units = |compiled: &pipeline::Compiled| -> usize {
+            let program = &compiled.programs[0];
+            program.steps.iter().map(|step| program.kernel(step).units).sum()
+        };
+        assert!(
+            units(&eight) >= 4 * units(&one),
+            "{net}: {} units for a batch, {} for one",
+            units(&eight),
+            units(&one)
+        );
+        let source = FillSource { gain: Golden::read(net).gain };
+        let batch = inputs(&eight.source).swap_remove(0);
+        let single = Built::new(&format!("one_{net}"), &one, &source);
+        let images = batch.chunks_exact(batch.len() / 8);
+        let expected: Vec<u32> =
+            images.flat_map(|image| single.run(&[image.to_vec()], target, 1)).map(f32::to_bits).collect();
+        assert!(
+            expected.chunks_exact(1000).collect::<std::collections::BTreeSet<_>>().len() == 8,
+            "{net}: equal images"
+        );
+        let built = Built::new(&format!("eight_{net}"), &eight, &source);
+        for threads in [1, 2, 3] {
+            let found: Vec<u32> = built.run(&[batch.clone()], target, threads).into_iter().map(f32::to_bits).collect();
+            assert!(found == expected, "{net}: a batch on {threads} threads gives other bits than single runs");
         }
     }
 }

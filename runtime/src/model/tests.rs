@@ -1,8 +1,12 @@
 //! A network written by hand: out = 2 · (a + weight), sum over the elements, in units of one element.
 
+use super::super::lent::{LentError, LentSession};
+use super::super::plan::{Context, Step, Waits};
 use super::super::session::RunError;
-use super::super::step::{Context, Step, Waits};
-use super::super::weights_file::{Span, file_bytes, write};
+use super::super::target::AvailableTarget;
+use super::super::tensor::TensorInfo;
+use super::super::weights_file::{Span, WeightsLayout, file_bytes};
+use super::super::weights_writer::write;
 use super::*;
 
 const LEN: usize = 37;
@@ -64,7 +68,7 @@ static NETWORK: Network = unsafe {
 
 fn model() -> Model {
     let weights: Vec<f32> = (0..LEN).map(|i| i as f32).collect();
-    Model::from_packed(&NETWORK, write(1, &[&weights]), None).unwrap()
+    Model::from_packed(&NETWORK, &write(1, &[&weights]), None).unwrap()
 }
 
 #[test]
@@ -122,11 +126,11 @@ fn wrong_calls_are_named() {
 #[test]
 fn loading_says_what_is_wrong() {
     let weights = write(1, &[&[0.0; LEN]]);
-    let load = |weights: Weights, target| Model::from_packed(&NETWORK, weights, target).err();
-    assert_eq!(load(weights.clone().into(), Some(Target::Portable)), None);
-    let not_built = load(weights.clone().into(), Some(Target::Avx2)).unwrap();
+    let load = |weights: Weights<'_>, target| Model::from_packed(&NETWORK, weights, target).err();
+    assert_eq!(load((&weights).into(), Some(Target::Portable)), None);
+    let not_built = load((&weights).into(), Some(Target::Avx2)).unwrap();
     assert_eq!(not_built.to_string(), "the network was built without the target avx2; it has portable");
-    let cut = load(weights[..100].to_vec().into(), None).unwrap();
+    let cut = load(weights[..100].into(), None).unwrap();
     assert_eq!(cut, LoadError::Weights(WeightsError::Cut { expected: LAYOUT.bytes, found: 100 }));
     assert_eq!(load(AlignedBuf::zeroed(LAYOUT.elements()).unwrap().into(), None), None);
     let elements = load(AlignedBuf::zeroed(3).unwrap().into(), None).unwrap();
@@ -139,13 +143,68 @@ fn static_weights_are_used_in_place() {
     struct Aligned([u8; LAYOUT.bytes]);
     let file = write(1, &[&[1.5; LEN]]);
     let aligned: &'static Aligned = Box::leak(Box::new(Aligned(file.clone().try_into().unwrap())));
-    let in_place = Model::from_packed(&NETWORK, aligned.0.as_slice(), None).unwrap();
+    let in_place = Model::from_packed(&NETWORK, Weights::Static(&aligned.0), None).unwrap();
     assert_eq!(in_place.weights().addr(), aligned.0.as_ptr().addr() + 128);
 
     let mut shifted = vec![0; 1];
     shifted.extend_from_slice(&file);
     let unaligned: &'static [u8] = &shifted.leak()[1..];
-    let copied = Model::from_packed(&NETWORK, unaligned, None).unwrap();
+    let copied = Model::from_packed(&NETWORK, Weights::Static(unaligned), None).unwrap();
     assert_eq!(copied.weights().addr() % ALIGNMENT, 0);
     assert_eq!(copied.session(Threads::new(1)).run(&[0.0; LEN]).unwrap(), [3.0; LEN]);
+}
+
+#[repr(align(64))]
+struct File([u8; LAYOUT.bytes]);
+
+fn weights_file() -> File {
+    let weights: Vec<f32> = (0..LEN).map(|i| i as f32).collect();
+    File(write(1, &[&weights]).try_into().unwrap())
+}
+
+#[test]
+fn lent_memory_gives_the_same_as_a_session() {
+    let file = weights_file();
+    let portable = AvailableTarget::compiled_in(Target::Portable).unwrap();
+    let input: Vec<f32> = (0..LEN).map(|i| 1.0 - 0.25 * i as f32).collect();
+    // Larger memory than is needed, with what another run left in it.
+    let (mut arena, mut scratch) = ([f32::NAN; LEN + 3], [f32::NAN; 2]);
+    let mut lent = LentSession::new(&NETWORK, portable, &file.0, &mut arena, &mut scratch).unwrap();
+    let (mut doubled, mut total) = ([0.0; LEN], [0.0]);
+    for _ in 0..2 {
+        lent.run([&input], [&mut doubled, &mut total]).unwrap();
+        let mut session = model().session(Threads::new(1));
+        assert_eq!(session.run(&input), Ok(doubled.as_slice()));
+        assert_eq!(session.output("sum"), Some(total.as_slice()));
+    }
+    assert_eq!(lent.target(), Target::Portable);
+    let wrong = lent.run([&input[1..]], [&mut doubled, &mut total]).unwrap_err();
+    assert_eq!(wrong.to_string(), "`image` has 37 elements, but 36 were given");
+    assert!(matches!(lent.run([&input], [&mut doubled, &mut []]), Err(LentError::Length { given: 0, .. })));
+    assert!(matches!(lent.run([&input], [&mut doubled]), Err(LentError::Count)));
+}
+
+#[test]
+fn lent_memory_that_does_not_do_is_refused() {
+    let file = weights_file();
+    let error = |target: Target, file: &[u8], arena: usize, scratch: usize| {
+        let target = AvailableTarget::compiled_in(target).unwrap();
+        let (mut arena, mut scratch) = (vec![0.0; arena], vec![0.0; scratch]);
+        LentSession::new(&NETWORK, target, file, &mut arena, &mut scratch).err()
+    };
+    let (portable, whole) = (Target::Portable, file.0.as_slice());
+    assert_eq!(error(portable, whole, LEN, 1), None);
+    assert_eq!(error(portable, whole, LEN - 1, 1), Some(LentError::Arena { needed: LEN, given: LEN - 1 }));
+    assert_eq!(error(portable, whole, LEN, 0), Some(LentError::Scratch { needed: 1, given: 0 }));
+    let cut = error(portable, &whole[..100], LEN, 1).unwrap();
+    assert_eq!(cut, LentError::Weights(WeightsError::Cut { expected: LAYOUT.bytes, found: 100 }));
+    #[repr(align(64))]
+    struct Shifted([u8; LAYOUT.bytes + 64]);
+    for (shift, expected) in [(1, Some(LentError::Alignment)), (2, Some(LentError::Alignment)), (4, None)] {
+        let mut moved = Shifted([0; LAYOUT.bytes + 64]);
+        moved.0[shift..][..whole.len()].copy_from_slice(whole);
+        assert_eq!(error(portable, &moved.0[shift..][..whole.len()], LEN, 1), expected);
+    }
+    #[cfg(target_arch = "x86_64")]
+    assert_eq!(error(Target::Base, whole, LEN, 1), Some(LentError::NotBuilt { target: Target::Base }));
 }

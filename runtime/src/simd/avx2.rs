@@ -1,7 +1,7 @@
 //! Sixteen lanes as two `__m256`: AVX2 with FMA.
 
-use std::arch::asm;
-use std::arch::x86_64::*;
+use core::arch::asm;
+use core::arch::x86_64::*;
 
 /// Sixteen `f32` lanes in two registers. Semantics: the table in the parent module.
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Sixteen lanes as one `__m512`: AVX-512 with its F, BW, DQ and VL parts.
 
-use std::arch::asm;
-use std::arch::x86_64::*;
+use core::arch::asm;
+use core::arch::x86_64::*;
 
 /// Sixteen `f32` lanes in one register. Semantics: the table in the parent module.
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Sixteen lanes as four `__m128`: SSE2, which every x86-64 processor has.
 
-use std::arch::asm;
-use std::arch::x86_64::*;
+use core::arch::asm;
+use core::arch::x86_64::*;
 
 /// One intrinsic on each of the four registers of its operands.
 macro_rules! each {
@@ -79,7 +79,7 @@ impl F32x16 {
         let mut lanes = [0.0; 16];
         // SAFETY: min(n, 16) elements, which the caller vouches for and `lanes` holds; then all 16 of `lanes`.
         unsafe {
-            std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n.min(16));
+            core::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n.min(16));
             Self::load(lanes.as_ptr())
         }
     }
@@ -111,7 +111,7 @@ impl F32x16 {
         // SAFETY: all 16 of `lanes`; then min(n, 16) of them to where the caller vouches for them.
         unsafe {
             self.store(lanes.as_mut_ptr());
-            std::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n.min(16));
+            core::ptr::copy_nonoverlapping(lanes.as_ptr(), p, n.min(16));
         }
     }
 

@@ -55,7 +55,7 @@ pub mod portable;
 const EXP_HIGH: f32 = 89.0;
 /// `e^x` rounds to 0 from here down.
 const EXP_LOW: f32 = -104.5;
-const LOG2_E: f32 = std::f32::consts::LOG2_E;
+const LOG2_E: f32 = core::f32::consts::LOG2_E;
 /// ln 2 cut to nine bits, so that its product with any `k` is exact.
 const LN_2_HIGH: f32 = 355.0 / 512.0;
 /// ln 2 less `LN_2_HIGH`.

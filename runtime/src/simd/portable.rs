@@ -2,12 +2,12 @@
 
 #![allow(clippy::should_implement_trait, reason = "the methods are named as those of the other targets")]
 
-use std::array::from_fn;
+use core::array::from_fn;
 
-/// `e^x` as each lane of `exp` is on targets with FMA (`fused`) and without; method and error in the parent module.
+/// `e^x` as each lane of `exp` is on targets whose multiply-add rounds as `mul_add` does; method and error in the parent
+/// module.
 #[inline]
-pub fn exp(x: f32, fused: bool) -> f32 {
-    let mul_add = |a: f32, b: f32, c: f32| if fused { a.mul_add(b, c) } else { a * b + c };
+pub fn exp(x: f32, mul_add: impl Fn(f32, f32, f32) -> f32) -> f32 {
     let power_of_two = |k: i32| f32::from_bits((k.wrapping_add(127) << 23) as u32);
     let x = if super::EXP_LOW > x { super::EXP_LOW } else { x };
     let x = if super::EXP_HIGH < x { super::EXP_HIGH } else { x };
@@ -24,8 +24,16 @@ pub fn exp(x: f32, fused: bool) -> f32 {
 /// The nearest integer, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold.
 #[inline]
 pub fn to_i32(x: f32) -> i32 {
-    // Both bounds are exact in f32. A NaN is in no range.
-    if (-2_147_483_648.0..2_147_483_648.0).contains(&x) { x.round_ties_even() as i32 } else { i32::MIN }
+    /// From here on every f32 is an integer.
+    const INTEGERS: f32 = 8_388_608.0;
+    // The bounds are exact in f32. A NaN is in no range. The sum rounds to an integer, and the difference is exact.
+    if !(-2_147_483_648.0..2_147_483_648.0).contains(&x) {
+        i32::MIN
+    } else if x.abs() < INTEGERS {
+        ((x.abs() + INTEGERS) - INTEGERS).copysign(x) as i32
+    } else {
+        x as i32
+    }
 }
 
 /// Sixteen `f32` lanes. Semantics: the table in the parent module.
@@ -82,7 +90,7 @@ impl F32x16 {
     pub unsafe fn load_lanes(p: *const f32, n: usize) -> Self {
         let mut lanes = [0.0; 16];
         // SAFETY: min(n, 16) elements, which the caller vouches for and `lanes` holds.
-        unsafe { std::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n.min(16)) };
+        unsafe { core::ptr::copy_nonoverlapping(p, lanes.as_mut_ptr(), n.min(16)) };
         Self(lanes)
     }
 
@@ -103,7 +111,7 @@ impl F32x16 {
     #[inline]
     pub unsafe fn store_lanes(self, p: *mut f32, n: usize) {
         // SAFETY: min(n, 16) elements, which the caller vouches for and the array holds.
-        unsafe { std::ptr::copy_nonoverlapping(self.0.as_ptr(), p, n.min(16)) }
+        unsafe { core::ptr::copy_nonoverlapping(self.0.as_ptr(), p, n.min(16)) }
     }
 
     /// Element `K` of each group of `W` lanes (2, 4 or 8) in every lane of its group.
@@ -201,7 +209,7 @@ impl F32x16 {
     /// `e^self`; method and error in the parent module.
     #[inline]
     pub fn exp(self) -> Self {
-        Self(self.0.map(|x| exp(x, false)))
+        Self(self.0.map(|x| exp(x, |a, b, c| a * b + c)))
     }
 
     /// The nearest integer, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold.

@@ -15,7 +15,7 @@ use std::io::{self, Write};
 use std::{error, fmt};
 
 use super::arena::{AlignedBuf, OutOfMemory};
-use super::weights_file::{Writer, Written, place};
+use super::weights_writer::{Writer, Written, place};
 
 pub mod evaluate;
 pub mod expr;

@@ -6,13 +6,13 @@ use quote::{ToTokens, format_ident, quote};
 
 use super::compiled::{Compiled, Tensor};
 use super::names::{Namer, camel, ident, upper};
-use super::print::{comment, doc};
+use super::print::doc;
 
 /// Where a model's weights come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WeightsFrom {
-    /// They are linked into the program.
-    File,
+    /// A packed file, which is linked into the program: always, or where a feature says so.
+    File { feature: Option<&'static str> },
     /// The caller gives a safetensors file.
     SafeTensors,
 }
@@ -24,19 +24,13 @@ pub(super) fn type_names(compiled: &Compiled<'_>) -> (Ident, Ident) {
     (model, session)
 }
 
-/// The types; `rt` is the path of the runtime. They stand beside the modules `plan` and `weights`.
+/// The types; `rt` is the path of the runtime. They stand where the modules `network` and `weights` are in scope.
 pub(super) fn api(compiled: &Compiled<'_>, rt: &TokenStream, from: WeightsFrom, about: &str) -> TokenStream {
     let (model, session) = type_names(compiled);
-    let name = &compiled.signature.name;
-    let (inputs, outputs) = (infos(&compiled.signature.inputs, rt), infos(&compiled.signature.outputs, rt));
     let load = loaders(rt, from);
     let methods = session_methods(compiled, rt, &session);
     let about = doc(about);
     let session_doc = doc(&format!("Runs [`{model}`]: memory and workers of one caller."));
-    let safety = comment(
-        "SAFETY: every step of the plans stays within its arguments, and units of a step, and steps without a barrier \
-         between them, touch nothing that another one writes: the verifier proved it for each program.",
-    );
     quote! {
         #about
         #[derive(Clone)]
@@ -44,9 +38,9 @@ pub(super) fn api(compiled: &Compiled<'_>, rt: &TokenStream, from: WeightsFrom, 
 
         impl #model {
             /// Names and shapes of the inputs, in order.
-            pub const INPUTS: &'static [#rt::tensor::TensorInfo] = &[#(#inputs),*];
+            pub const INPUTS: &'static [#rt::tensor::TensorInfo] = network::INPUTS;
             /// Names and shapes of the outputs, in order.
-            pub const OUTPUTS: &'static [#rt::tensor::TensorInfo] = &[#(#outputs),*];
+            pub const OUTPUTS: &'static [#rt::tensor::TensorInfo] = network::OUTPUTS;
 
             #load
 
@@ -65,48 +59,63 @@ pub(super) fn api(compiled: &Compiled<'_>, rt: &TokenStream, from: WeightsFrom, 
         pub struct #session(#rt::session::Session);
 
         #methods
-
-        #safety
-        static NETWORK: #rt::model::Network = unsafe {
-            #rt::model::Network::new(#name, #model::INPUTS, #model::OUTPUTS, plan::PLANS, weights::LAYOUT)
-        };
     }
-}
-
-fn infos(tensors: &[Tensor], rt: &TokenStream) -> Vec<TokenStream> {
-    let info = |Tensor { name, shape }: &Tensor| {
-        let extents = shape.iter().map(|extent| Literal::usize_unsuffixed(*extent));
-        quote! { #rt::tensor::TensorInfo { name: #name, shape: &[#(#extents),*] } }
-    };
-    tensors.iter().map(info).collect()
 }
 
 fn loaders(rt: &TokenStream, from: WeightsFrom) -> TokenStream {
     match from {
-        WeightsFrom::File => quote! {
-            /// The model on the best target that this processor has.
-            ///
-            /// # Errors
-            /// Weights that are not those that this code was built with, or a processor that has none of the targets.
-            pub fn load() -> Result<Self, #rt::model::LoadError> {
-                #rt::model::Model::from_packed(&NETWORK, weights::file(), None).map(Self)
-            }
+        WeightsFrom::File { feature } => {
+            let when = feature.map(|feature| quote! { #[cfg(feature = #feature)] });
+            quote! {
+                /// The model on the best target that this processor has, with the weights in the program.
+                ///
+                /// # Errors
+                /// Weights that are not those that this code was built with, or a processor that has none of the targets.
+                #when
+                pub fn load() -> Result<Self, #rt::model::LoadError> {
+                    Self::load_from(#rt::model::Weights::Static(weights::file()))
+                }
 
-            /// The model on one target.
-            ///
-            /// # Errors
-            /// A target that this processor lacks or that was not built, or weights that are not those of this code.
-            pub fn load_for(target: #rt::target::Target) -> Result<Self, #rt::model::LoadError> {
-                #rt::model::Model::from_packed(&NETWORK, weights::file(), Some(target)).map(Self)
+                /// The model on one target, with the weights in the program.
+                ///
+                /// # Errors
+                /// A target that this processor lacks or that was not built, or weights that are not those of this code.
+                #when
+                pub fn load_for(target: #rt::target::Target) -> Result<Self, #rt::model::LoadError> {
+                    Self::load_from_for(#rt::model::Weights::Static(weights::file()), target)
+                }
+
+                /// The model on the best target that this processor has, with the bytes of its packed weights file: a
+                /// slice is copied, `Weights::Static` stays where it is.
+                ///
+                /// # Errors
+                /// As [`Self::load_from_for`], or a processor that has none of the targets.
+                pub fn load_from<'w>(
+                    file: impl Into<#rt::model::Weights<'w>>,
+                ) -> Result<Self, #rt::model::LoadError> {
+                    #rt::model::Model::from_packed(&network::NETWORK, file, None).map(Self)
+                }
+
+                /// The same on one target.
+                ///
+                /// # Errors
+                /// A file that is cut, damaged, or not the one that this code was built with; a target that this
+                /// processor lacks or that was not built.
+                pub fn load_from_for<'w>(
+                    file: impl Into<#rt::model::Weights<'w>>,
+                    target: #rt::target::Target,
+                ) -> Result<Self, #rt::model::LoadError> {
+                    #rt::model::Model::from_packed(&network::NETWORK, file, Some(target)).map(Self)
+                }
             }
-        },
+        }
         WeightsFrom::SafeTensors => quote! {
             /// The model with the weights of a safetensors file, on the best target that this processor has.
             ///
             /// # Errors
             /// What the file lacks or has in another shape, all of it; or a processor that has none of the targets.
             pub fn load(file: &[u8]) -> Result<Self, #rt::load::LoadError> {
-                #rt::load::load(&NETWORK, weights::PROGRAM, file, None).map(Self)
+                #rt::load::load(&network::NETWORK, weights::PROGRAM, file, None).map(Self)
             }
 
             /// The model with the weights of a safetensors file, on one target.
@@ -114,7 +123,7 @@ fn loaders(rt: &TokenStream, from: WeightsFrom) -> TokenStream {
             /// # Errors
             /// As [`Self::load`], and a target that this processor lacks or that was not built.
             pub fn load_for(file: &[u8], target: #rt::target::Target) -> Result<Self, #rt::load::LoadError> {
-                #rt::load::load(&NETWORK, weights::PROGRAM, file, Some(target)).map(Self)
+                #rt::load::load(&network::NETWORK, weights::PROGRAM, file, Some(target)).map(Self)
             }
         },
     }
@@ -184,7 +193,7 @@ fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -
             ///
             /// # Errors
             /// Another number of inputs, or one of another length.
-            pub fn profile(&mut self, inputs: &[&[f32]]) -> Result<Vec<#rt::step::StepTime>, #rt::session::RunError> {
+            pub fn profile(&mut self, inputs: &[&[f32]]) -> Result<Vec<#rt::run::StepTime>, #rt::session::RunError> {
                 self.0.profile(inputs)
             }
 

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use kiln_rt::weights::expr::ExprError;
 use kiln_rt::weights::{Expr, Form, WeightProgram};
-use kiln_rt::weights_file::{Span, file_bytes, place};
+use kiln_rt::weights_file::{Span, file_bytes};
+use kiln_rt::weights_writer::place;
 
 use super::names::{Namer, upper};
 use crate::graph::weights::map_operands;

@@ -5,9 +5,11 @@ use quote::quote;
 
 use super::api::{WeightsFrom, api, type_names};
 use super::compiled::{Compiled, Error, Tensor};
+use super::foreign::Interface;
 use super::module::Module;
 use super::weights::LinkedFile;
-use super::{modules, plan, print, templates, weights};
+use super::{lent, modules, network, plan, print, templates, weights};
+use crate::target::Target;
 
 /// What a crate is made with.
 #[derive(Clone, Debug)]
@@ -18,6 +20,8 @@ pub struct CrateOptions {
     pub source: String,
     /// An SPDX expression, if the network has a licence.
     pub license: Option<String>,
+    /// What the file of trained weights says of itself, by name.
+    pub weights_metadata: Vec<(String, String)>,
     /// Whether `Cargo.toml` has a `[workspace]` table, for a crate that lies inside of another's workspace.
     pub workspace_table: bool,
     /// The content hash of its weights file, as its writer returned it.
@@ -65,19 +69,31 @@ pub fn emit_crate(compiled: &Compiled<'_>, options: &CrateOptions) -> Result<Emi
         folder: "CARGO_MANIFEST_DIR",
         name: "weights.bin",
         place: "beside `Cargo.toml`",
+        feature: Some(EMBED),
     };
+    let interface = Interface::of(compiled, options);
     let mut sources = Vec::new();
-    let modules: [Module; 3] =
-        [modules::kernels(compiled, &rt), plan::plan(compiled, &rt)?, weights::linked(compiled, &rt, &file)];
+    let modules = [
+        modules::kernels(compiled, &rt),
+        plan::plan(compiled, &rt)?,
+        weights::linked(compiled, &rt, &file),
+        network::network(compiled, &rt),
+        model(compiled, &rt),
+        lent::lent(compiled, &rt),
+        interface.module(&rt),
+    ];
     for module in &modules {
         module.files("src", &header, &mut sources)?;
     }
-    sources.push(("src/lib.rs".to_owned(), print::file(&header, library(compiled))?));
-    for (path, text) in kiln_rt::sources::SOURCES {
+    sources.push(("src/lib.rs".to_owned(), print::file(&header, library(compiled, &modules))?));
+    let targets: Vec<Target> = compiled.targets().collect();
+    for (path, text) in kiln_rt::sources::files(&targets) {
         sources.push((format!("src/rt/{path}"), format!("// {header}\n{text}")));
     }
+    sources.push((format!("include/{}.h", interface.prefix()), interface.header(&header)));
     let (model, _) = type_names(compiled);
-    let template = templates::Template { compiled, options, header: &header, model: &model.to_string() };
+    let template =
+        templates::Template { compiled, options, header: &header, model: &model.to_string(), interface: &interface };
     sources.push(("Cargo.toml".to_owned(), template.manifest()));
     sources.push(("README.md".to_owned(), template.readme()));
     sources.push(("examples/bench.rs".to_owned(), template.bench()));
@@ -95,30 +111,80 @@ pub fn emit_crate(compiled: &Compiled<'_>, options: &CrateOptions) -> Result<Emi
     Ok(EmittedCrate { files })
 }
 
-fn library(compiled: &Compiled<'_>) -> TokenStream {
+/// A crate's feature for threads and detection of targets: all that needs more than `core`.
+pub(super) const STD: &str = "std";
+/// A crate's feature that links its weights.
+pub(super) const EMBED: &str = "embed";
+/// A crate's feature for C.
+pub(super) const CAPI: &str = "capi";
+
+/// The module of the types that need `std`.
+fn model(compiled: &Compiled<'_>, rt: &TokenStream) -> Module {
+    let api = api(compiled, rt, WeightsFrom::File { feature: Some(EMBED) }, &model_doc(compiled));
+    Module {
+        name: "model".to_owned(),
+        doc: "The network with threads, on what the processor has.".to_owned(),
+        attributes: quote! { #[cfg(feature = #STD)] },
+        items: quote! {
+            use crate::network;
+            #[cfg(feature = #EMBED)]
+            use crate::weights;
+
+            #api
+        },
+        children: vec![],
+    }
+}
+
+fn library(compiled: &Compiled<'_>, modules: &[Module]) -> TokenStream {
     let (model, session) = type_names(compiled);
+    let lent = lent::type_name(compiled);
     let about = print::inner_doc(&format!(
-        "{} for {}, with its weights: [`{model}`] holds them, [`{session}`] runs them.\n\n\
+        "{} for {}.\n\n\
+         With the feature `std`, `{model}` holds the weights and `{session}` runs them, on threads. Without it the crate \
+         is `no_std`, and [`{lent}`] runs on memory that the caller lends.\n\n\
+         | feature | what it adds |\n| --- | --- |\n\
+         | `std` | threads, and the best target that the processor has; on by default |\n\
+         | `embed` | the weights, linked into the program; on by default |\n\
+         | `capi` | functions for C, as `include` declares them; needs `std` |\n\n\
          | module | what it is |\n| --- | --- |\n\
          | `kernels` | what computes, for each target |\n\
          | `plan` | which kernel runs when, over which memory |\n\
          | `weights` | where each packed tensor lies |\n\
+         | `network` | all that is constant |\n\
+         | `model`, `lent`, `capi` | the types, and the functions for C |\n\
          | `rt` | vectors, memory, workers, sessions |",
         compiled.signature.name,
         target_list(compiled),
     ));
-    let api = api(compiled, &quote! { crate::rt }, WeightsFrom::File, &model_doc(compiled));
-    let types = runtime_types(&quote! { rt });
+    let declarations = modules.iter().map(|module| module.declaration(&quote! {}));
+    let types = runtime_types(&quote! { crate::rt });
     quote! {
         #about
-        mod kernels;
-        mod plan;
+        #![cfg_attr(not(feature = #STD), no_std)]
+
+        #(#declarations)*
         mod rt;
-        mod weights;
 
-        #types
+        pub use lent::#lent;
+        #[cfg(feature = #STD)]
+        pub use model::{#model, #session};
+        pub use rt::lent::LentError;
+        pub use rt::target::AvailableTarget;
+        #[cfg(not(feature = #STD))]
+        pub use rt::{target::Target, tensor::TensorInfo, weights_file::WeightsError};
+        #[cfg(feature = #STD)]
+        pub use with_std::*;
 
-        #api
+        #[cfg(feature = #STD)]
+        mod with_std {
+            #types
+        }
+
+        /// What the README shows is compiled with the tests.
+        #[cfg(all(doctest, feature = #STD, feature = #EMBED))]
+        #[doc = include_str!("../README.md")]
+        mod readme {}
     }
 }
 
@@ -126,10 +192,11 @@ fn library(compiled: &Compiled<'_>) -> TokenStream {
 pub(super) fn runtime_types(rt: &TokenStream) -> TokenStream {
     quote! {
         pub use #rt::arena::OutOfMemory;
-        pub use #rt::model::LoadError;
+        pub use #rt::detect::UnknownTarget;
+        pub use #rt::model::{LoadError, Weights};
+        pub use #rt::run::StepTime;
         pub use #rt::session::{RunError, Threads};
-        pub use #rt::step::StepTime;
-        pub use #rt::target::{Target, UnknownTarget};
+        pub use #rt::target::Target;
         pub use #rt::tensor::TensorInfo;
         pub use #rt::weights_file::WeightsError;
     }

@@ -8,7 +8,7 @@ use super::api::{WeightsFrom, api, type_names};
 use super::compiled::{Compiled, Error};
 use super::names::snake;
 use super::print::without_comments;
-use super::{modules, plan, weights};
+use super::{modules, network, plan, weights};
 
 /// How a network is expanded.
 #[derive(Clone, Debug)]
@@ -31,6 +31,7 @@ pub fn emit_tokens(compiled: &Compiled<'_>, options: &ExpandOptions) -> Result<T
     let kernels = modules::kernels(compiled, rt).tokens(&none);
     let plan = plan::plan(compiled, rt)?.tokens(&none);
     let weights = weights::evaluated(compiled, rt).tokens(&none);
+    let network = network::network(compiled, rt).tokens(&none);
     let api = api(compiled, rt, WeightsFrom::SafeTensors, &options.about);
     let (model, session) = type_names(compiled);
     let module = format_ident!("__{}", snake(&compiled.signature.name));
@@ -50,6 +51,7 @@ pub fn emit_tokens(compiled: &Compiled<'_>, options: &ExpandOptions) -> Result<T
             #kernels
             #plan
             #weights
+            #network
             #api
         }
         #[allow(unused_imports, reason = "a program need not name its session's type")]

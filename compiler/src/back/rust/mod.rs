@@ -15,7 +15,9 @@
 //! | `modules` | the modules of kernels, by target and kind |
 //! | `plan` | the steps with their arguments |
 //! | `weights` | where packed tensors lie and come from |
-//! | `api` | the types that users see |
+//! | `network` | what is constant about a network |
+//! | `api`, `lent` | the types that users see: with threads, and on lent memory |
+//! | `foreign` | the functions for C, and their header |
 //! | `emit`, `templates` | a crate: source, manifest, README, example, test |
 //! | `include` | one file that a crate includes |
 //! | `expand` | the expansion of a macro |
@@ -28,12 +30,15 @@ mod body;
 mod compiled;
 mod emit;
 mod expand;
+mod foreign;
 mod include;
 mod index;
 mod kernel;
+mod lent;
 mod module;
 mod modules;
 mod names;
+mod network;
 mod plan;
 mod print;
 mod templates;

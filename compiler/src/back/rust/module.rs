@@ -33,12 +33,15 @@ impl Module {
         let own = format!("{folder}/{name}");
         let path = if children.is_empty() { format!("{own}.rs") } else { format!("{own}/mod.rs") };
         let doc = inner_doc(doc);
-        let declarations = children.iter().map(|child| {
-            let (attributes, name) = (&child.attributes, ident(&child.name));
-            quote! { #attributes pub mod #name; }
-        });
+        let declarations = children.iter().map(|child| child.declaration(&quote! { pub }));
         files.push((path, print::file(header, quote! { #doc #(#declarations)* #items })?));
         children.iter().try_for_each(|child| child.files(&own, header, files))
+    }
+
+    /// The declaration of the module's file.
+    pub(super) fn declaration(&self, visibility: &TokenStream) -> TokenStream {
+        let (attributes, name) = (&self.attributes, ident(&self.name));
+        quote! { #attributes #visibility mod #name; }
     }
 
     /// The module and its children as one item; `imports` stand in each of them.

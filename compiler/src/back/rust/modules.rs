@@ -49,13 +49,13 @@ fn target_kernels(compiled: &Compiled<'_>, program: &Program, rt: &TokenStream) 
     }
     let simd = ident(program.target.name());
     let children = families.into_iter().map(|(name, functions)| {
-        let arena = import(&quote! { #rt::arena }, &["Blocks", "BlocksMut"], &functions);
+        let blocks = import(&quote! { #rt::blocks }, &["Blocks", "BlocksMut"], &functions);
         let vectors = import(&quote! { #rt::simd::#simd }, &["F32x16", "I32x16", "prefetch"], &functions);
         Module {
             doc: format!("Kernels of kind `{name}` for {}.", program.target),
             name,
             attributes: quote! {},
-            items: quote! { #arena #vectors #functions },
+            items: quote! { #blocks #vectors #functions },
             children: vec![],
         }
     });

@@ -11,6 +11,7 @@ use super::modules::{condition, family};
 use super::names::{Namer, ident, snake, upper};
 use super::print::{comment, doc};
 use crate::kernel::{Access, Arg, Param, ParamKind, Place, Program, Region, Step, TableId, Waits};
+use crate::target::Target;
 
 /// The module `plan`: a module a target, and the list of all; `rt` is the path of the runtime.
 pub(super) fn plan(compiled: &Compiled<'_>, rt: &TokenStream) -> Result<Module, Error> {
@@ -24,7 +25,7 @@ pub(super) fn plan(compiled: &Compiled<'_>, rt: &TokenStream) -> Result<Module, 
         doc: "What runs, for each target.".to_owned(),
         attributes: quote! {},
         items: quote! {
-            use #rt::step::Plan;
+            use #rt::plan::Plan;
 
             /// The plans, best target first.
             pub const PLANS: &[Plan] = &[#(#plans),*];
@@ -65,10 +66,10 @@ fn target_plan(compiled: &Compiled<'_>, index: usize, rt: &TokenStream) -> Resul
         steps.push(quote! { Step { name: #kernel, run: #name, units: #units, waits: #waits } });
     }
     let target = ident(match program.target {
-        crate::target::Target::Avx512 => "Avx512",
-        crate::target::Target::Avx2 => "Avx2",
-        crate::target::Target::Base => "Base",
-        crate::target::Target::Portable => "Portable",
+        Target::Avx512 => "Avx512",
+        Target::Avx2 => "Avx2",
+        Target::Base => "Base",
+        Target::Portable => "Portable",
     });
     let (arena, scratch) = (Literal::usize_unsuffixed(program.arena), Literal::usize_unsuffixed(program.scratch));
     let (module, statics) = (ident(program.target.name()), writer.statics);
@@ -82,8 +83,8 @@ fn target_plan(compiled: &Compiled<'_>, index: usize, rt: &TokenStream) -> Resul
 
         #(#statics)*
     };
-    let arena = import(&quote! { #rt::arena }, &["Blocks", "BlocksMut"], &items);
-    let step = import(&quote! { #rt::step }, &["Context", "Plan", "Step", "Waits"], &items);
+    let blocks = import(&quote! { #rt::blocks }, &["Blocks", "BlocksMut"], &items);
+    let plan = import(&quote! { #rt::plan }, &["Context", "Plan", "Step", "Waits"], &items);
     let weights = import(&quote! { super::super }, &["weights"], &items);
     Ok(Module {
         name: program.target.name().to_owned(),
@@ -97,7 +98,7 @@ fn target_plan(compiled: &Compiled<'_>, index: usize, rt: &TokenStream) -> Resul
         ),
         attributes: condition(compiled, program.target),
         items: quote! {
-            #arena #step
+            #blocks #plan
             use #rt::target::Target;
             use super::super::kernels::#module as kernels;
             #weights

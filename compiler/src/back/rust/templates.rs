@@ -1,7 +1,8 @@
 //! The files of a crate that are text with blanks: manifest, README, example, test.
 
-use super::compiled::Compiled;
-use super::emit::{CrateOptions, target_list, tensor_list};
+use super::compiled::{Compiled, Tensor};
+use super::emit::{CAPI, CrateOptions, EMBED, STD, target_list, tensor_list};
+use super::foreign::Interface;
 use super::names::{Namer, snake};
 
 /// What the blanks are filled with.
@@ -10,12 +11,21 @@ pub(super) struct Template<'a> {
     pub(super) options: &'a CrateOptions,
     pub(super) header: &'a str,
     pub(super) model: &'a str,
+    pub(super) interface: &'a Interface<'a>,
 }
 
 impl Template<'_> {
     pub(super) fn manifest(&self) -> String {
         let CrateOptions { package, license, workspace_table, .. } = self.options;
         let license = license.as_ref().map(|license| format!("license = {license:?}\n")).unwrap_or_default();
+        let mut programs = vec![("example", "run"), ("example", "bench")];
+        programs.extend(self.options.golden.as_ref().map(|_| ("test", "golden")));
+        let programs: String = programs
+            .into_iter()
+            .map(|(kind, name)| {
+                format!("[[{kind}]]\nname = \"{name}\"\nrequired-features = [\"{STD}\", \"{EMBED}\"]\n\n")
+            })
+            .collect();
         let workspace = if *workspace_table { "\n[workspace]\n" } else { "" };
         // Many kernels of one size build fastest in as many units as there are kinds; nothing is inlined across them.
         format!(
@@ -28,6 +38,15 @@ impl Template<'_> {
              {license}\
              publish = false\n\
              {workspace}\n\
+             [features]\n\
+             default = [\"{STD}\", \"{EMBED}\"]\n\
+             # Threads, and the best target that the processor has. Without it the crate is no_std.\n\
+             {STD} = []\n\
+             # Links weights.bin into the program.\n\
+             {EMBED} = []\n\
+             # The functions that include/{prefix}.h declares.\n\
+             {CAPI} = [\"{STD}\"]\n\n\
+             {programs}\
              [profile.release]\n\
              opt-level = 3\n\
              codegen-units = 16\n\
@@ -39,34 +58,68 @@ impl Template<'_> {
              opt-level = 1\n",
             header = self.header,
             name = self.compiled.signature.name,
+            prefix = self.interface.prefix(),
         )
     }
 
     pub(super) fn readme(&self) -> String {
         let signature = &self.compiled.signature;
         let mut namer = Namer::default();
-        let inputs: Vec<String> = signature.inputs.iter().map(|tensor| namer.fresh(&tensor.name).to_string()).collect();
-        let outputs: Vec<String> =
-            signature.outputs.iter().map(|tensor| namer.fresh(&tensor.name).to_string()).collect();
-        let run = match (&inputs[..], &outputs[..]) {
-            ([input], [output]) => format!("let {output}: &[f32] = session.run(&{input})?;"),
-            _ => {
-                let pairs =
-                    signature.inputs.iter().zip(&inputs).map(|(tensor, name)| format!("({:?}, &{name})", tensor.name));
-                let pairs = pairs.collect::<Vec<_>>().join(", ");
-                let reads = signature.outputs.iter().zip(&outputs);
-                let reads = reads.map(|(tensor, name)| format!("\nlet {name} = session.output({:?});", tensor.name));
-                format!("session.run_named(&[{pairs}])?;{}", reads.collect::<String>())
-            }
+        ["model", "session", "memory", "weights", "target"].iter().for_each(|name| namer.reserve(name));
+        let names = |namer: &mut Namer, tensors: &[Tensor]| -> Vec<String> {
+            tensors.iter().map(|tensor| namer.fresh(&tensor.name).to_string()).collect()
         };
+        let inputs = names(&mut namer, &signature.inputs);
+        let outputs = names(&mut namer, &signature.outputs);
+        let mut run = String::new();
+        for (tensor, name) in signature.inputs.iter().zip(&inputs) {
+            run += &format!("    let {name} = vec![0.5; {}];\n", tensor.elements());
+        }
+        match (&inputs[..], &outputs[..]) {
+            ([input], [output]) => {
+                run += &format!(
+                    "    let {output}: &[f32] = session.run(&{input})?;\n    println!(\"{{:?}}\", {output}[0]);"
+                );
+            }
+            _ => {
+                let pairs = signature.inputs.iter().zip(&inputs);
+                let pairs: Vec<String> = pairs.map(|(tensor, name)| format!("({:?}, &{name})", tensor.name)).collect();
+                run += &format!("    session.run_named(&[{}])?;", pairs.join(", "));
+                for (tensor, name) in signature.outputs.iter().zip(&outputs) {
+                    run += &format!(
+                        "\n    let {name} = session.output({:?});\n    println!(\"{{{name}:?}}\");",
+                        tensor.name
+                    );
+                }
+            }
+        }
+        let parameters: Vec<String> = inputs
+            .iter()
+            .map(|name| format!("{name}: &[f32]"))
+            .chain(outputs.iter().map(|name| format!("{name}: &mut [f32]")))
+            .collect();
+        let setting = signature.inputs.first().map_or_else(String::new, |Tensor { name, shape }| {
+            let batch = ["8".to_owned()].into_iter().chain(shape.iter().skip(1).map(usize::to_string));
+            format!("{name}=[{}]", batch.collect::<Vec<_>>().join(", "))
+        });
         let io = format!("Inputs: {}. Outputs: {}.", tensor_list(&signature.inputs), tensor_list(&signature.outputs));
+        let best = self.compiled.targets().next().map_or_else(String::new, |target| format!("{target:?}"));
+        let license = self.options.license.as_ref();
         self.fill(include_str!("templates/README.md"))
             .replace("__PACKAGE__", &self.options.package)
             .replace("__NAME__", &signature.name)
             .replace("__SOURCE__", &self.options.source)
+            .replace("__SETTING__", &setting)
             .replace("__TARGETS__", &target_list(self.compiled))
             .replace("__RUN__", &run)
             .replace("__IO__", &io)
+            .replace("__LENT_PARAMETERS__", &parameters.join(", "))
+            .replace("__LENT_ARGUMENTS__", &[inputs, outputs].concat().join(", "))
+            .replace("__BEST__", &best)
+            .replace("__PREFIX__", self.interface.prefix())
+            .replace("__C_EXAMPLE__", &self.interface.example())
+            .replace("__LICENSE__", &license.map_or_else(String::new, |it| format!("\n## Licence\n\n{it}\n")))
+            .replace("__WEIGHTS__", &weights_section(&self.options.weights_metadata))
     }
 
     pub(super) fn example(&self) -> String {
@@ -86,5 +139,61 @@ impl Template<'_> {
         text.replace("__HEADER__", self.header)
             .replace("__CRATE__", &snake(&self.options.package))
             .replace("__MODEL__", self.model)
+    }
+}
+
+/// The longest name and text of the weights' metadata that a README shows, in characters, and the most entries.
+const LONGEST: usize = 500;
+const MOST: usize = 50;
+
+/// What the file of trained weights says of itself. Each entry is a line of a block that no text in it can end, since
+/// quotes begin each line and control characters are escaped.
+fn weights_section(metadata: &[(String, String)]) -> String {
+    if metadata.is_empty() {
+        return String::new();
+    }
+    let shown = |text: &str| match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{:?} and {} bytes more", &text[..end], text.len() - end),
+        None => format!("{text:?}"),
+    };
+    let mut text = "\n## Weights\n\nWhat the file of trained weights says of itself:\n\n```text\n".to_owned();
+    for (name, value) in metadata.iter().take(MOST) {
+        text += &format!("{}: {}\n", shown(name), shown(value));
+    }
+    if metadata.len() > MOST {
+        text += &format!("and {} more\n", metadata.len() - MOST);
+    }
+    text + "```\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(name: &str, value: &str) -> (String, String) {
+        (name.to_owned(), value.to_owned())
+    }
+
+    #[test]
+    fn metadata_stays_in_its_block_and_in_bounds() {
+        assert_eq!(weights_section(&[]), "");
+        let hostile = [
+            entry("format", "pt"),
+            entry("```\n# no title", "a\n```\n<script>\u{202e}\0\t\"x\""),
+            entry("long", &"ä".repeat(LONGEST + 3)),
+        ];
+        let text = weights_section(&hostile);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[..5], ["", "## Weights", "", "What the file of trained weights says of itself:", ""]);
+        assert_eq!(
+            lines[5..8],
+            ["```text", r#""format": "pt""#, r#""```\n# no title": "a\n```\n<script>\u{202e}\0\t\"x\"""#]
+        );
+        assert_eq!(lines[8], format!("\"long\": \"{}\" and 6 bytes more", "ä".repeat(LONGEST)));
+        assert_eq!(lines[9..], ["```"]);
+
+        let many: Vec<_> = (0..100_000).map(|i| entry(&i.to_string(), &"x".repeat(LONGEST + 1))).collect();
+        let text = weights_section(&many);
+        assert!(text.ends_with("and 99950 more\n```\n") && text.len() < MOST * (2 * LONGEST + 100));
     }
 }

@@ -22,11 +22,15 @@ pub(super) struct LinkedFile<'a> {
     pub(super) name: &'a str,
     /// Where the folder is, in words.
     pub(super) place: &'a str,
+    /// The feature that links it, if it is not always linked.
+    pub(super) feature: Option<&'a str>,
 }
 
 /// Weights in a file that is linked into the program.
 pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, file: &LinkedFile<'_>) -> Module {
-    let LinkedFile { content_hash, owner, folder, name, place } = *file;
+    let LinkedFile { content_hash, owner, folder, name, place, feature } = *file;
+    let when = feature.map(|feature| quote! { #[cfg(feature = #feature)] });
+    let and_when = feature.map(|feature| quote! { feature = #feature, });
     let content = Literal::u64_unsuffixed(content_hash);
     let layout = layout(&compiled.packing, &quote! { Some(#content) });
     let names = offsets(&compiled.packing);
@@ -54,12 +58,13 @@ pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, file: &LinkedFil
 
         #layout
 
+        #when
         pub use linked::file;
 
         /// The file's place in the program: read by the assembler.
-        #[cfg(#elf)]
+        #[cfg(all(#and_when #elf))]
         mod linked {
-            std::arch::global_asm!(concat!(#assembly, env!(#folder), #after), options(raw));
+            core::arch::global_asm!(concat!(#assembly, env!(#folder), #after), options(raw));
 
             unsafe extern "C" {
                 #[link_name = #start]
@@ -72,12 +77,12 @@ pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, file: &LinkedFil
             pub fn file() -> &'static [u8] {
                 let (start, end) = (&raw const START, &raw const END);
                 #safety
-                unsafe { std::slice::from_raw_parts(start, end.addr() - start.addr()) }
+                unsafe { core::slice::from_raw_parts(start, end.addr() - start.addr()) }
             }
         }
 
         /// The file's place in the program: read by the compiler.
-        #[cfg(not(#elf))]
+        #[cfg(all(#and_when not(#elf)))]
         mod linked {
             #[repr(C, align(64))]
             struct Aligned<T: ?Sized>(T);

@@ -26,6 +26,9 @@ pub(crate) struct Args {
     /// Instruction sets to make kernels for: avx512, avx2, base, portable; default: the first three
     #[arg(long, value_delimiter = ',')]
     target: Vec<Target>,
+    /// The licence of the network with these weights, an SPDX expression as `MIT OR Apache-2.0`
+    #[arg(long, value_parser = spdx_expression)]
+    license: Option<String>,
     /// Replace a folder that kiln made
     #[arg(long)]
     force: bool,
@@ -55,6 +58,7 @@ pub(crate) fn build(args: &Args) -> Result<(), Failure> {
         source: short_name(args.spec.name()).to_owned(),
         workspace_table: inside_workspace(&args.out)?,
         golden: true,
+        license: args.license.clone(),
     };
     recipe.write(&folder)?;
     folder.finish()?;
@@ -72,6 +76,14 @@ pub(crate) fn build(args: &Args) -> Result<(), Failure> {
         ));
     }
     Ok(())
+}
+
+/// Takes what names licences as Cargo and SPDX do.
+fn spdx_expression(text: &str) -> Result<String, String> {
+    match spdx::Expression::parse(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{} at `{}`", error.reason, &text[error.span])),
+    }
 }
 
 /// Bytes of packed weights that no earlier program has: a tensor is its expression and its form.

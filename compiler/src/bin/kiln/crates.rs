@@ -24,6 +24,8 @@ pub(crate) struct Recipe<'a> {
     pub(crate) workspace_table: bool,
     /// Whether it holds a stored answer and a test.
     pub(crate) golden: bool,
+    /// The licence of the network with these weights, an SPDX expression.
+    pub(crate) license: Option<String>,
 }
 
 impl Recipe<'_> {
@@ -44,7 +46,8 @@ impl Recipe<'_> {
         let options = CrateOptions {
             package: self.package.clone(),
             source: self.source.clone(),
-            license: None,
+            license: self.license.clone(),
+            weights_metadata: self.weights.metadata()?,
             workspace_table: self.workspace_table,
             content_hash: written.content_hash,
             golden,
@@ -96,6 +99,7 @@ pub(crate) fn build_example(
         source: compiled.source.name.clone(),
         workspace_table: true,
         golden: false,
+        license: None,
     };
     recipe.write(&new)?;
     new.finish()?;

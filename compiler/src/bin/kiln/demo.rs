@@ -57,6 +57,7 @@ pub(crate) fn demo(args: &Args) -> Result<(), Failure> {
         source: "digits.net".to_owned(),
         workspace_table: true,
         golden: true,
+        license: None,
     };
     recipe.write(&new)?;
     new.write("examples/classify.rs", CLASSIFY.as_bytes())?;

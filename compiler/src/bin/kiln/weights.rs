@@ -42,4 +42,15 @@ impl Weights {
             }
         }
     }
+
+    /// What the file says of itself, by name.
+    pub(crate) fn metadata(&self) -> Result<Vec<(String, String)>, Failure> {
+        match self {
+            Weights::Fill(_) => Ok(Vec::new()),
+            Weights::File(file, name) => {
+                let file = SafeTensors::parse(file.bytes()).context(format!("{name} is not a safetensors file"))?;
+                Ok(file.metadata().iter().map(|(name, value)| (name.clone(), value.clone())).collect())
+            }
+        }
+    }
 }

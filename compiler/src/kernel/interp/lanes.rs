@@ -18,6 +18,11 @@ pub(super) fn fma(fused: bool, a: &[f32; LANES], b: &[f32; LANES], c: &[f32; LAN
     if fused { from_fn(|i| a[i].mul_add(b[i], c[i])) } else { from_fn(|i| a[i] * b[i] + c[i]) }
 }
 
+/// `e^x`, with multiply-adds that round once or twice.
+fn exp(fused: bool, x: f32) -> f32 {
+    portable::exp(x, |a, b, c| if fused { a.mul_add(b, c) } else { a * b + c })
+}
+
 /// The larger; NaN if either is.
 pub(super) fn max_nan(a: &[f32; LANES], b: &[f32; LANES]) -> [f32; LANES] {
     from_fn(|i| if a[i] > b[i] || a[i].is_nan() { a[i] } else { b[i] })
@@ -27,7 +32,7 @@ pub(super) fn max_nan(a: &[f32; LANES], b: &[f32; LANES]) -> [f32; LANES] {
 pub(super) fn unary(fused: bool, function: Unary, value: Lanes) -> Option<Lanes> {
     Some(match (function, value) {
         (Unary::Neg, Lanes::F32(v)) => Lanes::F32(v.map(|v| -v)),
-        (Unary::Exp, Lanes::F32(v)) => Lanes::F32(v.map(|v| portable::exp(v, fused))),
+        (Unary::Exp, Lanes::F32(v)) => Lanes::F32(v.map(|v| exp(fused, v))),
         (Unary::Recip, Lanes::F32(v)) => Lanes::F32(v.map(|v| 1.0 / v)),
         (Unary::ToI32, Lanes::F32(v)) => Lanes::I32(v.map(portable::to_i32)),
         (Unary::ToF32, Lanes::I32(v)) => Lanes::F32(v.map(|v| v as f32)),

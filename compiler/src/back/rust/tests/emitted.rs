@@ -115,6 +115,7 @@ fn a_crate_answers_as_the_interpreter() {
         package: "every-family".to_owned(),
         source: "every_family.net".to_owned(),
         license: None,
+        weights_metadata: Vec::new(),
         workspace_table: true,
         content_hash: written.content_hash,
         golden: Some(Golden { inputs: vec![input.clone()], outputs: vec![outputs[1].clone()] }),

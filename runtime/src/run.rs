@@ -1,91 +1,14 @@
-//! A program in the form that runs: steps of independent units over one memory.
+//! Running a plan on the workers of a session, and the memory that they share.
 //!
-//! A step's units are fixed when the code is made. Worker w of n runs units `U*w/n .. U*(w+1)/n` of each step, so what a
-//! unit computes, and in which order, does not depend on n.
+//! Worker w of n runs units `U*w/n .. U*(w+1)/n` of each step.
 
 use std::ops::Range;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::arena::{AlignedBuf, OutOfMemory};
+use super::plan::{Context, Plan, Waits};
 use super::pool::{Pool, Team};
-use super::target::Target;
-
-/// What a step's function is given: the memory, and this worker's part of it.
-pub struct Context<'a> {
-    arena: *mut f32,
-    scratch: *mut f32,
-    weights: *const f32,
-    inputs: &'a [*const f32],
-    outputs: &'a [*mut f32],
-}
-
-impl Context<'_> {
-    /// The arena: [`Plan::arena`] elements, shared by all workers.
-    #[inline]
-    pub fn arena(&self) -> *mut f32 {
-        self.arena
-    }
-
-    /// This worker's scratch: [`Plan::scratch`] elements, its own.
-    #[inline]
-    pub fn scratch(&self) -> *mut f32 {
-        self.scratch
-    }
-
-    /// The packed weights; tensors lie at the offsets of the network's weights layout.
-    #[inline]
-    pub fn weights(&self) -> *const f32 {
-        self.weights
-    }
-
-    /// Input `index` of the network, as many elements as it declares.
-    #[inline]
-    pub fn input(&self, index: usize) -> *const f32 {
-        self.inputs[index]
-    }
-
-    /// Output `index` of the network, as many elements as it declares.
-    #[inline]
-    pub fn output(&self, index: usize) -> *mut f32 {
-        self.outputs[index]
-    }
-}
-
-/// One kernel call for each unit.
-#[derive(Clone, Copy, Debug)]
-pub struct Step {
-    /// The kernel's name, as profiles print it.
-    pub name: &'static str,
-    /// Computes units `lo..hi`. The contract of its call is that of [`Plan::run`].
-    pub run: unsafe fn(&Context<'_>, lo: usize, hi: usize),
-    /// How many units it has.
-    pub units: usize,
-    /// What must be done before it starts.
-    pub waits: Waits,
-}
-
-/// What a step waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Waits {
-    /// All units of the steps before it.
-    Barrier,
-    /// Nothing: unit u reads only what unit u of the step before wrote, and both have the same number of units.
-    OwnUnits,
-}
-
-/// A network's program for one target.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan {
-    /// Whose instructions the steps use.
-    pub target: Target,
-    /// The arena's size in `f32` elements.
-    pub arena: usize,
-    /// The scratch of one worker in `f32` elements.
-    pub scratch: usize,
-    /// The steps, in order.
-    pub steps: &'static [Step],
-}
 
 impl Plan {
     /// Runs all steps on the workers of `pool`.
@@ -95,8 +18,7 @@ impl Plan {
     /// - `memory` was made for this plan and at least as many workers as the pool has, and is bound: the weights, and
     ///   each input and output, are valid for as many elements as the network says, and no output overlaps another
     ///   pointer or is in use elsewhere while this runs.
-    /// - Within those bounds the steps are right: units `lo..hi` of a step touch no memory outside them, write nothing
-    ///   that other units of that step touch, and read what others wrote only as their [`Waits`] allows.
+    /// - The last point of [`Plan::run_alone`]'s contract.
     pub unsafe fn run(&self, memory: &Memory, pool: &mut Pool) {
         // SAFETY: the caller's contract.
         unsafe { self.run_marked(memory, pool, &|| ()) }
@@ -207,13 +129,8 @@ impl Memory {
     }
 
     fn context(&self, worker: usize) -> Context<'_> {
-        Context {
-            arena: self.arena.base(),
-            // Within the buffer or, for a scratch of no elements, its base.
-            scratch: self.scratch.base().wrapping_add(self.stride * worker),
-            weights: self.weights,
-            inputs: &self.inputs,
-            outputs: &self.outputs,
-        }
+        // Within the buffer or, for a scratch of no elements, its base.
+        let scratch = self.scratch.base().wrapping_add(self.stride * worker);
+        Context::new(self.arena.base(), scratch, self.weights, &self.inputs, &self.outputs)
     }
 }
