@@ -220,8 +220,10 @@ impl<'a> Interface<'a> {
              \x20*\n\
              \x20* or `cdylib`. Shapes are static: the lengths below are those of this network and no others.\n\
              \x20*\n\
-             \x20* A function that can fail returns a {name}_status; for all but {macros}_OK, {name}_last_error() says why. A\n\
-             \x20* defect of the library that it detects itself, a panic, ends the process; no input is known to cause one.\n\
+             \x20* A function that can fail returns an `enum {name}_status`. For all but {macros}_OK,\n\
+             \x20* {name}_last_error() says why. A defect of the library that it detects itself, a panic, ends the\n\
+             \x20* process; no input is known to cause one.\n\
+             \x20*\n\
              \x20* What this library gives, it frees: with {name}_session_free() and {name}_free(), in any order.\n\
              \x20*/\n\n\
              #ifdef __cplusplus\n\
@@ -287,14 +289,14 @@ impl<'a> Interface<'a> {
         let mut arguments = String::new();
         for Parameter { pointer, .. } in self.inputs.iter().chain(&self.outputs) {
             let len = macro_name(&macros, pointer, "LEN");
-            arrays.push(format!("{pointer}[{len}]"));
-            let _ = write!(arguments, ", {pointer}, {len}");
+            arrays.push(format!("static float {pointer}[{len}];"));
+            let _ = write!(arguments, ",\n        {pointer}, {len}");
         }
         let first = self.outputs.first().map_or_else(String::new, |output| output.pointer.to_string());
         format!(
             "#include <stdio.h>\n\
              #include \"{name}.h\"\n\n\
-             static float {arrays};\n\n\
+             {arrays}\n\n\
              int main(void) {{\n\
              \x20   {name}_model_t *model = NULL;\n\
              \x20   {name}_session_t *session = NULL;\n\
@@ -307,7 +309,7 @@ impl<'a> Interface<'a> {
              \x20   {name}_free(model);\n\
              \x20   return status;\n\
              }}",
-            arrays = arrays.join(", "),
+            arrays = arrays.join("\n"),
         )
     }
 }

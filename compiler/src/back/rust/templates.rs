@@ -102,6 +102,8 @@ impl Template<'_> {
             let batch = ["8".to_owned()].into_iter().chain(shape.iter().skip(1).map(usize::to_string));
             format!("{name}=[{}]", batch.collect::<Vec<_>>().join(", "))
         });
+        // A printed graph has no parameters: its spec had.
+        let spec = if self.options.source.ends_with(".graph") { "SPEC.net" } else { &self.options.source };
         let io = format!("Inputs: {}. Outputs: {}.", tensor_list(&signature.inputs), tensor_list(&signature.outputs));
         let best = self.compiled.targets().next().map_or_else(String::new, |target| format!("{target:?}"));
         let license = self.options.license.as_ref();
@@ -109,6 +111,7 @@ impl Template<'_> {
             .replace("__PACKAGE__", &self.options.package)
             .replace("__NAME__", &signature.name)
             .replace("__SOURCE__", &self.options.source)
+            .replace("__SPEC__", spec)
             .replace("__SETTING__", &setting)
             .replace("__TARGETS__", &target_list(self.compiled))
             .replace("__RUN__", &run)
