@@ -149,7 +149,8 @@ fn a_batch_of_eight_gives_the_bits_of_eight_single_runs_for_any_number_of_thread
         );
         let built = Built::new(&format!("eight_{net}"), &eight, &source);
         for threads in [1, 2, 3] {
-            let found: Vec<u32> = built.run(&[batch.clone()], target, threads).into_iter().map(f32::to_bits).collect();
+            let found: Vec<u32> =
+                built.run(std::slice::from_ref(&batch), target, threads).into_iter().map(f32::to_bits).collect();
             assert!(found == expected, "{net}: a batch on {threads} threads gives other bits than single runs");
         }
     }
