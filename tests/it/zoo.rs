@@ -133,10 +133,10 @@ fn a_batch_of_eight_gives_the_bits_of_eight_single_runs_for_any_number_of_thread
             let program = &compiled.programs[0];
             program.steps.iter().map(|step| program.kernel(step).units).collect()
         };
-        // Units go over the images too, or over enough groups of channels for as many workers as there are images.
+        // Units go over the images, or over groups of channels with all images in each of them.
         let (of_one, of_eight) = (units(&one), units(&eight));
-        assert!(of_eight.iter().all(|&units| units >= 8), "{net}: {of_eight:?} units");
-        assert!(of_eight.iter().sum::<usize>() >= 7 * of_one.iter().sum::<usize>(), "{net}: {of_one:?}, {of_eight:?}");
+        assert!(of_eight.iter().all(|&units| units >= 4), "{net}: {of_eight:?} units");
+        assert!(of_eight.iter().sum::<usize>() >= 6 * of_one.iter().sum::<usize>(), "{net}: {of_one:?}, {of_eight:?}");
         let source = FillSource { gain: Golden::read(net).gain };
         let batch = inputs(&eight.source).swap_remove(0);
         let single = Built::new(&format!("one_{net}"), &one, &source);
