@@ -60,7 +60,8 @@ fn kind(name: &str) -> Kind {
 
 /// A network of the zoo, with parameters set.
 pub(crate) fn zoo(net: &str, set: &[&str]) -> Graph {
-    elaborated(net, front::zoo::source(net).expect("it is in the zoo"), set)
+    let set: Vec<String> = set.iter().map(|&setting| setting.to_owned()).collect();
+    front::load(&format!("zoo:{net}"), None, &set, &NoFiles).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The first network of a text, with parameters set.

@@ -170,6 +170,8 @@ pub struct Preprocessing {
     pub filter: String,
     /// The side of the square cut from the middle, in pixels.
     pub crop: usize,
+    /// The order of the input's channels: "rgb", or "bgr", as networks that come from Caffe have it.
+    pub order: String,
     /// Subtracted from each channel of the 0..255 pixels: one number, or three.
     pub mean: Vec<f64>,
     /// What the difference is divided by.

@@ -21,6 +21,7 @@ mod report;
 mod run;
 mod spec;
 mod weights;
+mod zoo;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,8 @@ enum Verb {
     Kernels(dump::KernelArgs),
     /// Say which rewrites led to a node, and which did not happen
     Explain(dump::ExplainArgs),
+    /// List the networks that come with kiln, show one, or check them against their frameworks
+    Zoo(zoo::Args),
     /// Compile a small trained network and read handwritten digits with it
     Demo(demo::Args),
 }
@@ -66,6 +69,7 @@ fn main() -> ExitCode {
         Verb::Graph(args) => dump::graph(&args),
         Verb::Kernels(args) => dump::kernels(&args),
         Verb::Explain(args) => dump::explain(&args),
+        Verb::Zoo(args) => zoo::zoo(&args),
         Verb::Demo(args) => demo::demo(&args),
     };
     match result {
