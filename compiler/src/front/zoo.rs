@@ -18,8 +18,8 @@ pub struct Variant {
     pub name: &'static str,
     /// What its file calls it.
     pub net: &'static str,
-    /// Whose names its weights have, as `framework/model`: torchvision's, timm's or Keras'. Where no framework has the
-    /// network, `paper`.
+    /// Whose names its weights have, as `framework/model`: torchvision's, timm's, Keras', or those of other reference code.
+    /// `paper` where there is none.
     pub source: &'static str,
 }
 
@@ -37,6 +37,17 @@ macro_rules! family {
 pub static FAMILIES: &[Family] = &[
     family!("alexnet", [variant("alexnet", "AlexNet", "torchvision/alexnet"),]),
     family!("blocks", []),
+    family!("bn_inception", [variant("bninception", "BNInception", "pretrainedmodels/bninception")]),
+    family!(
+        "cifar_resnet",
+        [
+            variant("cifar_resnet20", "CifarResNet20", "pytorch_resnet_cifar10/resnet20"),
+            variant("cifar_resnet32", "CifarResNet32", "pytorch_resnet_cifar10/resnet32"),
+            variant("cifar_resnet44", "CifarResNet44", "pytorch_resnet_cifar10/resnet44"),
+            variant("cifar_resnet56", "CifarResNet56", "pytorch_resnet_cifar10/resnet56"),
+            variant("cifar_resnet110", "CifarResNet110", "pytorch_resnet_cifar10/resnet110")
+        ]
+    ),
     family!(
         "densenet",
         [
@@ -72,6 +83,10 @@ pub static FAMILIES: &[Family] = &[
     ),
     family!("ghostnet", [variant("ghostnet_100", "GhostNet", "timm/ghostnet_100"),]),
     family!("googlenet", [variant("googlenet", "GoogLeNet", "torchvision/googlenet"),]),
+    family!(
+        "inception_resnet_v1",
+        [variant("inception_resnet_v1", "InceptionResNetV1", "facenet-pytorch/InceptionResnetV1")]
+    ),
     family!("inception_resnet_v2", [variant("inception_resnet_v2", "InceptionResNetV2", "timm/inception_resnet_v2"),]),
     family!("inception_v3", [variant("inception_v3", "InceptionV3", "torchvision/inception_v3"),]),
     family!("inception_v4", [variant("inception_v4", "InceptionV4", "timm/inception_v4"),]),
@@ -97,6 +112,7 @@ pub static FAMILIES: &[Family] = &[
         ]
     ),
     family!("keras_xception", [variant("keras_xception", "KerasXception", "keras/Xception")]),
+    family!("lenet5", [variant("lenet5", "LeNet5", "paper")]),
     family!(
         "mnasnet",
         [
@@ -153,6 +169,16 @@ pub static FAMILIES: &[Family] = &[
     ),
     family!("resnet_v2", [variant("resnetv2_50", "ResNetV2_50", "timm/resnetv2_50"),]),
     family!("senet", [variant("senet154", "SENet154", "timm/legacy_senet154"),]),
+    family!(
+        "shufflenet_v1",
+        [
+            variant("shufflenet_v1_g1", "ShuffleNetV1g1", "mmpretrain/shufflenet-v1"),
+            variant("shufflenet_v1_g2", "ShuffleNetV1g2", "mmpretrain/shufflenet-v1"),
+            variant("shufflenet_v1_g3", "ShuffleNetV1g3", "mmpretrain/shufflenet-v1-1x"),
+            variant("shufflenet_v1_g4", "ShuffleNetV1g4", "mmpretrain/shufflenet-v1"),
+            variant("shufflenet_v1_g8", "ShuffleNetV1g8", "mmpretrain/shufflenet-v1")
+        ]
+    ),
     family!(
         "shufflenet_v2",
         [

@@ -59,7 +59,7 @@ fn every_net_of_the_zoo_elaborates() {
     for (_, variant) in zoo::variants() {
         let graph = from_zoo(variant.name);
         assert_eq!(graph.name, variant.net);
-        assert_eq!(graph.node(graph.outputs()[0].node).ty.shape, [1, 1000], "{}", variant.name);
+        assert!(matches!(graph.node(graph.outputs()[0].node).ty.shape[..], [1, 10 | 1000 | 8631]), "{}", variant.name);
         let preprocessing = graph.preprocessing.as_ref().expect("it says how a photo becomes its input");
         assert_eq!(graph.node(graph.inputs()[0]).ty.shape[2], preprocessing.crop, "{}", variant.name);
     }
@@ -275,7 +275,7 @@ fn mistakes_say_what_to_do() {
         "x.conv(8)",
         "x.conv(8, 3, strid = 2)",
         "x.conv(8 * 0.5, 3)",
-        "x.conv(8, 3, 1, 1, 1, 1, true, 9)",
+        "x.conv(8, 3, 1, 1, 1, 1, true, \"w\", 9)",
         "x.relu() + y",
         "x.bn();\nx",
         "let y = x;\ny = y.relu();\ny",
