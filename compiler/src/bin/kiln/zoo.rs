@@ -9,11 +9,15 @@ use kiln_compiler::files::Files;
 use kiln_compiler::front;
 use kiln_compiler::front::zoo::{Family, Variant, find, variants};
 use kiln_compiler::graph::{Graph, count};
+use kiln_compiler::kernel::stats::stats;
+use kiln_compiler::pipeline::{Options, compile};
+use kiln_compiler::target::Target;
 use serde_json::{Value, json};
 
 use crate::dump::print;
 use crate::engine::Engine;
-use crate::inspect::{aligned, grouped};
+use crate::inspect::{Memory, aligned, grouped};
+use crate::progress::Doing;
 use crate::report::Failure;
 
 #[derive(clap::Args)]
@@ -30,6 +34,12 @@ pub(crate) struct Args {
     /// Networks checked at the same time; default: as many as there are processors
     #[arg(long, requires = "check")]
     jobs: Option<usize>,
+    /// Compile each, and list code, arena, its lower bounds and what is copied
+    #[arg(long, conflicts_with = "check")]
+    stats: bool,
+    /// For which instruction set --stats compiles
+    #[arg(long, default_value = "avx2", requires = "stats")]
+    target: Target,
     /// Print one JSON array
     #[arg(long)]
     json: bool,
@@ -63,6 +73,7 @@ pub(crate) fn zoo(args: &Args) -> Result<(), Failure> {
         return check::check(folder, &chosen, args.logits.engine(), jobs.max(1), args.json);
     }
     match (&args.names[..], args.json) {
+        _ if args.stats => list_programs(&chosen, args.target, args.json),
         ([name], false) => show(name),
         _ => list(&chosen, args.json),
     }
@@ -74,9 +85,11 @@ type Entry = (&'static Family, &'static Variant);
 fn choose(names: &[String]) -> Result<Vec<Entry>, Failure> {
     for name in names {
         if find(name).is_none() {
-            return Err(
-                Failure::new(format!("the zoo has no network or family `{name}`")).help("`kiln zoo` lists what it has")
-            );
+            let failure = Failure::new(format!("the zoo has no network or family `{name}`"));
+            return Err(match front::nearest(name, front::zoo::names()) {
+                Some(near) => failure.help(format!("`{near}` is near; `kiln zoo` lists all")),
+                None => failure.help("`kiln zoo` lists what it has"),
+            });
         }
     }
     let is_chosen = |(family, variant): &Entry| {
@@ -124,6 +137,46 @@ fn list(chosen: &[Entry], json: bool) -> Result<(), Failure> {
         }));
     }
     print(&if json { format!("{:#}\n", Value::Array(objects)) } else { aligned(&rows, &[2, 3]) });
+    Ok(())
+}
+
+/// What the program of each network takes: bytes of code and memory, and what it copies.
+fn list_programs(chosen: &[Entry], target: Target, json: bool) -> Result<(), Failure> {
+    let heads =
+        ["network", "steps", "kernels", "code", "arena", "of bound", "bound", "logical bound", "relayouts", "copied"];
+    let (mut objects, mut rows) = (Vec::new(), vec![heads.map(str::to_owned)]);
+    let doing = Doing::new("");
+    doing.now_counting("compiling", chosen.len());
+    for (_, variant) in chosen {
+        let compiled = compile(load(variant.name)?, &Options { targets: vec![target], ..Options::default() })?;
+        let program = &compiled.programs[0];
+        let (memory, stats) = (Memory::of(program), stats(program));
+        let ratio = memory.arena as f64 / memory.lower_bound.max(1) as f64;
+        let bytes = |bytes: usize| grouped(bytes as u64);
+        rows.push([
+            variant.name.to_owned(),
+            bytes(program.steps.len()),
+            bytes(program.kernels.len()),
+            bytes(memory.code),
+            bytes(memory.arena),
+            format!("{ratio:.3}"),
+            bytes(memory.lower_bound),
+            bytes(memory.logical_lower_bound),
+            bytes(stats.relayouts),
+            bytes(stats.relayout_bytes),
+        ]);
+        objects.push(json!({
+            "network": variant.name, "target": target.name(), "steps": program.steps.len(),
+            "kernels": program.kernels.len(), "code_bytes": memory.code, "arena_bytes": memory.arena,
+            "arena_lower_bound_bytes": memory.lower_bound,
+            "arena_logical_lower_bound_bytes": memory.logical_lower_bound, "relayouts": stats.relayouts,
+            "relayout_bytes": stats.relayout_bytes,
+        }));
+        doing.one_done();
+    }
+    drop(doing);
+    let numbers = [1, 2, 3, 4, 5, 6, 7, 8, 9];
+    print(&if json { format!("{:#}\n", Value::Array(objects)) } else { aligned(&rows, &numbers) });
     Ok(())
 }
 

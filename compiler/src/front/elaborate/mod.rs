@@ -35,7 +35,7 @@ use names::Names;
 pub use library::{Loader, NoFiles, nets};
 pub use ops::{OpEntry, OpParam, all as ops};
 pub use overrides::Overrides;
-pub(super) use suggest::nearest;
+pub use suggest::nearest;
 
 /// Expressions evaluated, loop rounds included.
 const MAX_STEPS: u32 = 2_000_000;
