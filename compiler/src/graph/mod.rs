@@ -14,6 +14,7 @@ pub mod dot;
 pub mod infer;
 pub mod interp;
 pub mod op;
+pub mod svg;
 pub mod text;
 pub mod verify;
 pub mod weights;
