@@ -65,6 +65,7 @@ pub mod __private {
 /// pub net NAME(input: [1, 3, 224, 224], parameter = default) { … }
 /// use "blocks.net";                                              relative to the source file
 /// pub use zoo::mobilenet_v2(width = 0.5) as Half;                a net made from another
+/// use zoo::blocks;                                               blocks that come with kiln
 /// ```
 ///
 /// Of a net `Net` there are `Net::load` and `load_for` (from the bytes of a safetensors file), `Net::INPUTS` and

@@ -383,3 +383,81 @@ fn a_network_of_a_thousand_classes_of_photos_names_them_as_imagenet_does() {
     let unnamed = classes(&wide.replace("image(resize", "// image(resize"));
     assert!(unnamed.iter().all(|class| class["label"].is_null()));
 }
+
+#[test]
+fn the_zoo_is_listed_and_shown() {
+    let folder = folder();
+    let list = succeeds(folder.path(), &["zoo"]);
+    let row = list.lines().find(|line| line.starts_with("mobilenet_v3_small ")).expect("a row");
+    let cells: Vec<&str> = row.split_whitespace().collect();
+    let wanted = [
+        "mobilenet_v3_small",
+        "mobilenet_v3",
+        "2,542,856",
+        "56,510,400",
+        "1×3×224×224",
+        "torchvision/mobilenet_v3_small",
+    ];
+    assert_eq!(cells, wanted);
+    let shown = succeeds(folder.path(), &["zoo", "mobilenet_v3_small"]);
+    for words in ["MobileNetV3Small, in zoo::mobilenet_v3", "2,542,856", "arXiv:1905.02244", "pub net MobileNetV3("] {
+        assert!(shown.contains(words), "{words}");
+    }
+    let family: serde_json::Value =
+        serde_json::from_str(&succeeds(folder.path(), &["zoo", "squeezenet", "--json"])).expect("JSON");
+    assert_eq!(family.as_array().map(Vec::len), Some(2));
+    assert_eq!(family[0]["parameters"], 1_248_424);
+    let stats: serde_json::Value =
+        serde_json::from_str(&succeeds(folder.path(), &["zoo", "lenet5", "--stats", "--json"])).expect("JSON");
+    assert_eq!(stats[0]["arena_bytes"], stats[0]["arena_lower_bound_bytes"]);
+    assert!(fails(folder.path(), &["zoo", "resnet19"]).contains("`resnet18` is near"));
+}
+
+#[test]
+fn the_zoo_is_checked_against_a_folder() {
+    let folder = folder();
+    let counts = |text: &str| fs::write(folder.path().join("counts.json"), text).expect("a file");
+    let check = ["zoo", "--check", ".", "--logits", "interp"];
+    assert!(fails(folder.path(), &check).contains("says nothing of these networks"));
+    counts(r#"{"torchvision/alexnet": 61100840, "keras/MobileNet": 4253864, "else/net": 3}"#);
+    let table = succeeds(folder.path(), &check);
+    assert!(table.ends_with("2 of 2 hold\n"), "{table}");
+    counts(r#"{"torchvision/alexnet": 61100841}"#);
+    assert!(fails(folder.path(), &check).contains("1 of 1 networks are not what . says"));
+
+    // A stored answer of zeros in place of LeNet-5's, whose names and shapes are right.
+    let golden = |state: &str| {
+        fs::create_dir_all(folder.path().join("golden")).expect("a folder");
+        let text = format!(r#"{{"params": 60850, "gain": 2.0, "state": [{state}], "output": [0,0,0,0,0,0,0,0,0,1]}}"#);
+        fs::write(folder.path().join("golden/lenet5.json"), text).expect("a file");
+    };
+    golden(r#"["c1.weight", "kernel", [6, 1, 5, 5]]"#);
+    let output = kiln(folder.path(), &["zoo", "lenet5", "--check", ".", "--logits", "interp", "--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let rows: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(rows[0]["weights"], "`c1.bias` too much");
+    assert_eq!(rows[0]["parameters"], 60_850);
+    assert!(rows[0]["logits_error"].is_null());
+    golden(r#"["c9.weight", "kernel", [6, 1, 5, 5]]"#);
+    let output = kiln(folder.path(), &["zoo", "lenet5", "--check", ".", "--logits", "interp"]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("no `c9.weight`"));
+    fs::write(folder.path().join("golden/lenet5.json"), "{}").expect("a file");
+    assert!(fails(folder.path(), &["zoo", "lenet5", "--check", "."]).contains("does not hold a number `gain`"));
+}
+
+#[test]
+fn weights_are_held_beside_a_network() {
+    let folder = folder();
+    fs::write(folder.path().join("all.safetensors"), weights(|_| true, |_, shape| shape)).expect("a file");
+    let text = succeeds(folder.path(), &["weights", "small.net", "all.safetensors"]);
+    assert_eq!(text, "9 tensors match\n");
+    let some =
+        weights(|name| name != "stem.weight", |name, shape| if name == "norm.bias" { vec![4, 5] } else { shape });
+    fs::write(folder.path().join("some.safetensors"), some).expect("a file");
+    let args = ["weights", "small.net", "some.safetensors", "--json"];
+    let output = kiln(folder.path(), &args);
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!(found["missing"][0]["name"], "stem.weight");
+    assert_eq!(found["other_shape"][0], serde_json::json!({"name": "norm.bias", "network": [20], "file": [4, 5]}));
+    assert!(fails(folder.path(), &args).contains("lacks 1 tensors of `small.net`, and 1 have another shape"));
+}

@@ -24,7 +24,7 @@ pub(crate) fn of_spec(spec: &Spec, spans: &TokenSpans) -> Vec<Declared> {
         let (public, docs, name, function) = match item {
             Item::Net(net) => (net.public, &net.function.docs, &net.function.name, Some(&net.function)),
             Item::Alias(alias) => (alias.public, &alias.docs, &alias.name, target(spec, &alias.target)),
-            Item::Function(_) | Item::Use(_) | Item::Image(_) => return None,
+            Item::Function(_) | Item::Use(_) | Item::Setting(_) => return None,
         };
         let Ident { name, span } = name;
         let span = spans.ends(*span).map_or_else(Span::call_site, |(first, _)| first);
@@ -63,7 +63,7 @@ fn target<'a>(spec: &'a Spec, call: &Call) -> Option<&'a Function> {
     let [path] = &call.path[..] else { return None };
     spec.items.iter().find_map(|item| match item {
         Item::Net(net) if net.function.name.name == *path => Some(&net.function),
-        Item::Net(_) | Item::Alias(_) | Item::Function(_) | Item::Use(_) | Item::Image(_) => None,
+        Item::Net(_) | Item::Alias(_) | Item::Function(_) | Item::Use(_) | Item::Setting(_) => None,
     })
 }
 

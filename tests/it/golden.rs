@@ -1,21 +1,44 @@
 //! What other frameworks say of a network, stored in `tests/data/golden`.
 
+use std::path::Path;
+
 use kiln_compiler::front::{self, NoFiles, Overrides};
-use kiln_compiler::graph::Graph;
 use kiln_compiler::graph::weights::Source;
+use kiln_compiler::graph::{Graph, count};
 use kiln_rt::fill::Kind;
 use serde_json::Value;
 
 /// The networks with a stored answer.
-pub(crate) const NETS: [&str; 5] = ["mobilenet_v2", "resnet18", "resnet50", "tf_efficientnet_lite0", "vgg16"];
+pub(crate) const NETS: [&str; 10] = [
+    "ghostnet_100",
+    "keras_mobilenet",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "resnet18",
+    "resnet50",
+    "shufflenet_v2_x1_0",
+    "squeezenet1_1",
+    "tf_efficientnet_lite0",
+    "vgg16",
+];
 
 /// Those that plain loops run in seconds.
-pub(crate) const LIGHT_NETS: [&str; 3] = ["mobilenet_v2", "resnet18", "tf_efficientnet_lite0"];
+pub(crate) const LIGHT_NETS: [&str; 8] = [
+    "ghostnet_100",
+    "keras_mobilenet",
+    "mobilenet_v2",
+    "mobilenet_v3_small",
+    "resnet18",
+    "shufflenet_v2_x1_0",
+    "squeezenet1_1",
+    "tf_efficientnet_lite0",
+];
 
 /// A stored answer.
 pub(crate) struct Golden {
-    pub(crate) parameters: usize,
-    pub(crate) macs: u64,
+    /// As the framework counts: Keras with the running statistics of BatchNorm.
+    pub(crate) parameters: u64,
+    pub(crate) macs: Option<u64>,
     pub(crate) gain: f64,
     /// The tensors of the weights file, in the framework's order.
     pub(crate) state: Vec<Source>,
@@ -25,10 +48,13 @@ pub(crate) struct Golden {
 impl Golden {
     /// Reads the answer for a network of the zoo.
     pub(crate) fn read(net: &str) -> Self {
-        let path = format!("{}/tests/data/golden/{net}.json", env!("CARGO_MANIFEST_DIR"));
+        Golden::from_file(format!("{}/tests/data/golden/{net}.json", env!("CARGO_MANIFEST_DIR")).as_ref())
+    }
+
+    /// Reads an answer.
+    pub(crate) fn from_file(path: &Path) -> Self {
         let text = std::fs::read_to_string(path).expect("the golden file");
         let json: Value = serde_json::from_str(&text).expect("JSON");
-        let number = |key: &str| json[key].as_u64().expect("a number");
         let state = json["state"].as_array().expect("a list").iter().map(|entry| Source {
             name: entry[0].as_str().expect("a name").to_owned(),
             kind: kind(entry[1].as_str().expect("a kind")),
@@ -40,8 +66,8 @@ impl Golden {
                 .collect(),
         });
         Golden {
-            parameters: number("params") as usize,
-            macs: number("macs"),
+            parameters: json["params"].as_u64().expect("a number"),
+            macs: json["macs"].as_u64(),
             gain: json["gain"].as_f64().expect("a gain"),
             state: state.collect(),
             output: json["output"]
@@ -54,13 +80,39 @@ impl Golden {
     }
 }
 
+/// Parameters as a framework counts: Keras counts the running statistics of BatchNorm, the others do not.
+pub(crate) fn parameters(graph: &Graph, keras: bool) -> u64 {
+    match keras {
+        true => count::sources(graph).iter().map(|source| source.shape.iter().product::<usize>() as u64).sum(),
+        false => count::parameters(graph) as u64,
+    }
+}
+
+/// Multiply-adds of a network.
+pub(crate) fn macs(graph: &Graph) -> u64 {
+    graph.order().into_iter().map(|id| count::macs(graph, id)).sum()
+}
+
+/// Holds weight names, kinds, shapes and counts of a network against a stored answer.
+pub(crate) fn hold_against(graph: &Graph, golden: &Golden, net: &str) {
+    assert_eq!(parameters(graph, net.starts_with("keras_")), golden.parameters, "{net}");
+    assert_eq!(golden.macs.unwrap_or(macs(graph)), macs(graph), "{net}");
+    let by_name = |sources: &[Source]| {
+        let mut sorted = sources.to_vec();
+        sorted.sort_by(|a, b| a.name.cmp(&b.name));
+        sorted
+    };
+    assert_eq!(by_name(&count::sources(graph)), by_name(&golden.state), "{net}");
+}
+
 fn kind(name: &str) -> Kind {
     Kind::ALL.into_iter().find(|kind| kind.name() == name).expect("a kind of weight")
 }
 
 /// A network of the zoo, with parameters set.
 pub(crate) fn zoo(net: &str, set: &[&str]) -> Graph {
-    elaborated(net, front::zoo::source(net).expect("it is in the zoo"), set)
+    let set: Vec<String> = set.iter().map(|&setting| setting.to_owned()).collect();
+    front::load(&format!("zoo:{net}"), None, &set, &NoFiles).unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// The first network of a text, with parameters set.

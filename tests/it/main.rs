@@ -11,3 +11,4 @@ mod random;
 mod shared;
 mod ui;
 mod zoo;
+mod zoo_page;

@@ -10,6 +10,7 @@ use kiln_rt::safetensors::{Dtype, View, write};
 
 use crate::allocations;
 use crate::engines::error;
+use crate::golden::zoo;
 
 const GAIN: f64 = 3.0;
 
@@ -125,6 +126,39 @@ fn tokens_and_file_make_the_same_network() {
     let (small, from_file) = (Small::load(&weights).expect("it loads"), FromFile::load(&weights).expect("it loads"));
     let (mut small, mut from_file) = (small.session(Threads::new(1)), from_file.session(Threads::new(1)));
     assert_eq!(bits(small.run(&image).expect("it runs")), bits(from_file.run(&image).expect("it runs")));
+}
+
+declare! { BLOCKS:
+    use zoo::blocks;
+    use zoo::inception_v4;
+    pub net FromBlocks(image: [1, 3, 23, 21]) {
+        let x = conv_bn(image, 12, 3, stride = 2, name = "stem").relu();
+        let x = mbconv(x, 36, 20, 5, 1, "silu", 4, "silu", name = "expand");
+        let x = bottleneck(x, 16, 32, stride = 2, groups = 4, squeeze = 8, name = "residual");
+        inception_v4::inception_a(x, name = "mixed").global_avg_pool().flatten().linear(5, name = "fc")
+    }
+}
+
+network! { pub use zoo::shufflenet_v2(channels = [16, 32, 48], last = 40, image = [1, 3, 45, 39], classes = 6) as Narrow; }
+
+#[test]
+fn networks_made_of_the_zoo_answer_as_the_oracle_does() {
+    let set = ["channels=[16, 32, 48]", "last=40", "image=[1, 3, 45, 39]", "classes=6"];
+    for (graph, narrow) in [(graph(BLOCKS, "FromBlocks"), false), (zoo("shufflenet_v2", &set), true)] {
+        let image = fill_input(&graph.node(graph.inputs()[0]).ty.shape);
+        let expected = oracle(&graph, std::slice::from_ref(&image)).remove(0);
+        let weights = weights(&graph);
+        for target in targets() {
+            let found = if narrow {
+                let mut session = Narrow::load_for(&weights, target).expect("it loads").session(Threads::new(1));
+                session.run(&image).expect("it runs").to_vec()
+            } else {
+                let mut session = FromBlocks::load_for(&weights, target).expect("it loads").session(Threads::new(1));
+                session.run(&image).expect("it runs").to_vec()
+            };
+            assert!(error(&found, &expected) <= 1e-5, "{target}, narrow: {narrow}");
+        }
+    }
 }
 
 #[test]

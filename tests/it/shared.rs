@@ -8,7 +8,7 @@ use kiln_rt::safetensors::SafeTensors;
 
 use crate::crates::{Built, read_npy};
 use crate::engines::error;
-use crate::golden::{NETS, zoo};
+use crate::golden::{Golden, NETS, hold_against, zoo};
 
 fn shared() -> Option<PathBuf> {
     std::env::var_os("KILN_SHARED").map(PathBuf::from)
@@ -27,6 +27,16 @@ fn the_stored_goldens_are_the_shared_ones() {
         for field in ["input", "params", "macs", "gain", "state", "output"] {
             assert!(stored[field] == reference[field], "{net}: {field} is not the reference's");
         }
+    }
+}
+
+#[test]
+fn all_shared_goldens_name_and_count_as_the_zoo_does() {
+    let Some(shared) = shared() else { return };
+    let files = std::fs::read_dir(shared.join("zoo/golden")).expect("a folder");
+    for path in files.map(|entry| entry.expect("an entry").path()) {
+        let net = path.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+        hold_against(&zoo(net, &[]), &Golden::from_file(&path), net);
     }
 }
 

@@ -1,27 +1,35 @@
 //! The zoo against the frameworks that its networks come from: weight names, counts, logits.
 
-use kiln_compiler::graph::{count, interp, text};
+use kiln_compiler::front::zoo::variants;
+use kiln_compiler::graph::{interp, text};
 use kiln_compiler::pipeline::{self, Options, compile};
 use kiln_compiler::target::Target;
 use kiln_rt::weights::FillSource;
 
 use crate::crates::Built;
 use crate::engines::{error, inputs};
-use crate::golden::{Golden, LIGHT_NETS, NETS, zoo};
+use crate::golden::{Golden, LIGHT_NETS, NETS, hold_against, macs, parameters, zoo};
 
 #[test]
 fn weight_names_and_counts_are_the_framework_s() {
-    for net in NETS {
-        let (graph, golden) = (zoo(net, &[]), Golden::read(net));
-        assert_eq!(count::parameters(&graph), golden.parameters, "{net}");
-        assert_eq!(graph.order().into_iter().map(|id| count::macs(&graph, id)).sum::<u64>(), golden.macs, "{net}");
-        let by_name = |sources: &[kiln_compiler::graph::weights::Source]| {
-            let mut sorted = sources.to_vec();
-            sorted.sort_by(|a, b| a.name.cmp(&b.name));
-            sorted
-        };
-        assert_eq!(by_name(&count::sources(&graph)), by_name(&golden.state), "{net}");
+    NETS.into_iter().for_each(|net| hold_against(&zoo(net, &[]), &Golden::read(net), net));
+}
+
+/// `tests/data/counts.json` says where each number is from.
+#[test]
+fn every_network_counts_as_its_source_says() {
+    let text = std::fs::read_to_string(format!("{}/tests/data/counts.json", env!("CARGO_MANIFEST_DIR")));
+    let mut counts: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_str(&text.expect("the counts")).expect("JSON");
+    for (_, variant) in variants() {
+        let expected = counts.remove(variant.name).unwrap_or_else(|| panic!("no count of {}", variant.name));
+        let graph = zoo(variant.name, &[]);
+        let keras = variant.source.starts_with("keras/");
+        assert_eq!(Some(parameters(&graph, keras)), expected["parameters"].as_u64(), "{}", variant.name);
+        assert_eq!(expected["macs"].as_u64().unwrap_or(macs(&graph)), macs(&graph), "{}", variant.name);
+        assert!(expected["source"].as_str().is_some_and(|source| !source.is_empty()), "{}", variant.name);
     }
+    assert!(counts.is_empty(), "not in the zoo: {:?}", counts.keys());
 }
 
 #[test]
@@ -94,7 +102,17 @@ fn a_nan_pixel_gives_nan_logits() {
 
 #[test]
 fn odd_inputs_and_batches_answer_as_the_oracle_does() {
-    for (net, image) in [("tf_efficientnet_lite0", "image=[1, 3, 97, 131]"), ("resnet18", "image=[3, 3, 65, 49]")] {
+    for (net, image) in [
+        ("tf_efficientnet_lite0", "image=[1, 3, 97, 131]"),
+        ("resnet18", "image=[3, 3, 65, 49]"),
+        ("lenet5", "image=[3, 1, 37, 45]"),
+        ("shufflenet_v1_g3", "image=[2, 3, 75, 93]"),
+        ("shufflenet_v1_g8", "image=[1, 3, 61, 67]"),
+        ("bninception", "image=[1, 3, 65, 97]"),
+        ("inception_resnet_v1", "image=[1, 3, 91, 83]"),
+        ("seresnext50_32x4d", "image=[1, 3, 67, 45]"),
+        ("separable_densenet121", "image=[1, 3, 69, 83]"),
+    ] {
         let graph = zoo(net, &[image]);
         let (inputs, source) = (inputs(&graph), FillSource { gain: 4.0 });
         let expected = interp::run(&graph, &source, &inputs).expect("it runs").swap_remove(0);

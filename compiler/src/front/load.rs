@@ -1,6 +1,7 @@
 //! From what a user calls a network to its graph.
 
-use super::elaborate::{Loader, Overrides, elaborate, nets};
+use super::elaborate::{Loader, Overrides, elaborate, nearest, nets};
+use super::spec::Spec;
 use super::{parse_text, zoo};
 use crate::diag::{Diagnostic, Error, Span};
 use crate::graph::{Graph, text};
@@ -11,15 +12,22 @@ use crate::graph::{Graph, text};
 /// # Errors
 /// What cannot be read, what is not there, and all mistakes of the source.
 pub fn load(source: &str, net: Option<&str>, settings: &[String], loader: &dyn Loader) -> Result<Graph, Error> {
-    let (name, text) = match source.strip_prefix("zoo:") {
+    let (name, text, variant) = match source.strip_prefix("zoo:") {
         Some(name) => {
-            let text = zoo::source(name).ok_or_else(|| {
-                let known: Vec<&str> = zoo::SOURCES.iter().map(|(name, _)| *name).collect();
-                unplaced(format!("the zoo has no network `{name}`")).help(format!("it has {}", known.join(", ")))
+            let entry = zoo::find(name).ok_or_else(|| {
+                let mistake = unplaced(format!("the zoo has no network `{name}`"));
+                match nearest(name, zoo::names()) {
+                    Some(near) => mistake.help(format!("`{near}` is near; `kiln zoo` lists all")),
+                    None => mistake.help("`kiln zoo` lists what it has"),
+                }
             })?;
-            (format!("zoo/{name}.net"), text.to_owned())
+            (format!("zoo:{}", entry.family.name), entry.family.text.to_owned(), entry.net)
         }
-        None => loader.load("", source).map_err(|why| unplaced(format!("cannot read {source}: {why}")))?,
+        None => {
+            let (name, text) =
+                loader.load("", source).map_err(|why| unplaced(format!("cannot read {source}: {why}")))?;
+            (name, text, None)
+        }
     };
     if source.ends_with(".graph") {
         if !settings.is_empty() {
@@ -38,8 +46,8 @@ pub fn load(source: &str, net: Option<&str>, settings: &[String], loader: &dyn L
         overrides.set(setting)?;
     }
     let spec = parse_text(&name, &text)?;
-    let nets = nets(&spec);
-    let net = match (net, nets.as_slice()) {
+    let nets = if source.starts_with("zoo:") { written_out(&spec) } else { nets(&spec) };
+    let net = match (net.or(variant), nets.as_slice()) {
         (Some(net), _) => net,
         (None, [only]) => *only,
         (None, []) => return Err(unplaced(format!("{source} declares no `pub net`")).into()),
@@ -51,6 +59,11 @@ pub fn load(source: &str, net: Option<&str>, settings: &[String], loader: &dyn L
         }
     };
     elaborate(&spec, net, &overrides, loader)
+}
+
+/// The nets that a family of the zoo writes out; all others are made from them.
+fn written_out(spec: &Spec) -> Vec<&str> {
+    spec.nets().filter(|net| net.public).map(|net| net.function.name.name.as_str()).collect()
 }
 
 /// What a source is called in emitted code: a file by its name without folders, since paths are facts of a machine.
@@ -105,6 +118,7 @@ mod tests {
     #[test]
     fn what_is_not_there_is_named() {
         assert!(fails("zoo:resnet17", None, &[], "").contains("no network `resnet17`"));
+        assert!(fails("zoo:blocks", None, &[], "").contains("declares no `pub net`"));
         let error = load("a.net", None, &[], &NoFiles).expect_err("no files").to_string();
         assert_eq!(error, "error: cannot read a.net: files cannot be read here\n");
     }

@@ -17,7 +17,7 @@ mod scan;
 mod source;
 mod value;
 
-pub use elaborate::{Loader, NoFiles, OpEntry, OpParam, Overrides, elaborate, nets, ops};
+pub use elaborate::{Loader, NoFiles, OpEntry, OpParam, Overrides, elaborate, nearest, nets, ops};
 pub use load::{load, short_name};
 pub use parse::{parse_text, parse_tokens};
 pub use source::TokenSpans;

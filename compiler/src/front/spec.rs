@@ -24,8 +24,9 @@ pub enum Item {
     Use(Use),
     /// `pub use zoo::mobilenet_v2(width = 0.5) as MobileNetHalf;`
     Alias(Alias),
-    /// `image(resize = 256, …);`: how a photo becomes the input of the nets of this source.
-    Image(Call),
+    /// What holds for the nets of this source: `image(resize = 256, …);`, how a photo becomes their input, and
+    /// `weights(names = "keras");`, how their weights are called.
+    Setting(Call),
 }
 
 /// A name where it was written.
@@ -365,7 +366,7 @@ impl Spec {
     pub fn functions(&self) -> impl Iterator<Item = &Function> {
         self.items.iter().filter_map(|item| match item {
             Item::Function(function) => Some(function),
-            Item::Net(_) | Item::Use(_) | Item::Alias(_) | Item::Image(_) => None,
+            Item::Net(_) | Item::Use(_) | Item::Alias(_) | Item::Setting(_) => None,
         })
     }
 
@@ -373,7 +374,7 @@ impl Spec {
     pub fn nets(&self) -> impl Iterator<Item = &Net> {
         self.items.iter().filter_map(|item| match item {
             Item::Net(net) => Some(net),
-            Item::Function(_) | Item::Use(_) | Item::Alias(_) | Item::Image(_) => None,
+            Item::Function(_) | Item::Use(_) | Item::Alias(_) | Item::Setting(_) => None,
         })
     }
 
@@ -381,7 +382,7 @@ impl Spec {
     pub fn aliases(&self) -> impl Iterator<Item = &Alias> {
         self.items.iter().filter_map(|item| match item {
             Item::Alias(alias) => Some(alias),
-            Item::Function(_) | Item::Net(_) | Item::Use(_) | Item::Image(_) => None,
+            Item::Function(_) | Item::Net(_) | Item::Use(_) | Item::Setting(_) => None,
         })
     }
 }

@@ -14,6 +14,7 @@ pub mod dot;
 pub mod infer;
 pub mod interp;
 pub mod op;
+pub mod svg;
 pub mod text;
 pub mod verify;
 pub mod weights;
@@ -170,6 +171,8 @@ pub struct Preprocessing {
     pub filter: String,
     /// The side of the square cut from the middle, in pixels.
     pub crop: usize,
+    /// The order of the input's channels: "rgb", or "bgr", as networks that come from Caffe have it.
+    pub order: String,
     /// Subtracted from each channel of the 0..255 pixels: one number, or three.
     pub mean: Vec<f64>,
     /// What the difference is divided by.

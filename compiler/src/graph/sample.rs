@@ -77,6 +77,7 @@ pub(crate) fn every_op() -> Graph {
         resize: 10,
         filter: "bicubic".into(),
         crop: 8,
+        order: "bgr".into(),
         mean: vec![123.675, 116.28, 103.53],
         std: vec![58.4],
     });

@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use kiln_compiler::back::rust;
-use kiln_compiler::graph::{dot, text};
+use kiln_compiler::graph::{dot, svg, text};
 use kiln_compiler::optimize;
 use kiln_compiler::pipeline::{self, Options, compile};
 use kiln_compiler::target::Target;
@@ -24,6 +24,8 @@ enum Format {
     Text,
     /// Graphviz
     Dot,
+    /// A picture
+    Svg,
 }
 
 #[derive(clap::Args)]
@@ -49,6 +51,7 @@ pub(crate) fn graph(args: &GraphArgs) -> Result<(), Failure> {
     match args.format {
         Format::Text => print(&text::print(graph)),
         Format::Dot => print(&dot::print(graph)),
+        Format::Svg => print(&svg::print(graph)),
     }
     Ok(())
 }

@@ -45,17 +45,19 @@ fn layers(graph: &Graph) -> impl Iterator<Item = NodeId> + '_ {
     graph.order().into_iter().filter(|&id| !matches!(graph.node(id).op, Op::Constant(_)))
 }
 
-struct Memory {
-    weights: usize,
-    arena: usize,
-    lower_bound: usize,
-    logical_lower_bound: usize,
-    scratch: usize,
-    code: usize,
+/// Bytes of a program.
+pub(crate) struct Memory {
+    pub(crate) weights: usize,
+    pub(crate) arena: usize,
+    pub(crate) lower_bound: usize,
+    pub(crate) logical_lower_bound: usize,
+    pub(crate) scratch: usize,
+    /// Of Rust.
+    pub(crate) code: usize,
 }
 
 impl Memory {
-    fn of(program: &kiln_compiler::graph::Verified<Program>) -> Self {
+    pub(crate) fn of(program: &kiln_compiler::graph::Verified<Program>) -> Self {
         Memory {
             weights: stats::stats(program).weight_bytes,
             arena: 4 * program.arena,

@@ -13,6 +13,7 @@ mod folder;
 mod inputs;
 mod inspect;
 mod map;
+mod matching;
 mod photo;
 mod preprocess;
 mod profile;
@@ -21,6 +22,7 @@ mod report;
 mod run;
 mod spec;
 mod weights;
+mod zoo;
 
 use std::process::ExitCode;
 
@@ -52,6 +54,10 @@ enum Verb {
     Kernels(dump::KernelArgs),
     /// Say which rewrites led to a node, and which did not happen
     Explain(dump::ExplainArgs),
+    /// Say which tensors of a weights file a network reads, which it lacks, and which are left over
+    Weights(matching::Args),
+    /// List the networks that come with kiln, show one, or check them against their frameworks
+    Zoo(zoo::Args),
     /// Compile a small trained network and read handwritten digits with it
     Demo(demo::Args),
 }
@@ -66,6 +72,8 @@ fn main() -> ExitCode {
         Verb::Graph(args) => dump::graph(&args),
         Verb::Kernels(args) => dump::kernels(&args),
         Verb::Explain(args) => dump::explain(&args),
+        Verb::Weights(args) => matching::weights(&args),
+        Verb::Zoo(args) => zoo::zoo(&args),
         Verb::Demo(args) => demo::demo(&args),
     };
     match result {

@@ -14,8 +14,8 @@ const STRIP: u32 = 64;
 
 /// How a photo becomes one image of a network's input.
 pub(crate) struct Preparation {
-    /// 1 or 3.
-    channels: usize,
+    /// Which channel of the photo each channel of the input is; the photo has as many.
+    channels: Vec<usize>,
     /// Columns and rows of the input.
     size: [u32; 2],
     /// Columns and rows that the resized photo covers, just so.
@@ -34,7 +34,7 @@ impl Preparation {
     /// # Errors
     /// Where the input holds no photo, or the spec's numbers make no sense for it.
     pub(crate) fn new(preprocessing: &Preprocessing, name: &str, shape: &[usize]) -> Result<Self, Failure> {
-        let Preprocessing { resize, filter, crop, mean, std } = preprocessing;
+        let Preprocessing { resize, filter, crop, order, mean, std } = preprocessing;
         let &[_, channels @ (1 | 3), height, width] = shape else {
             return Err(Failure::new(format!("a photo does not fit the input `{name}` of shape {shape:?}"))
                 .help("photos go into inputs [N, 3, H, W], in colour, or [N, 1, H, W], in grey"));
@@ -46,6 +46,11 @@ impl Preparation {
             "bicubic" => FilterType::CatmullRom,
             "lanczos" => FilterType::Lanczos3,
             other => return Err(wrong(format!("names a filter that kiln does not have: `{other}`"))),
+        };
+        let channel_order: Vec<usize> = match order.as_str() {
+            "rgb" => (0..channels).collect(),
+            "bgr" => (0..channels).rev().collect(),
+            other => return Err(wrong(format!("names an order of channels that kiln does not have: `{other}`"))),
         };
         if *crop == 0 || crop > resize {
             return Err(wrong(format!("cuts {crop} pixels from {resize}")));
@@ -64,7 +69,8 @@ impl Preparation {
         let covered = |side: usize| u32::try_from(side as u128 * *resize as u128 / *crop as u128).ok();
         match (u32::try_from(width), u32::try_from(height), covered(width), covered(height)) {
             (Ok(width), Ok(height), Some(columns), Some(rows)) => {
-                Ok(Preparation { channels, size: [width, height], covers: [columns, rows], filter, mean, std })
+                let (size, covers) = ([width, height], [columns, rows]);
+                Ok(Preparation { channels: channel_order, size, covers, filter, mean, std })
             }
             _ => Err(wrong(format!("resizes to more pixels than kiln holds: {resize}"))),
         }
@@ -72,7 +78,7 @@ impl Preparation {
 
     /// How many numbers an image of the input has.
     pub(crate) fn len(&self) -> usize {
-        self.channels * self.size[0] as usize * self.size[1] as usize
+        self.channels.len() * self.size[0] as usize * self.size[1] as usize
     }
 
     /// Columns and rows of a photo of `width × height` once it is resized: what it is to cover in one direction, and
@@ -105,7 +111,7 @@ impl Preparation {
     /// As [`Preparation::resized`].
     pub(crate) fn image(&self, photo: &RgbImage) -> Result<Vec<f32>, String> {
         let [width, height] = self.resized(photo.width(), photo.height())?;
-        match self.channels {
+        match self.channels.len() {
             1 => Ok(self.normalized(&resize(&grey(photo), width, height, self.filter))),
             _ => Ok(self.normalized(&resize(photo, width, height, self.filter))),
         }
@@ -115,7 +121,7 @@ impl Preparation {
         let [width, height] = self.size;
         let (left, top) = (middle(resized.width(), width), middle(resized.height(), height));
         let mut values = Vec::with_capacity(self.len());
-        for (channel, (mean, std)) in self.mean.iter().zip(&self.std).enumerate() {
+        for (&channel, (mean, std)) in self.channels.iter().zip(self.mean.iter().zip(&self.std)) {
             for y in top..top + height {
                 for x in left..left + width {
                     let level = f64::from(resized.get_pixel(x, y).channels()[channel]);

@@ -29,6 +29,16 @@ impl Failure {
         }
     }
 
+    /// What went wrong in one line: the first mistake of a spec.
+    pub(crate) fn line(&self) -> String {
+        match self {
+            Failure::Other(diagnostic) => diagnostic.message.lines().collect::<Vec<_>>().join(" "),
+            Failure::Spec(errors) => errors.diagnostics.first().map_or_else(String::new, |diagnostic| {
+                format!("{}: {}", errors.sources.locate(diagnostic.span), diagnostic.message)
+            }),
+        }
+    }
+
     /// Prints it to standard error. A reader that has gone away misses it; the exit code still says that it failed.
     pub(crate) fn print(self) {
         let mut err = io::stderr().lock();

@@ -242,6 +242,18 @@ impl<'a> Elaborator<'a> {
         }
     }
 
+    /// A string.
+    pub(super) fn text(&mut self, args: &Args<'a>, param: &str) -> Option<String> {
+        match args.get(param)? {
+            (Value::Str(text), _) => Some(text.to_string()),
+            (value, span) => {
+                let mistake = self.wrong(args, param, "a string", &value, span);
+                self.report(mistake);
+                None
+            }
+        }
+    }
+
     pub(super) fn word(&mut self, args: &Args<'a>, param: &str, words: &[&str]) -> Option<String> {
         let what = words.iter().map(|word| format!("\"{word}\"")).collect::<Vec<_>>().join(" or ");
         match args.get(param)? {

@@ -11,6 +11,11 @@ impl<'a> Elaborator<'a> {
         &self.graph.node(node).ty.shape
     }
 
+    /// The extent of axis 1, where there is one.
+    pub(super) fn channels(&self, node: NodeId) -> usize {
+        self.shape(node).get(1).copied().unwrap_or_default()
+    }
+
     /// A node of one operand without weights.
     pub(super) fn simple(&mut self, args: &Args<'a>, op: Op) -> Option<Value> {
         let x = self.tensor(args, "x")?;
@@ -80,7 +85,9 @@ pub(super) fn conv<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Value>
     let x = x?;
     let window = e.window(args, x, kernel?, stride?, dilation?)?;
     let op = Op::Conv(Conv { channels: channels?, window, groups: groups?, bias: bias? });
-    let node = e.layer(op, x, args.name.as_deref(), &[], args.place, &[args.written("x")])?;
+    let kernel = if args.has("weight") { Some(e.text(args, "weight")?) } else { None };
+    let written = [args.written("x")];
+    let node = e.layer(op, x, args.name.as_deref(), kernel.as_deref(), &[], args.place, &written)?;
     if let Some(width) = args.written("channels") {
         e.widths.insert(node, width);
     }
@@ -91,7 +98,7 @@ pub(super) fn linear<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Valu
     let x = e.tensor(args, "x");
     let (features, bias) = (e.count(args, "features"), e.flag(args, "bias"));
     let op = Op::Linear(Linear { features: features?, bias: bias? });
-    e.layer(op, x?, args.name.as_deref(), &[], args.place, &[args.written("x")]).map(Value::Tensor)
+    e.layer(op, x?, args.name.as_deref(), None, &[], args.place, &[args.written("x")]).map(Value::Tensor)
 }
 
 pub(super) fn bn<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Value> {
@@ -110,27 +117,48 @@ pub(super) fn bn<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Value> {
         absent.push((Role::Beta, 0.0));
     }
     let op = Op::BatchNorm { eps: F32::new(eps as f32), affine: scale || shift };
-    e.layer(op, x?, args.name.as_deref(), &absent, args.place, &[args.written("x")]).map(Value::Tensor)
+    e.layer(op, x?, args.name.as_deref(), None, &absent, args.place, &[args.written("x")]).map(Value::Tensor)
 }
 
+/// PyTorch's adaptive pooling: window i of an axis is `floor(i * extent / size)..ceil((i + 1) * extent / size)`. Equal windows
+/// are one pool; others are cut out and averaged one by one, rows first.
 pub(super) fn adaptive_avg_pool<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Value> {
     let (x, size) = (e.tensor(args, "x"), e.pair(args, "size"));
     let (x, size) = (x?, size?);
-    let op = match *e.shape(x) {
-        [_, _, h, w] if size != [1, 1] => {
-            if !h.is_multiple_of(size[0]) || !w.is_multiple_of(size[1]) {
-                let message =
-                    format!("adaptive_avg_pool cannot cut {h}×{w} pixels into {}×{} equal windows", size[0], size[1]);
-                e.report(Diagnostic::error(args.place, message));
-                return None;
-            }
-            let kernel = [h / size[0], w / size[1]];
-            let window = Window { kernel, stride: kernel, pads: Pads::default(), dilation: [1, 1] };
-            Op::AvgPool(Pool { window, ceil_mode: false, count_include_pad: true })
-        }
-        _ => Op::GlobalAvgPool,
+    let extents = match *e.shape(x) {
+        [_, _, h, w] if size != [1, 1] => [h, w],
+        _ => return e.simple(args, Op::GlobalAvgPool),
     };
-    e.simple(args, op)
+    if size == extents {
+        return e.simple(args, Op::Identity);
+    }
+    if (0..2).all(|axis| extents[axis].is_multiple_of(size[axis])) {
+        return e.simple(args, mean_of_windows([0, 1].map(|axis| extents[axis] / size[axis])));
+    }
+    let mut node = x;
+    for axis in 0..2 {
+        let (extent, size) = (extents[axis], size[axis]);
+        let mut parts = Vec::new();
+        for i in 0..size {
+            let (start, end) = (i * extent / size, ((i + 1) * extent).div_ceil(size));
+            let mut kernel = [1, 1];
+            kernel[axis] = end - start;
+            let cut = Op::Slice { axis: axis + 2, start, end };
+            let name = e.node_name("adaptive_avg_pool", args.name.as_deref());
+            let cut = e.add_node(cut, &[node], Vec::new(), name, args.place, &[args.written("x")])?;
+            let name = e.node_name("adaptive_avg_pool", args.name.as_deref());
+            parts.push(e.add_node(mean_of_windows(kernel), &[cut], Vec::new(), name, args.place, &[])?);
+        }
+        let name = e.node_name("adaptive_avg_pool", args.name.as_deref());
+        node = e.add_node(Op::Concat { axis: axis + 2 }, &parts, Vec::new(), name, args.place, &[])?;
+    }
+    Some(Value::Tensor(node))
+}
+
+/// Windows beside each other.
+fn mean_of_windows(kernel: [usize; 2]) -> Op {
+    let window = Window { kernel, stride: kernel, pads: Pads::default(), dilation: [1, 1] };
+    Op::AvgPool(Pool { window, ceil_mode: false, count_include_pad: true })
 }
 
 pub(super) fn concat<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Value> {

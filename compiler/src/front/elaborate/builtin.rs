@@ -22,6 +22,10 @@ pub(super) enum Builtin {
     Round,
     /// The square root, a float.
     Sqrt,
+    /// The natural logarithm, a float.
+    Ln,
+    /// The first number to the power of the second, a float.
+    Pow,
     /// The integer of a number, without what follows the point.
     Int,
     /// The float of a number.
@@ -52,6 +56,8 @@ const TABLE: &[(&str, Builtin)] = &[
     ("ceil", Builtin::Ceil),
     ("round", Builtin::Round),
     ("sqrt", Builtin::Sqrt),
+    ("ln", Builtin::Ln),
+    ("pow", Builtin::Pow),
     ("int", Builtin::Int),
     ("float", Builtin::Float),
     ("len", Builtin::Len),
@@ -85,7 +91,7 @@ impl<'a> Elaborator<'a> {
         }
         let wanted = match builtin {
             Builtin::Min | Builtin::Max => given.len().max(1),
-            Builtin::Zip => 2,
+            Builtin::Zip | Builtin::Pow => 2,
             _ => 1,
         };
         if given.len() != wanted {
@@ -95,9 +101,17 @@ impl<'a> Elaborator<'a> {
         }
         match builtin {
             Builtin::Min | Builtin::Max => self.extreme(builtin, &given),
-            Builtin::Abs | Builtin::Floor | Builtin::Ceil | Builtin::Round | Builtin::Sqrt => {
+            Builtin::Abs | Builtin::Floor | Builtin::Ceil | Builtin::Round | Builtin::Sqrt | Builtin::Ln => {
                 self.rounded(builtin, name, &given[0])
             }
+            Builtin::Pow => match (self.number(name, &given[0]), self.number(name, &given[1])) {
+                (Some(base), Some(exponent)) if base.powf(exponent).is_finite() => Value::Float(base.powf(exponent)),
+                (Some(base), Some(exponent)) => {
+                    let message = format!("{base:?} to the power of {exponent:?} is not a finite number");
+                    self.report(Diagnostic::error(place, message))
+                }
+                _ => Value::Poison,
+            },
             Builtin::Int => match self.number(name, &given[0]) {
                 Some(value) => self.integer(value.trunc(), &given[0].value, given[0].span),
                 None => Value::Poison,
@@ -202,6 +216,10 @@ impl<'a> Elaborator<'a> {
                 self.report(Diagnostic::error(given.span, format!("there is no square root of {x:?}")))
             }
             Builtin::Sqrt => Value::Float(x.sqrt()),
+            Builtin::Ln if x <= 0.0 => {
+                self.report(Diagnostic::error(given.span, format!("there is no logarithm of {x:?}")))
+            }
+            Builtin::Ln => Value::Float(x.ln()),
             _ => Value::Float(x.round()),
         }
     }

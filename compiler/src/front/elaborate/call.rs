@@ -2,8 +2,7 @@
 
 use super::eval::variable_name;
 use super::library::{Found, NotFound};
-use super::names::join;
-use super::{Elaborator, Eval, MAX_CALLS, Stop, Value, builtin, ops, suggest};
+use super::{Elaborator, Eval, MAX_CALLS, Stop, Value, builtin, ops, setting, suggest};
 use crate::diag::{Diagnostic, Span};
 use crate::front::spec::{Call, Expr, ExprKind, Function, Ident};
 
@@ -51,9 +50,7 @@ impl<'a> Elaborator<'a> {
         let method = receiver.is_some();
         let mut given: Vec<Given<'a>> = receiver.into_iter().collect();
         let found = match self.library.find(self.module(), &call.path) {
-            Err(NotFound::Unknown) if matches!(&call.path[..], [image] if image == "image") && !method => {
-                return self.preprocess(call, place);
-            }
+            Err(NotFound::Unknown) if !method && setting::of(call).is_some() => return self.setting(call, place),
             found => found,
         };
         for arg in &call.args {
@@ -137,10 +134,10 @@ impl<'a> Elaborator<'a> {
                 format!("calls are nested more than {MAX_CALLS} deep: does `{name}` call itself without end?");
             return Err(self.limit(place, message));
         }
-        let prefix = join(self.prefix(), inner.as_deref().unwrap_or(""));
+        let prefix = self.convention().join(self.prefix(), inner.as_deref().unwrap_or(""));
         let depth = self.depth;
-        self.push(name, false, module, prefix);
-        let result = self.body(function, net, bound);
+        self.push(name, net, module, prefix);
+        let result = self.body(module, function, net, bound);
         self.frames.pop();
         self.depth = depth;
         match result {
@@ -149,7 +146,7 @@ impl<'a> Elaborator<'a> {
         }
     }
 
-    fn body(&mut self, function: &'a Function, net: bool, bound: Vec<Option<Given<'a>>>) -> Eval {
+    fn body(&mut self, module: usize, function: &'a Function, net: bool, bound: Vec<Option<Given<'a>>>) -> Eval {
         for (param, given) in function.params.iter().zip(bound) {
             let place = given.as_ref().map(|given| given.span);
             let value = match (given, &param.default) {
@@ -162,6 +159,9 @@ impl<'a> Elaborator<'a> {
                 self.check_input(&param.name, &value, &wanted, shape.span, place);
             }
             self.declare(&param.name.name, value, false, param.name.span);
+        }
+        if net {
+            self.module_setting(module, "weights")?;
         }
         self.block(&function.body)
     }

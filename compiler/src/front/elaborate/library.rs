@@ -34,7 +34,7 @@ const MAX_MODULES: usize = 256;
 pub(super) struct Library {
     pub(super) sources: Sources,
     pub(super) modules: Vec<Module>,
-    /// The modules that came with kiln, by name.
+    /// The modules that came with kiln, by the names under which they were asked for.
     zoo: BTreeMap<String, usize>,
 }
 
@@ -102,20 +102,29 @@ impl Library {
         known: &mut HashMap<String, usize>,
     ) -> Result<usize, Error> {
         let unreadable = |why: String| Error::from(Errors::new(vec![Diagnostic::error(span, why)], Sources::default()));
+        let from = self.name(from);
         let (name, text) = match source {
-            SourcePath::Zoo(name) => match zoo::source(name) {
-                Some(text) => (format!("zoo:{name}"), text.to_owned()),
+            SourcePath::Zoo(name) => match zoo::find(name) {
+                Some(zoo::Entry { family, .. }) => (format!("zoo:{}", family.name), family.text.to_owned()),
                 None => {
-                    let near = nearest(name, zoo::SOURCES.iter().map(|(name, _)| *name));
+                    let near = nearest(name, zoo::names());
                     let hint = near.map_or(String::new(), |near| format!("; `zoo::{near}` is near"));
                     return Err(unreadable(format!("there is no `zoo::{name}`{hint}")));
                 }
             },
+            // The files of the zoo lie beside each other.
+            SourcePath::File(path) if from.starts_with("zoo:") => match zoo::find(stem(path)) {
+                Some(zoo::Entry { family, net: None }) => (format!("zoo:{}", family.name), family.text.to_owned()),
+                Some(_) | None => return Err(unreadable(format!("the zoo has no file `{path}`"))),
+            },
             SourcePath::File(path) => {
-                loader.load(&self.name(from), path).map_err(|why| unreadable(format!("cannot read `{path}`: {why}")))?
+                loader.load(&from, path).map_err(|why| unreadable(format!("cannot read `{path}`: {why}")))?
             }
         };
         if let Some(&index) = known.get(&name) {
+            if let SourcePath::Zoo(zoo) = source {
+                self.zoo.insert(zoo.clone(), index);
+            }
             return Ok(index);
         }
         if self.modules.len() >= MAX_MODULES {
@@ -161,10 +170,15 @@ impl Library {
                 }
             }
             [zoo, name] if zoo == "zoo" => {
-                let index = self.zoo.get(name).ok_or(NotFound::Unknown)?;
-                let nets = public(&self.modules[*index].spec);
+                let index = *self.zoo.get(name).ok_or(NotFound::Unknown)?;
+                if let Some(zoo::Entry { net: Some(net), .. }) = zoo::find(name) {
+                    return self.own(index, net, false).ok_or(NotFound::Unknown);
+                }
+                let written = self.modules[index].spec.nets().filter(|net| net.public);
+                let nets: Vec<&str> = written.map(|net| net.function.name.name.as_str()).collect();
                 match nets[..] {
-                    [net] => self.own(*index, net, false).ok_or(NotFound::Unknown),
+                    [] => Err(NotFound::Unknown),
+                    [net] => self.own(index, net, false).ok_or(NotFound::Unknown),
                     _ => Err(NotFound::Ambiguous(nets.iter().map(|net| format!("zoo::{name}::{net}")).collect())),
                 }
             }
@@ -189,7 +203,7 @@ impl Library {
             Item::Alias(alias) if alias.name.name == name && (alias.public || inside) => {
                 Some(Found::Alias(module, alias))
             }
-            Item::Function(_) | Item::Net(_) | Item::Alias(_) | Item::Use(_) | Item::Image(_) => None,
+            Item::Function(_) | Item::Net(_) | Item::Alias(_) | Item::Use(_) | Item::Setting(_) => None,
         })
     }
 
@@ -211,7 +225,7 @@ pub fn nets(spec: &Spec) -> Vec<&str> {
     let all = spec.items.iter().filter_map(|item| match item {
         Item::Net(net) => Some(net.function.name.name.as_str()),
         Item::Alias(alias) => Some(alias.name.name.as_str()),
-        Item::Function(_) | Item::Use(_) | Item::Image(_) => None,
+        Item::Function(_) | Item::Use(_) | Item::Setting(_) => None,
     });
     all.collect()
 }
@@ -220,7 +234,7 @@ fn public(spec: &Spec) -> Vec<&str> {
     let public = spec.items.iter().filter_map(|item| match item {
         Item::Net(net) if net.public => Some(net.function.name.name.as_str()),
         Item::Alias(alias) if alias.public => Some(alias.name.name.as_str()),
-        Item::Net(_) | Item::Alias(_) | Item::Function(_) | Item::Use(_) | Item::Image(_) => None,
+        Item::Net(_) | Item::Alias(_) | Item::Function(_) | Item::Use(_) | Item::Setting(_) => None,
     });
     public.collect()
 }
@@ -233,7 +247,7 @@ fn needs(spec: &Spec) -> Vec<(SourcePath, Span, bool)> {
             [zoo, name, ..] if zoo == "zoo" => Some((SourcePath::Zoo(name.clone()), alias.target.path_span, false)),
             _ => None,
         },
-        Item::Function(_) | Item::Net(_) | Item::Image(_) => None,
+        Item::Function(_) | Item::Net(_) | Item::Setting(_) => None,
     });
     sources.collect()
 }

@@ -9,6 +9,7 @@ mod attribute;
 mod build;
 mod builtin;
 mod call;
+mod convention;
 mod eval;
 mod library;
 mod names;
@@ -16,6 +17,7 @@ mod node;
 mod ops;
 mod overrides;
 mod preprocess;
+mod setting;
 mod suggest;
 #[cfg(test)]
 mod tests;
@@ -26,12 +28,14 @@ use super::spec::{Expr, ExprKind, Function, Item, Net, Param, Spec};
 use super::value::Value;
 use crate::diag::{Diagnostic, Error, Errors, Span};
 use crate::graph::{Graph, NodeId, Op, Origin, TensorType};
+use convention::Convention;
 use library::{Found, Library, NotFound};
 use names::Names;
 
 pub use library::{Loader, NoFiles, nets};
 pub use ops::{OpEntry, OpParam, all as ops};
 pub use overrides::Overrides;
+pub use suggest::nearest;
 
 /// Expressions evaluated, loop rounds included.
 const MAX_STEPS: u32 = 2_000_000;
@@ -97,6 +101,7 @@ struct Frame<'a> {
     module: usize,
     /// What goes before the names inside.
     prefix: String,
+    convention: Convention,
     variables: Vec<Variable<'a>>,
 }
 
@@ -152,9 +157,10 @@ impl<'a> Elaborator<'a> {
             };
             self.declare(&param.name.name, value, false, param.name.span);
         }
+        self.module_setting(module, "weights")?;
         let result = self.block(&function.body)?;
         self.outputs(function, result);
-        self.preprocess_item(module)
+        if self.graph.preprocessing.is_none() { self.module_setting(module, "image") } else { Ok(()) }
     }
 
     /// The net behind a name, through `pub use … as`, and the parameters set on the way, each with its place.
@@ -272,22 +278,10 @@ impl<'a> Elaborator<'a> {
     }
 
     /// The `image(…);` of a source, for a net that has none itself.
-    fn preprocess_item(&mut self, module: usize) -> Eval<()> {
-        let items = &self.library.modules[module].spec.items;
-        let call = items.iter().find_map(|item| match item {
-            Item::Image(call) => Some(call),
-            Item::Function(_) | Item::Net(_) | Item::Use(_) | Item::Alias(_) => None,
-        });
-        match call {
-            Some(call) if self.graph.preprocessing.is_none() => self.preprocess(call, call.path_span).map(drop),
-            _ => Ok(()),
-        }
-    }
-
     /// Records a mistake, unless its place has been marked, with the function it happened in. The result is poison.
     fn report(&mut self, mut mistake: Diagnostic) -> Value {
         if mistake.span.is_nowhere() || self.marked.insert(mistake.span) {
-            if let Some(frame) = self.frames.last().filter(|frame| !frame.is_net) {
+            if let [_, .., frame] = &self.frames[..] {
                 let called = match frame.prefix.as_str() {
                     "" => String::new(),
                     prefix => format!(", called for {prefix}"),
@@ -321,7 +315,9 @@ impl<'a> Elaborator<'a> {
     }
 
     fn push(&mut self, function: &'a str, is_net: bool, module: usize, prefix: String) {
-        self.frames.push(Frame { function, is_net, module, prefix, variables: Vec::new() });
+        // A net's weights are called as the net says, wherever it stands; those of a function as its caller's.
+        let convention = if is_net { Convention::default() } else { self.convention() };
+        self.frames.push(Frame { function, is_net, module, prefix, convention, variables: Vec::new() });
     }
 
     fn declare(&mut self, name: &'a str, value: Value, mutable: bool, span: Span) {

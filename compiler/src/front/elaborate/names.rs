@@ -30,6 +30,11 @@ impl Names {
         }
     }
 
+    /// A name for a layer that Keras would call so: the first as it is, the next with a 1 behind it.
+    pub(super) fn layer(&mut self, base: &str) -> String {
+        if self.nodes.insert(base.to_owned()) { base.to_owned() } else { self.counted(base) }
+    }
+
     /// Claims the name of a weight for a layer, or says which layer has it.
     pub(super) fn tensor(&mut self, name: &str, place: Span) -> Result<(), Span> {
         match self.tensors.get(name) {

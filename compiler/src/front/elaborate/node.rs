@@ -1,6 +1,5 @@
 //! Nodes: their names, their weights, and what is said when an op does not fit its operands.
 
-use super::names::join;
 use super::{Elaborator, Value};
 use crate::diag::{Diagnostic, Span};
 use crate::graph::infer::{self, Role, TypeError};
@@ -32,7 +31,7 @@ impl Elaborator<'_> {
     pub(super) fn node_name(&mut self, op: &str, given: Option<&str>) -> String {
         match given {
             Some(name) => {
-                let name = join(self.prefix(), name);
+                let name = self.convention().join(self.prefix(), name);
                 self.names.node(name)
             }
             None => self.made_name(op),
@@ -41,7 +40,7 @@ impl Elaborator<'_> {
 
     /// A name made from the op and a count.
     pub(super) fn made_name(&mut self, op: &str) -> String {
-        let base = join(self.prefix(), op);
+        let base = self.convention().join(self.prefix(), op);
         self.names.counted(&base)
     }
 
@@ -63,12 +62,13 @@ impl Elaborator<'_> {
     }
 
     /// Adds a layer: a node that reads weights, each named after the layer and its role. `named` is the name that the call
-    /// gives. `absent` are roles that have no tensor in the weights file, and what stands for them.
+    /// gives, `kernel` what it calls the kernel. `absent` are roles that have no tensor in the weights file, and what stands for them.
     pub(super) fn layer(
         &mut self,
         op: Op,
         operand: NodeId,
         named: Option<&str>,
+        kernel: Option<&str>,
         absent: &[(Role, f32)],
         place: Span,
         written: &[Option<&str>],
@@ -82,9 +82,11 @@ impl Elaborator<'_> {
             }
         };
         let kind = infer::name(&op);
-        let node = match named {
-            Some(name) => join(self.prefix(), name),
-            None => self.made_name(kind),
+        let convention = self.convention();
+        let node = match (named, convention.layer(&op, self.channels(operand))) {
+            (Some(name), _) => convention.join(self.prefix(), name),
+            (None, Some(kind)) => self.names.layer(kind),
+            (None, None) => self.made_name(kind),
         };
         let mut weights = Vec::new();
         for (role, shape) in shapes {
@@ -98,15 +100,14 @@ impl Elaborator<'_> {
                 self.report(Diagnostic::error(place, message));
                 return None;
             }
-            let (suffix, fill) = tensor(role);
-            let tensor = format!("{node}.{suffix}");
+            let tensor = convention.tensor(&node, role, kernel);
             if let Err(first) = self.names.tensor(&tensor, place) {
                 let mistake = Diagnostic::error(place, format!("`{tensor}` is already a weight of another layer"));
                 let mistake = if first == place { mistake } else { mistake.secondary(first, "this layer has it") };
                 self.report(mistake.help("give the calls around one of them another `name = \"…\"`"));
                 return None;
             }
-            weights.push(self.graph.weights.read(&tensor, fill, &shape));
+            weights.push(self.read_weight(&op, &tensor, kind_of(role), &shape));
         }
         let name = if named.is_some() { self.names.node(node) } else { node };
         self.add_node(op, &[operand], weights, name, place, written)
@@ -186,15 +187,14 @@ impl Elaborator<'_> {
     }
 }
 
-/// How PyTorch names the tensor of a role, and how it is filled for tests.
-fn tensor(role: Role) -> (&'static str, Kind) {
+/// How the tensor of a role is filled for tests.
+fn kind_of(role: Role) -> Kind {
     match role {
-        Role::Kernel => ("weight", Kind::Kernel),
-        Role::Bias => ("bias", Kind::Bias),
-        Role::Gamma => ("weight", Kind::Gamma),
-        Role::Beta => ("bias", Kind::Bias),
-        Role::Mean => ("running_mean", Kind::Mean),
-        Role::Var => ("running_var", Kind::Var),
+        Role::Kernel => Kind::Kernel,
+        Role::Bias | Role::Beta => Kind::Bias,
+        Role::Gamma => Kind::Gamma,
+        Role::Mean => Kind::Mean,
+        Role::Var => Kind::Var,
     }
 }
 

@@ -93,10 +93,12 @@ static OPS: &[OpEntry] = &[
             param("dilation", Int(1)),
             param("groups", Int(1)),
             param("bias", Bool(true)),
+            param("weight", Unset),
         ],
         doc: "[N, C, H, W] to [N, channels, H', W']: convolution. `kernel`, `stride` and `dilation` are a number or (rows, columns); \
               `padding` is a number, (rows, columns), (top, left, bottom, right), or \"same\" as TensorFlow pads: \
-              H' = ceil(H / stride), the odd row below. Weights: NAME.weight [channels, C / groups, kh, kw], NAME.bias.",
+              H' = ceil(H / stride), the odd row below. Weights: NAME.weight [channels, C / groups, kh, kw], NAME.bias; \
+              `weight` is another word for the kernel's.",
         build: conv,
     },
     OpEntry {
@@ -154,7 +156,7 @@ static OPS: &[OpEntry] = &[
     OpEntry {
         name: "adaptive_avg_pool",
         params: &[X, param("size", Required)],
-        doc: "[N, C, H, W] to [N, C, size, size]: means over equal windows; H and W must be multiples of the size.",
+        doc: "[N, C, H, W] to [N, C, size, size]: means over windows floor(i * H / size)..ceil((i + 1) * H / size).",
         build: adaptive_avg_pool,
     },
     OpEntry { name: "relu", params: &[X], doc: "max(x, 0)", build: |e, a| e.activate(a, Activation::Relu) },

@@ -2,7 +2,7 @@
 
 /// The candidate nearest to a name that does not exist, if one is near: a third of its letters may differ, and none of a
 /// name of one or two letters.
-pub(super) fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
+pub fn nearest<'c>(name: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let letters = name.chars().count();
     let limit = if letters < 3 { 0 } else { letters.div_ceil(3) };
     let near = candidates.into_iter().map(|candidate| (distance(name, candidate), candidate));

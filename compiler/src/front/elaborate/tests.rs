@@ -27,6 +27,10 @@ fn graph(text: &str) -> Graph {
     run(text, &[], &[]).unwrap_or_else(|error| panic!("{error}"))
 }
 
+fn from_zoo(name: &str) -> Graph {
+    crate::front::load(&format!("zoo:{name}"), None, &[], &NoFiles).unwrap_or_else(|error| panic!("{error}"))
+}
+
 /// A net on a feature map with this body.
 fn body(statements: &str) -> String {
     format!("pub net Net(x: [1, 8, 6, 6]) {{\n{statements}\n}}\n")
@@ -52,16 +56,18 @@ fn weights(graph: &Graph) -> Vec<String> {
 
 #[test]
 fn every_net_of_the_zoo_elaborates() {
-    for (name, text) in zoo::SOURCES {
-        let graph = graph(text);
-        assert_eq!(graph.node(graph.outputs()[0].node).ty.shape, [1, 1000], "{name}");
-        assert!(graph.preprocessing.is_some(), "{name}");
+    for (_, variant) in zoo::variants() {
+        let graph = from_zoo(variant.name);
+        assert_eq!(graph.name, variant.net);
+        assert!(matches!(graph.node(graph.outputs()[0].node).ty.shape[..], [1, 10 | 1000 | 8631]), "{}", variant.name);
+        let preprocessing = graph.preprocessing.as_ref().expect("it says how a photo becomes its input");
+        assert_eq!(graph.node(graph.inputs()[0]).ty.shape[2], preprocessing.crop, "{}", variant.name);
     }
 }
 
 #[test]
 fn the_nets_of_the_zoo_name_their_weights_as_their_sources_do() {
-    let graph = graph(zoo::source("mobilenet_v2").expect("there"));
+    let graph = from_zoo("mobilenet_v2");
     let names = weights(&graph);
     for name in [
         "features.0.0.weight",
@@ -96,6 +102,7 @@ fn numbers_follow_rust() {
         ("[(1, 2), (3, 4)][1].0 + [5, 6, 7][1..3][0]", 9),
         ("{ let mut s = 0; for i in 1..=4 { s += i; } for (i, v) in enumerate([2, 3]) { s += i * v } s }", 13),
         ("{ let mut s = 0; for (a, b) in zip([1, 2], [3, 4]) { s += a * b; } s }", 11),
+        ("int(round(ln(100) + pow(2, 10)))", 1029),
         ("len([0; 5]) + x.channels() + x.height() + x.shape()[3]", 25),
     ] {
         assert_eq!(shape(&format!("x.conv({expression}, 1)")), [1, wanted, 6, 6], "{expression}");
@@ -116,6 +123,7 @@ fn ops_have_the_shapes_of_pytorch() {
         ("x.max_pool(3, stride = 2, ceil_mode = true)", vec![1, 8, 3, 3]),
         ("x.avg_pool(2)", vec![1, 8, 3, 3]),
         ("x.adaptive_avg_pool(3)", vec![1, 8, 3, 3]),
+        ("x.adaptive_avg_pool((4, 6))", vec![1, 8, 4, 6]),
         ("x.global_avg_pool() + x.global_max_pool()", vec![1, 8, 1, 1]),
         ("x.flatten().linear(5)", vec![1, 5]),
         ("concat([x, x.slice(1, 0, 4)])", vec![1, 12, 6, 6]),
@@ -145,6 +153,57 @@ fn names_nest_and_unnamed_layers_are_counted() {
         }"#,
     );
     insta::assert_snapshot!(weights(&graph).join("\n"));
+}
+
+#[test]
+fn keras_nests_names_with_underscores_and_counts_layers_by_kind() {
+    let graph = graph(
+        r#"weights(names = "keras");
+        fn block(x) { x.conv(8, 1, name = "1_conv").bn(scale = false, name = "1_bn") }
+        pub net Net(x: [1, 8, 6, 6]) {
+            let y = block(x, name = "conv2_block1").conv(8, 3, bias = false).conv(8, 3, bias = false).bn();
+            let y = y.conv(16, 2, groups = 8, name = "dw", bias = false).conv(4, 1, name = "sep", weight = "pointwise_kernel");
+            y.flatten().linear(2)
+        }"#,
+    );
+    insta::assert_snapshot!(weights(&graph).join("\n"));
+    let source = graph.weights.sources(graph.order().into_iter().flat_map(|id| graph.node(id).weights.clone()));
+    let depthwise = source.into_iter().find(|source| source.name == "dw/kernel").expect("a kernel");
+    assert_eq!(depthwise.shape, [2, 8, 2, 2], "multiplier first");
+}
+
+#[test]
+fn a_net_names_its_weights_as_it_says_wherever_it_stands() {
+    let files = [(
+        "inner.net",
+        "weights(names = \"keras\");\npub net Inner(x: [1, 8, 6, 6]) { image(crop = 6); x.conv(8, 1) }",
+    )];
+    let text = "use \"inner.net\";\npub net Net(x: [1, 8, 6, 6]) { Inner(x).conv(8, 1, name = \"last\") }";
+    let graph = run(text, &[], &files).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(weights(&graph), ["conv2d/bias", "conv2d/kernel", "last.bias", "last.weight"]);
+    assert!(graph.preprocessing.is_none());
+    assert!(
+        mistakes("fn f(x) { weights(names = \"keras\"); x }\npub net Net(x: [1]) { f(x) }")
+            .contains("belongs in a net")
+    );
+    assert!(
+        mistakes("weights(names = \"jax\");\npub net Net(x: [1]) { x.relu() }").contains("\"pytorch\" or \"keras\"")
+    );
+}
+
+#[test]
+fn a_user_s_net_is_made_of_the_blocks_of_the_zoo() {
+    let text = "use zoo::blocks;\nuse zoo::inception_v4;\npub net Net(x: [1, 384, 9, 9]) {
+        let y = inception_v4::inception_a(x, name = \"a\");
+        blocks::mbconv(y, 96, 24, 5, 2, \"silu\", 4, name = \"b\").flatten().linear(3, name = \"c\")
+    }";
+    let graph = run(text, &[], &[]).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(graph.node(graph.outputs()[0].node).ty.shape, [1, 3]);
+    assert!(weights(&graph).contains(&"b.2.fc1.weight".to_owned()));
+    let text = "pub use zoo::efficientnet(variant = 3) as B3;";
+    let graph = run(text, &["classes=7"], &[]).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(graph.node(graph.inputs()[0]).ty.shape, [1, 3, 300, 300]);
+    assert_eq!(graph.node(graph.outputs()[0].node).ty.shape, [1, 7]);
 }
 
 #[test]
@@ -216,7 +275,7 @@ fn mistakes_say_what_to_do() {
         "x.conv(8)",
         "x.conv(8, 3, strid = 2)",
         "x.conv(8 * 0.5, 3)",
-        "x.conv(8, 3, 1, 1, 1, 1, true, 9)",
+        "x.conv(8, 3, 1, 1, 1, 1, true, \"w\", 9)",
         "x.relu() + y",
         "x.bn();\nx",
         "let y = x;\ny = y.relu();\ny",
@@ -272,7 +331,7 @@ fn everything_is_bounded() {
 
 #[test]
 fn broken_specs_never_panic() {
-    let text = zoo::source("resnet18").expect("there");
+    let text = zoo::find("inception_v3").expect("there").family.text;
     let tokens: Vec<&str> = text.split_inclusive(|c: char| !c.is_alphanumeric()).collect();
     let mut state = 7u64;
     let mut parsed = 0;
@@ -287,7 +346,7 @@ fn broken_specs_never_panic() {
         }
         if let Ok(spec) = parse_text("broken.net", &broken.concat()) {
             parsed += 1;
-            let _ = elaborate(&spec, "ResNet18", &Overrides::default(), &NoFiles);
+            let _ = elaborate(&spec, "InceptionV3", &Overrides::default(), &NoFiles);
         }
     }
     assert!(parsed > 20, "{parsed}");

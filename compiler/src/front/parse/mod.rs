@@ -21,6 +21,7 @@ use convert::Convert;
 mod keyword {
     syn::custom_keyword!(net);
     syn::custom_keyword!(image);
+    syn::custom_keyword!(weights);
 }
 
 /// Parses a `.net` text; `name` is what messages call it.
@@ -150,11 +151,11 @@ fn item(input: ParseStream, convert: &mut Convert<'_>, file_docs: &mut Vec<Strin
     } else if lookahead.peek(Token![use]) {
         input.parse::<Token![use]>()?;
         import(input, convert, docs, public.is_some())?
-    } else if public.is_none() && lookahead.peek(keyword::image) {
+    } else if public.is_none() && (lookahead.peek(keyword::image) || lookahead.peek(keyword::weights)) {
         let name: syn::Ident = input.parse()?;
         let call = arguments(input, convert, vec![name])?;
         input.parse::<Option<Token![;]>>()?;
-        Item::Image(call)
+        Item::Setting(call)
     } else if public.is_none() && lookahead.peek(Token![;]) {
         input.parse::<Token![;]>()?;
         return Ok(None);
@@ -288,7 +289,7 @@ fn duplicates(spec: &Spec, mistakes: &mut Vec<Diagnostic>) {
             Item::Function(function) => &function.name,
             Item::Net(net) => &net.function.name,
             Item::Alias(alias) => &alias.name,
-            Item::Use(_) | Item::Image(_) => continue,
+            Item::Use(_) | Item::Setting(_) => continue,
         };
         if let Some(&first) = seen.get(name.name.as_str()) {
             let twice = Diagnostic::error(name.span, format!("`{}` is defined twice", name.name));

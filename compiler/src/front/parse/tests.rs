@@ -38,7 +38,7 @@ fn every_item_is_parsed() {
             }
             Item::Use(u) => format!("use {:?}", u.source),
             Item::Alias(a) => format!("alias {:?} as {}", a.target.path, a.name.name),
-            Item::Image(i) => format!("image with {} arguments", i.args.len()),
+            Item::Setting(call) => format!("{} with {} arguments", call.path[0], call.args.len()),
         })
         .collect();
     assert_eq!(spec.docs, ["A file."]);

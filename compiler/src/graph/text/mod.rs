@@ -57,10 +57,11 @@ impl ParseError {
 /// The graph as text.
 pub fn print(graph: &Graph) -> String {
     let mut text = format!("graph {}\n", quote(&graph.name));
-    if let Some(Preprocessing { resize, filter, crop, mean, std }) = &graph.preprocessing {
+    if let Some(Preprocessing { resize, filter, crop, order, mean, std }) = &graph.preprocessing {
         let filter = quote(filter);
-        text +=
-            &format!("image(resize = {resize}, filter = {filter}, crop = {crop}, mean = {mean:?}, std = {std:?})\n");
+        let order = quote(order);
+        text += &format!("image(resize = {resize}, filter = {filter}, crop = {crop}, order = {order}, ");
+        text += &format!("mean = {mean:?}, std = {std:?})\n");
     }
     text.push('\n');
     let order = graph.order();
@@ -216,6 +217,7 @@ impl<'a> Reader<'a> {
             resize: call.require("resize")?.usize()?,
             filter: call.require("filter")?.text()?,
             crop: call.require("crop")?.usize()?,
+            order: call.require("order")?.text()?,
             mean: numbers(call.require("mean")?)?,
             std: numbers(call.require("std")?)?,
         });

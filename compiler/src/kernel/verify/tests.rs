@@ -360,11 +360,9 @@ fn every_invariant_is_looked_after() {
 
 #[test]
 fn lowered_networks_are_accepted_and_read_back() {
-    for (name, text) in front::zoo::SOURCES {
-        let spec = front::parse_text(name, text).expect("it parses");
-        let net = front::nets(&spec)[0].to_owned();
-        let graph =
-            front::elaborate(&spec, &net, &front::Overrides::default(), &front::NoFiles).expect("it elaborates");
+    for variant in front::zoo::FAMILIES.iter().filter_map(|family| family.variants.first()) {
+        let name = variant.name;
+        let graph = front::load(&format!("zoo:{name}"), None, &[], &front::NoFiles).expect("it elaborates");
         let graph = crate::graph::verify::verify(graph).expect("it is a graph");
         for target in [Target::Avx512, Target::Avx2, Target::Base] {
             let program = crate::lower::lower(&graph, target).expect("it lowers");

@@ -3,7 +3,7 @@ use image::{Luma, Rgb};
 use super::*;
 
 fn spec(resize: usize, filter: &str, crop: usize) -> Preprocessing {
-    Preprocessing { resize, filter: filter.to_owned(), crop, mean: vec![0.0], std: vec![1.0] }
+    Preprocessing { resize, filter: filter.to_owned(), crop, order: "rgb".to_owned(), mean: vec![0.0], std: vec![1.0] }
 }
 
 fn prepare(spec: &Preprocessing, shape: &[usize]) -> Preparation {
@@ -67,6 +67,10 @@ fn normalized_pixels_stand_channel_by_channel() {
     let photo = ImageBuffer::from_fn(4, 4, |x, y| Rgb([(10 * y + x) as u8, 100, if x == 2 { 31 } else { 30 }]));
     let values = prepare(&spec, &[1, 3, 2, 2]).image(&photo).expect("an image");
     assert_eq!(values, [0.5, 1.0, 5.5, 6.0, 20.0, 20.0, 20.0, 20.0, 0.0, 2.0, 0.0, 2.0]);
+    // Mean and deviation are those of the input's channels: blue first.
+    let bgr = Preprocessing { order: "bgr".to_owned(), ..spec };
+    let values = prepare(&bgr, &[1, 3, 2, 2]).image(&photo).expect("an image");
+    assert_eq!(values, [10.0, 10.5, 10.0, 10.5, 20.0, 20.0, 20.0, 20.0, -38.0, -36.0, -18.0, -16.0]);
 }
 
 #[test]
