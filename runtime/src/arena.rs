@@ -7,10 +7,19 @@ use std::{error, fmt};
 /// Where every buffer starts: a cache line, which is also the widest vector.
 pub const ALIGNMENT: usize = 64;
 
+/// A huge page of x86-64 and, in its usual setting, of AArch64.
+const HUGE_PAGE: usize = 2 << 20;
+
 /// A buffer of `f32`, zeroed when made, on a cache line.
+///
+/// A buffer of two huge pages or more starts on one, and is made of them where the system gives them. A network's arena
+/// is written all over in every run: with pages of 4 KiB, making them takes longer than some networks' whole first run,
+/// and looking up their addresses a few percent of every run.
 pub struct AlignedBuf {
     start: NonNull<f32>,
     len: usize,
+    /// What the allocator gave; `start` is the first aligned place in it.
+    memory: NonNull<u8>,
 }
 
 // SAFETY: the buffer is owned, like a Box of a slice: moving it to another thread leaves no other owner behind.
@@ -25,14 +34,21 @@ impl AlignedBuf {
     /// When the system does not give the memory; nothing aborts.
     pub fn zeroed(len: usize) -> Result<Self, OutOfMemory> {
         let error = OutOfMemory { bytes: len.saturating_mul(size_of::<f32>()) };
-        let layout = Self::layout(len).ok_or(error)?;
         if len == 0 {
-            return Ok(Self { start: NonNull::<CacheLine>::dangling().cast(), len });
+            let nothing = NonNull::<CacheLine>::dangling();
+            return Ok(Self { start: nothing.cast(), len, memory: nothing.cast() });
         }
+        let extent = Extent::of(len).ok_or(error)?;
         // SAFETY: the layout's size is not zero.
-        let start = unsafe { alloc_zeroed(layout) };
+        let memory = NonNull::new(unsafe { alloc_zeroed(extent.layout) }).ok_or(error)?;
+        // SAFETY: the layout has room for what is skipped, less than the alignment, before the aligned bytes.
+        let start = unsafe { memory.add(memory.as_ptr().align_offset(extent.alignment)) };
+        if extent.alignment == HUGE_PAGE {
+            // SAFETY: the aligned bytes lie in the allocation, which nobody else knows yet.
+            unsafe { make_huge_pages(start, extent.aligned_bytes) }
+        }
         // Zeroed bytes are the f32 +0.
-        NonNull::new(start.cast()).map(|start| Self { start, len }).ok_or(error)
+        Ok(Self { start: start.cast(), len, memory })
     }
 
     /// A copy of `elements`.
@@ -72,20 +88,66 @@ impl AlignedBuf {
     pub fn base(&self) -> *mut f32 {
         self.start.as_ptr()
     }
+}
 
-    fn layout(len: usize) -> Option<Layout> {
-        Layout::from_size_align(len.checked_mul(size_of::<f32>())?, ALIGNMENT).ok()
+/// What a buffer asks of the allocator.
+struct Extent {
+    alignment: usize,
+    /// The buffer's bytes, up to a whole huge page if it starts on one.
+    aligned_bytes: usize,
+    layout: Layout,
+}
+
+impl Extent {
+    /// That of `len` elements, unless so many bytes cannot be asked for.
+    fn of(len: usize) -> Option<Self> {
+        let bytes = len.checked_mul(size_of::<f32>())?;
+        let alignment = if bytes < 2 * HUGE_PAGE { ALIGNMENT } else { HUGE_PAGE };
+        let aligned_bytes = bytes.checked_next_multiple_of(if alignment == HUGE_PAGE { alignment } else { 1 })?;
+        // The alignment is made here, out of more room: allocators clear memory that they align, byte by byte, even if
+        // it comes zeroed from the system. Room that is never touched is no memory.
+        let layout = Layout::from_size_align(aligned_bytes.checked_add(alignment)?, size_of::<f32>()).ok()?;
+        Some(Self { alignment, aligned_bytes, layout })
     }
 }
 
 impl Drop for AlignedBuf {
     fn drop(&mut self) {
-        if let Some(layout) = Self::layout(self.len).filter(|layout| layout.size() > 0) {
+        if let Some(extent) = Extent::of(self.len).filter(|_| self.len > 0) {
             // SAFETY: a buffer that is not empty was allocated with the layout of its length, which never changes.
-            unsafe { dealloc(self.start.as_ptr().cast(), layout) }
+            unsafe { dealloc(self.memory.as_ptr(), extent.layout) }
         }
     }
 }
+
+/// Asks the system to make `bytes` from `start` on of huge pages, and to do so now, not one by one in the first run.
+/// Their content stays; a system that cannot is no error, as the memory is as good in small pages.
+///
+/// # Safety
+/// The bytes belong to the caller.
+#[cfg(target_os = "linux")]
+unsafe fn make_huge_pages(start: NonNull<u8>, bytes: usize) {
+    use std::ffi::{c_int, c_void};
+
+    /// Linux's `MADV_HUGEPAGE` and, since 5.14, `MADV_POPULATE_WRITE`.
+    const ADVICE: [c_int; 2] = [14, 23];
+
+    unsafe extern "C" {
+        fn madvise(start: *mut c_void, bytes: usize, advice: c_int) -> c_int;
+    }
+
+    for advice in ADVICE {
+        // SAFETY: neither advice changes what the bytes hold, and they are the caller's.
+        unsafe { madvise(start.as_ptr().cast(), bytes, advice) };
+    }
+}
+
+/// Elsewhere the allocator's pages stay as they are.
+///
+/// # Safety
+/// None is needed; it is that of the function for Linux.
+#[cfg(not(target_os = "linux"))]
+unsafe fn make_huge_pages(_: NonNull<u8>, _: usize) {}
 
 impl fmt::Debug for AlignedBuf {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -125,6 +187,19 @@ mod tests {
             buffer.as_mut_slice().fill(1.0);
             assert_eq!(AlignedBuf::copied(buffer.as_slice()).unwrap().as_slice(), vec![1.0; len]);
         }
+    }
+
+    #[test]
+    fn large_buffers_start_on_a_huge_page() {
+        for bytes in [2 * HUGE_PAGE, 3 * HUGE_PAGE + 4] {
+            let mut buffer = AlignedBuf::zeroed(bytes / 4).unwrap();
+            assert_eq!((buffer.base().addr() % HUGE_PAGE, buffer.len()), (0, bytes / 4));
+            assert!(buffer.as_slice().iter().all(|element| element.to_bits() == 0));
+            buffer.as_mut_slice().fill(1.0);
+            assert_eq!(AlignedBuf::copied(buffer.as_slice()).unwrap().as_slice(), buffer.as_slice());
+        }
+        let below = Extent::of(HUGE_PAGE / 2 - 1).unwrap();
+        assert_eq!((below.alignment, below.aligned_bytes), (ALIGNMENT, 2 * HUGE_PAGE - 4));
     }
 
     #[test]

@@ -143,7 +143,7 @@ fn every_network_has_a_batch_of_any_size() {
 #[test]
 fn a_batch_of_eight_gives_the_bits_of_eight_single_runs_for_any_number_of_threads() {
     let target = Target::detect();
-    for net in LIGHT_NETS {
+    for net in ["mobilenet_v2", "resnet18", "tf_efficientnet_lite0"] {
         let options = Options { targets: vec![target], ..Options::default() };
         let compiled = |set: &[&str]| compile(zoo(net, set), &options).unwrap_or_else(|error| panic!("{net}: {error}"));
         let (one, eight) = (compiled(&[]), compiled(&["n=8"]));

@@ -12,7 +12,7 @@ use crate::golden::{macs, parameters, zoo};
 
 /// The block of each family whose picture the page shows: the shape of its input, and the call.
 const BLOCKS: &[(&str, &str, &str)] = &[
-    ("alexnet", "1, 3, 224, 224", "AlexNet(x)"),
+    ("alexnet", "1, 3, 224, 224", "AlexNet(image = x)"),
     ("bn_inception", "1, 192, 28, 28", r#"inception_v2(x, "3a", 64, 64, 64, 64, 96, "avg", 32)"#),
     ("cifar_resnet", "1, 16, 32, 32", "cifar_block(x, 32, 2)"),
     ("densenet", "1, 64, 56, 56", "dense_layer(x, 32)"),
@@ -29,7 +29,7 @@ const BLOCKS: &[(&str, &str, &str)] = &[
     ("keras_resnet", "1, 64, 56, 56", "keras_bottleneck(x, 64, 1, true)"),
     ("keras_resnet_v2", "1, 64, 56, 56", "keras_preact_bottleneck(x, 64, 1, true)"),
     ("keras_xception", "1, 64, 147, 147", "halving_block(x, 128, 128)"),
-    ("lenet5", "1, 1, 32, 32", "LeNet5(x)"),
+    ("lenet5", "1, 1, 32, 32", "LeNet5(image = x)"),
     ("mnasnet", "1, 24, 56, 56", "inverted_residual_mnas(x, 24, 3, 1, 3)"),
     ("mobilenet_v1", "1, 64, 112, 112", r#"separable(x, 128, 3, 2, "relu6", last = "relu6")"#),
     ("mobilenet_v2", "1, 24, 56, 56", "inverted_residual_v2(x, 24, 1, 6)"),

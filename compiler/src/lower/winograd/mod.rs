@@ -414,7 +414,7 @@ impl Products<'_> {
         let weight = ob.clone() * (n * n * panel) + point.clone() * panel + ib * (LANES * LANES) + i * LANES;
         // The kernel's next point is read for the first time by the tiles after these.
         let next = At::flat(self.weight, weight.clone() + panel);
-        let prefetch = self.schedule.prefetch.then(|| Prefetch { at: next, level: 2 });
+        let prefetch = self.schedule.prefetch.then_some(Prefetch { at: next, level: 2 });
         Reduction { axes, prefetch, update: Update::Fma(splat, load(At::flat(self.weight, weight))) }
     }
 }

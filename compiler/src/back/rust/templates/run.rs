@@ -96,9 +96,10 @@ fn npy_data(bytes: &[u8]) -> Result<&[u8]> {
         1 => (10, usize::from(u16::from_le_bytes(bytes.get(8..10).ok_or_else(cut)?.try_into()?))),
         _ => (12, u32::from_le_bytes(bytes.get(8..12).ok_or_else(cut)?.try_into()?) as usize),
     };
-    let header = String::from_utf8_lossy(bytes.get(start..start + len).ok_or_else(cut)?);
-    let header: String = header.chars().filter(|c| !c.is_whitespace()).collect();
-    if !header.contains("'descr':'<f4'") || header.contains("'fortran_order':True") {
+    let header = bytes.get(start..start + len).ok_or_else(cut)?;
+    let header: Vec<u8> = header.iter().copied().filter(|c| !c.is_ascii_whitespace()).collect();
+    let says = |what: &[u8]| header.windows(what.len()).any(|part| part == what);
+    if !says(b"'descr':'<f4'") || says(b"'fortran_order':True") {
         return Err("the .npy file must hold little-endian f32 in C order".into());
     }
     Ok(&bytes[start + len..])
@@ -128,8 +129,14 @@ fn print(info: &TensorInfo, output: &[f32], top: usize) {
             println!("image {image}");
         }
         let mut ranked: Vec<(usize, f32)> = probabilities(scores).into_iter().enumerate().collect();
-        ranked.sort_by(|a, b| b.1.total_cmp(&a.1));
-        for (class, probability) in ranked.iter().take(top) {
+        // A pass for each class that is shown: to sort them all takes more code than most kernels.
+        for _ in 0..top {
+            let largest = (0..ranked.len()).max_by(|&a, &b| {
+                let ((class_a, a), (class_b, b)) = (ranked[a], ranked[b]);
+                a.total_cmp(&b).then(class_b.cmp(&class_a))
+            });
+            let Some(largest) = largest else { break };
+            let (class, probability) = ranked.swap_remove(largest);
             println!("class {class:4}  {probability:.3}");
         }
     }
