@@ -100,23 +100,25 @@ impl InputTransform<'_> {
     /// Transforms the patches of a chunk; they go to the places from `first` on.
     pub(super) fn build(&self, kb: &mut KernelBuilder, chunk: &Chunk, points: &Points, first: &Index) -> Vec<Stmt> {
         let Extents { channels, patches, .. } = *self.extents;
-        let ib = kb.var("ib");
-        let block = Index::var(ib);
-        let mut rows = Vec::new();
+        let (ib, r) = (kb.var("ib"), kb.var("r"));
+        let (block, ty) = (Index::var(ib), chunk.row.clone() + r);
+        let mut row = Vec::new();
         for class in fixed_row_classes(&self.patch_window(), self.extents.input[0], patches[0]) {
-            let ty = kb.var("ty");
-            let inside = class.kernel_rows(&self.patch_window(), self.extents.input[0], ty);
+            // Runs once, for rows of the class.
+            let of_class = kb.var("ty");
+            let inside = class.kernel_rows(&self.patch_window(), self.extents.input[0], of_class);
             let range = Range {
-                lo: Bound::Max(chunk.row.clone(), class.start.into()),
-                hi: Bound::Min(chunk.row.clone() + chunk.rows, class.end.into()),
+                lo: Bound::Max(ty.clone(), class.start.into()),
+                hi: Bound::Min(ty.clone() + 1i64, class.end.into()),
             };
-            let mut body = self.along_columns(kb, chunk, &block, &Index::var(ty), &inside);
-            let patch = first.clone() + (Index::var(ty) - chunk.row.clone()) * chunk.columns;
-            body.push(self.along_rows(kb, chunk.columns, points, &block, patch));
-            rows.push(for_loop(ty, range, body));
+            let columns = self.along_columns(kb, chunk, &block, &Index::var(of_class), &inside);
+            row.push(for_loop(of_class, range, vec![columns]));
         }
-        let blocks = channels.div_ceil(LANES);
-        vec![for_loop(ib, Range::new(0usize, blocks), rows)]
+        row.push(self.along_rows(kb, chunk.columns, points, &block, first.clone() + r * chunk.columns));
+        let rows = for_loop(r, Range::new(0usize, chunk.rows), row);
+        let mut body = self.zeros(kb, chunk);
+        body.push(for_loop(ib, Range::new(0usize, channels.div_ceil(LANES)), vec![rows]));
+        body
     }
 
     /// Patches as the windows of a convolution.
@@ -130,30 +132,37 @@ impl InputTransform<'_> {
         At::flat(self.half, row + column.into() * LANES)
     }
 
-    /// Bᵀ d for all columns that the patches of row `ty` have in a chunk; those outside of the input are zeros.
-    fn along_columns(
-        &self,
-        kb: &mut KernelBuilder,
-        chunk: &Chunk,
-        block: &Index,
-        ty: &Index,
-        inside: &Range,
-    ) -> Vec<Stmt> {
-        let Extents { winograd, input: [h, w], pads: Pads { top, left, .. }, .. } = *self.extents;
+    /// The columns of a chunk that lie in the input, and by how much they are moved against the input's.
+    fn inside(&self, chunk: &Chunk) -> (Index, Index, Index) {
+        let shift = chunk.column.clone() * self.extents.winograd.outputs() - self.extents.pads.left;
+        (shift.clone() * -1i64, Index::from(self.extents.input[1]) - shift.clone(), shift)
+    }
+
+    /// Columns that the patches of a chunk have.
+    fn columns(&self, chunk: &Chunk) -> Index {
+        Index::from(self.extents.winograd.outputs() * chunk.columns + 2)
+    }
+
+    /// Zeros for the columns outside of the input: nothing else is written there.
+    fn zeros(&self, kb: &mut KernelBuilder, chunk: &Chunk) -> Vec<Stmt> {
+        let (begin, end, _) = self.inside(chunk);
+        let left = Range { lo: Bound::Index(Index::constant(0)), hi: Bound::Index(begin) };
+        let right = Range { lo: Bound::Index(end), hi: Bound::Index(self.columns(chunk)) };
+        [left, right]
+            .into_iter()
+            .map(|range| {
+                let c = kb.var("outside");
+                let points = 0..self.extents.winograd.points();
+                for_loop(c, range, points.map(|point| store(self.half_at(point, c), constant(0.0))).collect())
+            })
+            .collect()
+    }
+
+    /// Bᵀ d for the columns of the patches of row `ty` that lie in the input.
+    fn along_columns(&self, kb: &mut KernelBuilder, chunk: &Chunk, block: &Index, ty: &Index, inside: &Range) -> Stmt {
+        let Extents { winograd, input: [h, w], pads: Pads { top, .. }, .. } = *self.extents;
         let (n, m) = (winograd.points(), winograd.outputs());
-        let columns = Index::from(m * chunk.columns + 2);
-        // Column c of the chunk is column c + shift of the input.
-        let shift = chunk.column.clone() * m - left;
-        let (begin, end) = (shift.clone() * -1i64, Index::from(w) - shift.clone());
-        let mut body = Vec::new();
-        for range in [
-            Range { lo: Bound::Index(Index::constant(0)), hi: Bound::Index(begin.clone()) },
-            Range { lo: Bound::Index(end.clone()), hi: Bound::Index(columns.clone()) },
-        ] {
-            let c = kb.var("outside");
-            let zeros = (0..n).map(|point| store(self.half_at(point, c), constant(0.0))).collect();
-            body.push(for_loop(c, range, zeros));
-        }
+        let (begin, end, shift) = self.inside(chunk);
         let c = kb.var("c");
         let mut column = Vec::new();
         let d: Vec<Value> = (0..n)
@@ -172,9 +181,8 @@ impl InputTransform<'_> {
         winograd.to_points(kb, &mut column, &d, &mut |_, body, point, value| {
             body.push(store(self.half_at(point, c), value));
         });
-        let range = Range { lo: Bound::Max(Index::constant(0), begin), hi: Bound::Min(columns, end) };
-        body.push(for_loop(c, range, column));
-        body
+        let range = Range { lo: Bound::Max(Index::constant(0), begin), hi: Bound::Min(self.columns(chunk), end) };
+        for_loop(c, range, column)
     }
 
     /// (Bᵀ d) B for a row of patches.
