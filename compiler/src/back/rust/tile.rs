@@ -1,11 +1,11 @@
 //! Register tiles: accumulators as variables of their own, written out over pixels and blocks.
 //!
 //! Arrays of vectors would stay in memory below opt-level 3; variables are registers from level 1 on. Nothing else is
-//! written out: axes are loops, taps are one after the other. Within a point of the reduction what several
-//! accumulators use has a name (a weight serves all pixels, an input all blocks), and is bound right before its first
-//! use, so that as little as possible is alive at a time. Every update
-//! is pinned: its sum is made, and what it needs is loaded, where the text says. Compilers would rather load ahead and
-//! keep what the next tap loads again, and run out of registers.
+//! written out: axes are loops, and so are neighbouring taps for the same pixels. Within a point of the reduction what
+//! several accumulators use has a name (a weight serves all pixels, an input all blocks), and is bound right before its
+//! first use, so that as little as possible is alive at a time. Every update is pinned: its sum is made, and what it
+//! needs is loaded, where the text says. Compilers would rather load ahead and keep what the next tap loads again, and
+//! run out of registers.
 
 use std::ops::Range;
 
@@ -14,7 +14,7 @@ use quote::quote;
 
 use super::body::{Body, accumulator};
 use super::value::Sharing;
-use crate::kernel::{Axis, LANES, Local, Reduction, Stmt, Tile, Update, Value, Var};
+use crate::kernel::{self, Axis, LANES, Local, Reduction, Stmt, Tap, Tile, Update, Value, Var};
 
 /// A point of the written-out taps: the tap's variable and value, if there is one, and the pixels that it allows.
 type Point = (Option<(Var, i64)>, Range<usize>);
@@ -68,23 +68,24 @@ impl Body<'_> {
                 }
                 _ => self.repeat(*var, range, out, |this, out| this.reduce(tile, of, inner, pixels, out)),
             },
-            Axis::Taps { var, taps, together } => {
-                let mut points = Vec::new();
-                for tap in taps {
-                    let allowed = pixels.start.max(tap.first)..pixels.end.min(tap.end);
-                    if allowed.is_empty() {
-                        continue;
-                    }
-                    if *together {
-                        points.push((Some((*var, tap.value)), allowed));
-                    } else {
-                        self.known.insert(*var, tap.value);
-                        self.reduce(tile, of, inner, allowed, out);
+            Axis::Taps { var, taps, together: true } => {
+                let points: Vec<Point> = allowed(taps, &pixels).map(|(tap, own)| (Some((*var, tap)), own)).collect();
+                self.points(tile, of, &points, out);
+            }
+            Axis::Taps { var, taps, together: false } => {
+                // Neighbours for the same pixels are a loop: edges take less code then.
+                let mut runs: Vec<(Range<i64>, Range<usize>)> = Vec::new();
+                for (tap, own) in allowed(taps, &pixels) {
+                    match runs.last_mut() {
+                        Some((values, pixels)) if values.end == tap && *pixels == own => values.end += 1,
+                        _ => runs.push((tap..tap + 1, own)),
                     }
                 }
-                self.known.remove(var);
-                if *together {
-                    self.points(tile, of, &points, out);
+                for (values, own) in runs {
+                    let range = kernel::Range::new(values.start, values.end);
+                    let mut axes = vec![Axis::Loop { var: *var, range }];
+                    axes.extend_from_slice(inner);
+                    self.reduce(tile, of, &axes, own, out);
                 }
             }
         }
@@ -221,15 +222,18 @@ impl Body<'_> {
                 }
             }
             Some((Axis::Taps { taps, .. }, inner)) => {
-                for tap in taps {
-                    let allowed = pixels.start.max(tap.first)..pixels.end.min(tap.end);
-                    if !allowed.is_empty() {
-                        self.mark_updated(inner, allowed, updated);
-                    }
+                for (_, own) in allowed(taps, &pixels) {
+                    self.mark_updated(inner, own, updated);
                 }
             }
         }
     }
+}
+
+/// The values of taps that are for some of these pixels, and for which.
+fn allowed(taps: &[Tap], pixels: &Range<usize>) -> impl Iterator<Item = (i64, Range<usize>)> {
+    let own = |tap: &Tap| (tap.value, pixels.start.max(tap.first)..pixels.end.min(tap.end));
+    taps.iter().map(own).filter(|(_, own)| !own.is_empty())
 }
 
 fn update_operands(update: &Update) -> Vec<&Value> {
