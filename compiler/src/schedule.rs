@@ -160,6 +160,8 @@ pub struct Patches {
     pub units: PatchUnits,
     /// Whether tiles ask for the kernel's next point.
     pub prefetch: bool,
+    /// Whether registers hold what a transform reads, so that it is read once.
+    pub keeps: bool,
 }
 
 /// Units of a convolution by Winograd's algorithm.
@@ -196,11 +198,14 @@ pub fn patches(
     let all_patches = rows * columns * patch_bytes;
     let by_rows = beyond(kernel_bytes, units * columns.div_ceil(columns_together));
     let by_blocks = kernel_bytes + 2 * all_patches + beyond(all_patches, outputs.div_ceil(blocks));
-    if units < 7 || by_blocks < by_rows {
-        Patches { blocks, pixels, columns, units: PatchUnits::Blocks, prefetch: streams }
+    let (columns, units) = if units < 7 || by_blocks < by_rows {
+        (columns, PatchUnits::Blocks)
     } else {
-        Patches { blocks, pixels, columns: columns_together, units: PatchUnits::Rows(rows_together), prefetch: streams }
-    }
+        (columns_together, PatchUnits::Rows(rows_together))
+    };
+    // A row of a patch, as many results, and two terms that results share.
+    let keeps = machine.blocks_in_registers >= 2 * winograd.points() + 2;
+    Patches { blocks, pixels, columns, units, prefetch: streams, keeps }
 }
 
 /// Tiles of a depthwise convolution or pool.

@@ -107,9 +107,9 @@ fn follows(op: &Op) -> bool {
 fn label(graph: &Graph, id: NodeId) -> Option<String> {
     let node = graph.node(id);
     let channels = node.ty.shape.get(1).copied().unwrap_or(1);
-    let literal = graph.operands(id).into_iter().find_map(|operand| match &graph.node(operand).op {
-        Op::Constant(constant) => Some(constant.uniform().map_or("literal".to_owned(), |value| value.to_string())),
-        _ => None,
+    let literal = graph.operands(id).into_iter().find_map(|operand| {
+        let Op::Constant(constant) = &graph.node(operand).op else { return None };
+        Some(constant.uniform().map_or("literal".to_owned(), |value| value.to_string()))
     });
     let of_core = |core: &Core| match core {
         Core::Conv(conv) => format!("{}conv {}", sides(conv.window.kernel), conv.channels),

@@ -37,8 +37,6 @@ struct Extents {
     /// Rows and columns of an image's patches.
     patches: [usize; 2],
     pads: Pads,
-    /// Whether registers hold what a transform reads.
-    keeps: bool,
 }
 
 /// Some rows and columns of an image's patches, computed together.
@@ -170,9 +168,7 @@ impl Lowering<'_> {
         let [_, _, oh, ow] = self.nchw(id);
         let patches = [oh, ow].map(|extent| extent.div_ceil(winograd.outputs()));
         let pads = conv.window.pads;
-        // A row of a patch, as many results, and two terms that results share.
-        let keeps = self.machine.blocks_in_registers >= 2 * winograd.points() + 2;
-        let extents = Extents { winograd, images, channels, input: [h, w], output: [oh, ow], patches, pads, keeps };
+        let extents = Extents { winograd, images, channels, input: [h, w], output: [oh, ow], patches, pads };
         let Layout::Blocked(map) = self.layouts.of(id) else { unreachable!("only such layers are computed so") };
         let lanes = map.channels_of_lanes();
         let (inputs, outputs) = (channels.div_ceil(LANES), lanes.len() / LANES);
@@ -188,7 +184,8 @@ impl Lowering<'_> {
         let before_chain = self.bind_chain(&mut kb, id, before, &read_lanes, None, (&mut operand, &mut next_weight));
         let half_columns = winograd.outputs() * schedule.columns + 2;
         let half = self.scratch(&mut kb, "half", n * half_columns * LANES);
-        let input_transform = InputTransform { extents: &extents, x, before: &before_chain, half, half_columns };
+        let input_transform =
+            InputTransform { extents: &extents, keeps: schedule.keeps, x, before: &before_chain, half, half_columns };
         let [input_flops, output_flops] = winograd.transform_flops();
         let (input_flops, output_flops) =
             (input_flops * extents.all_patches() * channels, output_flops * extents.all_patches() * conv.channels);
@@ -243,7 +240,15 @@ impl Lowering<'_> {
         let y = kb.blocks("y", images * oh * ow * LANES, Access::Write, regions);
         after_chain.overwrite_added(&mut kb, y);
         let products = Products { extents: &extents, schedule, points: &points, weight, sums: &sums };
-        let output_transform = OutputTransform { extents: &extents, sums: &sums, half, bias, after: &after_chain, y };
+        let output_transform = OutputTransform {
+            extents: &extents,
+            keeps: schedule.keeps,
+            sums: &sums,
+            half,
+            bias,
+            after: &after_chain,
+            y,
+        };
         // A chunk, whose patches stand in `points` from `first` on, for a run of groups of output blocks.
         let build = |kb: &mut KernelBuilder, ob: &Index, size: usize, chunk: &Chunk, first: &Index| {
             let mut body = products.build(kb, ob, size, chunk.rows * chunk.columns, first);

@@ -79,16 +79,15 @@ impl Winograd {
 /// Takes a value by its number, and puts what it becomes into the body.
 type Out<'a> = dyn FnMut(&mut KernelBuilder, &mut Vec<Stmt>, usize, Value) + 'a;
 
-impl Extents {
-    /// What a transform reads: by name, where registers hold it all; else each use reads it again.
-    fn kept(&self, kb: &mut KernelBuilder, body: &mut Vec<Stmt>, value: Value) -> Value {
-        if self.keeps { kb.bind(body, value) } else { value }
-    }
+/// What a transform reads: by name, where registers hold it all; else each use reads it again.
+fn kept(keeps: bool, kb: &mut KernelBuilder, body: &mut Vec<Stmt>, value: Value) -> Value {
+    if keeps { kb.bind(body, value) } else { value }
 }
 
 /// Bᵀ d B.
 pub(super) struct InputTransform<'a> {
     pub(super) extents: &'a Extents,
+    pub(super) keeps: bool,
     pub(super) x: ParamId,
     pub(super) before: &'a BoundChain,
     /// Scratch: `[points][columns][16]`, patches' rows of one block transformed along their columns.
@@ -175,7 +174,7 @@ impl InputTransform<'_> {
                 let element = Element { block: block.clone(), offset: pixel * LANES, image: chunk.image.clone() };
                 let read = load(At::block(self.x, block.clone(), element.offset.clone()));
                 let value = self.before.apply(kb, &mut column, read, &element);
-                self.extents.kept(kb, &mut column, value)
+                kept(self.keeps, kb, &mut column, value)
             })
             .collect();
         winograd.to_points(kb, &mut column, &d, &mut |_, body, point, value| {
@@ -192,7 +191,7 @@ impl InputTransform<'_> {
         let (tx, point) = (kb.var("tx"), kb.var("point"));
         let mut body = Vec::new();
         let halves: Vec<Value> =
-            (0..n).map(|j| self.extents.kept(kb, &mut body, load(self.half_at(point, tx * m + j)))).collect();
+            (0..n).map(|j| kept(self.keeps, kb, &mut body, load(self.half_at(point, tx * m + j)))).collect();
         winograd.to_points(kb, &mut body, &halves, &mut |_, body, j, value| {
             body.push(store(points.at(point * n + j, block.clone(), patch.clone() + tx), value));
         });
@@ -213,6 +212,7 @@ fn holds(range: &Range, value: usize) -> bool {
 /// Aᵀ M A, with the bias and what follows.
 pub(super) struct OutputTransform<'a> {
     pub(super) extents: &'a Extents,
+    pub(super) keeps: bool,
     /// What is transformed: products, summed over channels.
     pub(super) sums: &'a Points,
     /// Scratch: `[outputs][points][16]`, Aᵀ M of a patch of one block.
@@ -273,7 +273,7 @@ impl OutputTransform<'_> {
         let sums: Vec<Value> = (0..n)
             .map(|i| {
                 let at = self.sums.at(Index::from(i * n) + j, b.clone(), patch.clone());
-                self.extents.kept(kb, &mut along_columns, load(at))
+                kept(self.keeps, kb, &mut along_columns, load(at))
             })
             .collect();
         winograd.to_outputs(kb, &mut along_columns, &sums, m, &mut |_, body, i, value| {
@@ -287,7 +287,7 @@ impl OutputTransform<'_> {
         let halves: Vec<Value> = (0..n)
             .map(|j| {
                 let read = load(half(oy.into(), j.into()));
-                if whole { self.extents.kept(kb, &mut along_rows, read) } else { read }
+                kept(self.keeps && whole, kb, &mut along_rows, read)
             })
             .collect();
         let block = ob.clone() + b;
