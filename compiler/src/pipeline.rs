@@ -52,9 +52,11 @@ pub fn compile(graph: Graph, options: &Options) -> Result<Compiled, Error> {
         .map(|&target| {
             let program = lower(&optimized, target).map_err(|nodes| Error::Unsupported(lines(nodes)))?;
             plan::check(&program).map_err(|lost| Error::Bug(format!("after planning: {}", lines(lost))))?;
-            kernel::verify::verify(program).map_err(|found| Error::Bug(format!("after lowering: {}", lines(found))))
+            let program = kernel::verify::verify(program)
+                .map_err(|found| Error::Bug(format!("after lowering: {}", lines(found))))?;
+            Ok(kernel::verify::spare_barriers(program))
         })
-        .collect::<Result<_, _>>()?;
+        .collect::<Result<_, Error>>()?;
     Ok(Compiled { source, optimized, record, programs })
 }
 

@@ -43,6 +43,7 @@ fn check(name: &str, graph: &Verified<Graph>, expected: &[Vec<f32>], source: &dy
         let program = lower(graph, target).expect("everything lowers");
         plan::check(&program).unwrap_or_else(|lost| panic!("{name} on {target}: {lost:?}"));
         let program = kernel::verify::verify(program).unwrap_or_else(|found| panic!("{name} on {target}: {found:?}"));
+        let program = kernel::verify::spare_barriers(program);
         let run = |split| {
             let options = kernel::interp::Options { poison: true, split };
             let outputs = kernel::interp::run_with(&program, source, &inputs, options);
@@ -56,7 +57,9 @@ fn check(name: &str, graph: &Verified<Graph>, expected: &[Vec<f32>], source: &dy
             let error = error(found, expected);
             assert!(error <= 1e-5, "{name} on {target}: error {error:e}");
         }
-        assert!(bits(&run(Split::Shuffled(7))) == bits(&found), "{name} on {target}: the order of units shows");
+        for split in [Split::Shuffled(7), Split::Workers(3)] {
+            assert!(bits(&run(split)) == bits(&found), "{name} on {target}: {split:?} shows");
+        }
         if target.has_fma() {
             assert!(*with_fma.get_or_insert(bits(&found)) == bits(&found), "{name}: {target} gives other bits");
         }
