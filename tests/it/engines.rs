@@ -13,6 +13,7 @@ use crate::crates::Built;
 use crate::golden::elaborated;
 use crate::random;
 
+const LANES: &str = include_str!("nets/lanes.net");
 const GROUPS: &str = include_str!("nets/groups.net");
 const WINOGRAD: &str = include_str!("nets/winograd.net");
 const WIDE: &str = include_str!("nets/wide.net");
@@ -149,6 +150,12 @@ fn groups_of_every_size_answer_as_the_oracle_does() {
     for kind in ["grouped3x3_s1_32_2x13x17_g8", "grouped3x3_s1_d2x2_32", "grouped1x1_s1_32"] {
         assert!(kernels.iter().any(|name| name.starts_with(kind)), "{kind} is not among {kernels:?}");
     }
+}
+
+#[test]
+fn values_are_made_in_the_lanes_that_later_nodes_ask_for() {
+    let kernels = check_network("lanes", LANES);
+    assert!(!kernels.iter().any(|name| name.starts_with("relayout") || name.starts_with("copy")), "{kernels:?}");
 }
 
 #[test]
