@@ -46,16 +46,24 @@ pub fn compile(graph: Graph, options: &Options) -> Result<Compiled, Error> {
     let optimized = optimize::optimize(&source, &options.optimize);
     let record = optimized.record;
     let optimized = verify_graph("optimization", optimized.graph)?;
-    let programs = options
-        .targets
-        .iter()
-        .map(|&target| {
-            let program = lower(&optimized, target).map_err(|nodes| Error::Unsupported(lines(nodes)))?;
-            plan::check(&program).map_err(|lost| Error::Bug(format!("after planning: {}", lines(lost))))?;
-            kernel::verify::verify(program).map_err(|found| Error::Bug(format!("after lowering: {}", lines(found))))
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(Compiled { source, optimized, record, programs })
+    let programs = on_threads(&options.targets, |&target| {
+        let program = lower(&optimized, target).map_err(|nodes| Error::Unsupported(lines(nodes)))?;
+        plan::check(&program).map_err(|lost| Error::Bug(format!("after planning: {}", lines(lost))))?;
+        kernel::verify::verify(program).map_err(|found| Error::Bug(format!("after lowering: {}", lines(found))))
+    });
+    Ok(Compiled { source, optimized, record, programs: programs.into_iter().collect::<Result<_, _>>()? })
+}
+
+/// What a function makes of each item, in their order; each on a thread of its own.
+fn on_threads<T: Sync, R: Send>(items: &[T], make: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = items.iter().map(|item| scope.spawn(|| make(item))).collect();
+        let made = |thread: std::thread::ScopedJoinHandle<'_, R>| thread.join();
+        threads
+            .into_iter()
+            .map(|thread| made(thread).unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
+    })
 }
 
 fn verify_graph(pass: &str, graph: Graph) -> Result<Verified<Graph>, Error> {
