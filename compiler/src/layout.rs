@@ -207,7 +207,7 @@ fn assign_node(graph: &Graph, id: NodeId, layouts: &mut Layouts) -> Layout {
     let ty = |i: usize| &graph.node(operands[i]).ty;
     let layout = |layouts: &Layouts, i: usize| layouts.of(operands[i]).clone();
     match &node.op {
-        Op::Input(_) | Op::Constant(_) => Layout::Plain,
+        Op::Input(_) | Op::Constant(_) | Op::Weight { .. } => Layout::Plain,
         Op::Conv(conv) => assign_core(graph, id, layouts, Core::Conv(*conv), &[], &[]),
         Op::Linear(linear) => assign_core(graph, id, layouts, Core::Linear(*linear), &[], &[]),
         Op::Fused { before, core, after } => assign_core(graph, id, layouts, *core, before, after),

@@ -45,7 +45,7 @@ pub(crate) fn add(graph: &mut Graph, op: Op, operands: &[NodeId], name: &str) ->
                 infer::Role::Gamma => Kind::Gamma,
                 infer::Role::Var => Kind::Var,
                 infer::Role::Mean => Kind::Mean,
-                infer::Role::Bias | infer::Role::Beta => Kind::Bias,
+                infer::Role::Bias | infer::Role::Beta | infer::Role::Value => Kind::Bias,
             };
             graph.weights.read(&format!("{name}.{i}"), kind, &shape)
         })
@@ -75,6 +75,7 @@ fn activation(random: &mut Random) -> Activation {
         Activation::Silu,
         Activation::HardSwish,
         Activation::Gelu,
+        Activation::Exp,
     ])
 }
 

@@ -47,6 +47,7 @@ pub fn macs(graph: &Graph, id: NodeId) -> u64 {
         },
         Op::Input(_)
         | Op::Constant(_)
+        | Op::Weight { .. }
         | Op::BatchNorm { .. }
         | Op::Activate(_)
         | Op::Binary(_)

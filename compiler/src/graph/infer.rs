@@ -77,6 +77,7 @@ pub fn weight_shapes(op: &Op, operands: &[&TensorType]) -> Result<Vec<(Role, Vec
             }
             shapes
         }
+        Op::Weight { shape } => vec![(Role::Value, shape.clone())],
         Op::Input(_)
         | Op::Constant(_)
         | Op::Activate(_)
@@ -112,6 +113,8 @@ pub enum Role {
     Mean,
     /// A running variance.
     Var,
+    /// A tensor that is the node's value.
+    Value,
 }
 
 /// The type of `op` applied to operands of these types and weights of these shapes.
@@ -167,6 +170,7 @@ fn infer_shape(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeErro
             }
             TensorType::f32(constant.shape.clone())
         }
+        Op::Weight { shape } => TensorType::f32(shape.clone()),
         Op::Conv(conv) => {
             let [n, c, h, w] = feature_map("conv", operands)?;
             check_groups(c, conv.channels, conv.groups)?;
@@ -290,7 +294,7 @@ pub fn core_op(core: Core) -> Option<Op> {
 /// The number of operands; None for any number from one.
 pub fn arity(op: &Op) -> Option<usize> {
     match op {
-        Op::Input(_) | Op::Constant(_) => Some(0),
+        Op::Input(_) | Op::Constant(_) | Op::Weight { .. } => Some(0),
         Op::Binary(_) => Some(2),
         Op::Concat { .. } => None,
         Op::Fused { before, after, .. } => {
@@ -321,6 +325,7 @@ pub fn name(op: &Op) -> &'static str {
     match op {
         Op::Input(_) => "input",
         Op::Constant(_) => "constant",
+        Op::Weight { .. } => "weight",
         Op::Conv(_) => "conv",
         Op::Linear(_) => "linear",
         Op::BatchNorm { .. } => "bn",

@@ -171,6 +171,8 @@ pub enum Activation {
     HardSwish,
     /// `x * (1 + erf(x / sqrt(2))) / 2` (Hendrycks and Gimpel 2016, arXiv:1606.08415)
     Gelu,
+    /// `e^x`
+    Exp,
 }
 
 impl Activation {
@@ -250,6 +252,11 @@ pub enum Op {
     Input(super::TensorType),
     /// A literal.
     Constant(Constant),
+    /// A tensor of weights as a value. Weights: the tensor, of this shape.
+    Weight {
+        /// Its shape.
+        shape: Vec<usize>,
+    },
     /// A convolution.
     Conv(Conv),
     /// A fully connected layer.

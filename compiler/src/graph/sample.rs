@@ -48,7 +48,7 @@ fn kind(role: Role) -> Kind {
         Role::Gamma => Kind::Gamma,
         Role::Mean => Kind::Mean,
         Role::Var => Kind::Var,
-        Role::Bias | Role::Beta => Kind::Bias,
+        Role::Bias | Role::Beta | Role::Value => Kind::Bias,
     }
 }
 
@@ -67,6 +67,7 @@ pub(crate) fn activations() -> Vec<Activation> {
         Activation::Silu,
         Activation::HardSwish,
         Activation::Gelu,
+        Activation::Exp,
     ]
 }
 
@@ -101,6 +102,8 @@ pub(crate) fn every_op() -> Graph {
     }
     let values = vec![F32::new(f32::NAN), F32::new(f32::from_bits(0xffc0_0001)), F32::new(-0.0)];
     let constant = node(Op::Constant(Constant { shape: vec![3, 1, 1], values }), &[], "constant");
+    let anchors = node(Op::Weight { shape: vec![6, 1, 1] }, &[], "anchors");
+    let y = node(Op::Binary(Binary::Add), &[y, anchors], "by anchors");
     let three = node(Op::Slice { axis: 1, start: 1, end: 4 }, &[y], "slice");
     let three = node(Op::Binary(Binary::Mul), &[constant, three], "by constant");
     let y = node(Op::Concat { axis: 1 }, &[three, y, three], "concat");

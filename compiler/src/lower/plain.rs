@@ -51,6 +51,7 @@ impl Lowering<'_> {
             }
             Op::Input(_)
             | Op::Constant(_)
+            | Op::Weight { .. }
             | Op::Conv(_)
             | Op::Linear(_)
             | Op::BatchNorm { .. }

@@ -128,6 +128,7 @@ fn made(graph: &Graph, id: NodeId) -> bool {
         Op::Fused { core, after, .. } => *core != Core::Identity && after.last() != Some(&Stage::Affine),
         Op::Input(_)
         | Op::Constant(_)
+        | Op::Weight { .. }
         | Op::Slice { .. }
         | Op::ChannelShuffle { .. }
         | Op::Reshape { .. }
@@ -157,6 +158,7 @@ fn starts_afresh(graph: &Graph, id: NodeId) -> bool {
         Op::Binary(Binary::Sub | Binary::Div)
         | Op::Input(_)
         | Op::Constant(_)
+        | Op::Weight { .. }
         | Op::BatchNorm { .. }
         | Op::Activate(_)
         | Op::Concat { .. }

@@ -72,7 +72,7 @@ pub fn cost(op: &Op, operands: &[&TensorType], weights: &[&[usize]], ty: &Tensor
     let kernel = |flops: u64| Cost::kernel(flops, bytes);
     let mapped_if = |free: bool| if free { Cost(Cost::MAP) } else { kernel(0) };
     match op {
-        Op::Input(_) | Op::Constant(_) => Cost::ZERO,
+        Op::Input(_) | Op::Constant(_) | Op::Weight { .. } => Cost::ZERO,
         Op::Conv(_) | Op::Linear(_) => kernel(core_flops(weights, made)),
         Op::BatchNorm { .. } => kernel(4 * made),
         Op::Activate(activation) => kernel(activation_flops(*activation) * made),
@@ -135,7 +135,7 @@ fn activation_flops(activation: Activation) -> u64 {
         Activation::Relu => 1,
         Activation::Clip { .. } | Activation::LeakyRelu { .. } => 2,
         Activation::HardSigmoid | Activation::HardSwish => 4,
-        Activation::Elu { .. } | Activation::Sigmoid | Activation::Tanh | Activation::Silu => 16,
+        Activation::Elu { .. } | Activation::Sigmoid | Activation::Tanh | Activation::Silu | Activation::Exp => 16,
         Activation::Gelu => 30,
     }
 }

@@ -17,6 +17,8 @@ use crate::graph::{Activation, Binary, Chain, Constant, Core, Op, Stage, WeightI
 /// An operator's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tag {
+    /// `(weight attributes w)`
+    Weight,
     /// `(conv attributes x w b)`
     Conv,
     /// `(linear attributes x w b)`
@@ -64,7 +66,8 @@ pub enum Tag {
 }
 
 /// Each tag with its name in patterns and its arity.
-const TAGS: [(Tag, &str, usize); 22] = [
+const TAGS: [(Tag, &str, usize); 23] = [
+    (Tag::Weight, "weight", 2),
     (Tag::Conv, "conv", 4),
     (Tag::Linear, "linear", 4),
     (Tag::BatchNorm, "bn", 6),
@@ -265,6 +268,7 @@ pub fn encode(egraph: &mut EGraph, op: &Op, operands: &[Id], weights: &[WeightId
             egraph.add(Term::Leaf(Leaf::Value(number)))
         }
         Op::Constant(constant) => egraph.add(Term::Leaf(Leaf::Constant(constant.clone()))),
+        Op::Weight { .. } => weighted(egraph, Tag::Weight, &[weights.first()]),
         Op::Conv(_) => weighted(egraph, Tag::Conv, &[weights.first(), weights.get(1)]),
         Op::Linear(_) => weighted(egraph, Tag::Linear, &[weights.first(), weights.get(1)]),
         Op::BatchNorm { affine: true, .. } => {
@@ -359,6 +363,7 @@ pub fn decode(egraph: &EGraph, term: &Term) -> Option<Applied> {
         Leaf::Value(_) | Leaf::Constant(_) | Leaf::Chain(_) | Leaf::Core(_) | Leaf::Weight(_) | Leaf::Absent => None,
     };
     let (op, operands, weights) = match tag {
+        Tag::Weight => (attributes()?, &[][..], &children[1..]),
         Tag::Conv | Tag::Linear | Tag::BatchNorm => (attributes()?, &children[1..2], &children[2..]),
         Tag::Activate
         | Tag::MaxPool

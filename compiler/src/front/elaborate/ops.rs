@@ -211,6 +211,7 @@ static OPS: &[OpEntry] = &[
         doc: "x * (1 + erf(x / sqrt(2))) / 2, as PyTorch has it without `approximate`.",
         build: |e, a| e.activate(a, Activation::Gelu),
     },
+    OpEntry { name: "exp", params: &[X], doc: "e^x", build: |e, a| e.activate(a, Activation::Exp) },
     OpEntry {
         name: "clip",
         params: &[X, param("low", Required), param("high", Required)],

@@ -11,6 +11,7 @@ pub(super) fn apply(op: &Op, mut operands: Vec<Tensor>, weights: &[Vec<f64>]) ->
         Op::Constant(constant) => {
             Tensor { shape: constant.shape.clone(), data: constant.values.iter().map(|v| f64::from(v.get())).collect() }
         }
+        Op::Weight { shape } => Tensor { shape: shape.clone(), data: weights[0].clone() },
         Op::Conv(attributes) => conv(attributes, &operands[0], weights),
         Op::Linear(attributes) => linear(attributes, &operands[0], weights),
         Op::BatchNorm { eps, affine } => {

@@ -120,6 +120,7 @@ fn activations_are_their_formulas_and_keep_nan() {
         (Activation::Tanh, by(f64::tanh)),
         (Activation::Silu, by(|x| x / (1.0 + (-x).exp()))),
         (Activation::HardSwish, by(|x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0)),
+        (Activation::Exp, by(f64::exp)),
         (Activation::Gelu, [-1.2668497e-4, -0.15865526, -0.0, 0.34573123, 3.9998733, 7.0, nan]),
     ];
     for (activation, expected) in cases {
@@ -204,6 +205,8 @@ fn movers_move() {
     let pads = Pads { top: 0, left: 1, bottom: 1, right: 0 };
     let pad = Op::Pad { pads, value: F32::new(9.0) };
     check(pad, &[(&[1, 1, 1, 2], &[1.0, 2.0])], &[], &[9.0, 1.0, 2.0, 9.0, 9.0, 9.0]);
+    let weight: Values<'_> = (&[2, 1], &[3.0, -0.0]);
+    check(Op::Weight { shape: vec![2, 1] }, &[], &[weight], &[3.0, -0.0]);
     let constant = Constant { shape: vec![2], values: vec![F32::new(1.0), F32::new(-0.0)] };
     check(Op::Constant(constant), &[], &[], &[1.0, -0.0]);
 }

@@ -33,6 +33,7 @@ pub(in super::super) fn write(op: &Op, operands: &[String]) -> String {
             let values: Vec<String> = values.iter().map(|v| write_f32(v.bits())).collect();
             vec![format!("shape = {shape:?}"), format!("values = [{}]", values.join(", "))]
         }
+        Op::Weight { shape } => vec![format!("shape = {shape:?}")],
         Op::BatchNorm { eps, affine: _ } => vec![format!("eps = {}", write_f32(eps.bits()))],
         Op::MaxPool(pool) | Op::AvgPool(pool) => {
             let mut attributes = write_window(&pool.window);
@@ -72,6 +73,7 @@ pub(super) fn read<'a>(
                 values: values.iter().map(read_f32).collect::<Result<_, _>>()?,
             })
         }
+        "weight" => Op::Weight { shape: call.require("shape")?.usizes()? },
         "conv" => Op::Conv(read_conv(&mut call, bias)?),
         "linear" => Op::Linear(read_linear(&mut call, bias)?),
         "bn" => Op::BatchNorm { eps: read_f32(&call.require("eps")?)?, affine },
@@ -177,6 +179,7 @@ fn write_activation(activation: &Activation) -> (&'static str, Vec<String>) {
         Activation::Silu => ("silu", vec![]),
         Activation::HardSwish => ("hard_swish", vec![]),
         Activation::Gelu => ("gelu", vec![]),
+        Activation::Exp => ("exp", vec![]),
     }
 }
 
@@ -194,6 +197,7 @@ fn read_activation(call: &mut Call<'_>) -> Result<Option<Activation>, ParseError
         "silu" => Activation::Silu,
         "hard_swish" => Activation::HardSwish,
         "gelu" => Activation::Gelu,
+        "exp" => Activation::Exp,
         _ => return Ok(None),
     }))
 }

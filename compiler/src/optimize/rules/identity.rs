@@ -146,7 +146,8 @@ fn bounds(site: &Site<'_>, variable: &str) -> Option<(f32, f32)> {
         | Activation::Tanh
         | Activation::Silu
         | Activation::HardSwish
-        | Activation::Gelu => return None,
+        | Activation::Gelu
+        | Activation::Exp => return None,
     };
     (lo <= hi).then_some((lo, hi))
 }
@@ -170,13 +171,12 @@ fn within_range(site: &Site<'_>) -> bool {
         Activation::Clip { lo, hi } => (lo.get(), hi.get()),
         Activation::Sigmoid | Activation::HardSigmoid => (0.0, 1.0),
         Activation::Tanh => (-1.0, 1.0),
+        Activation::Exp => (0.0, f32::INFINITY),
         Activation::LeakyRelu { .. }
         | Activation::Elu { .. }
         | Activation::Silu
         | Activation::HardSwish
-        | Activation::Gelu => {
-            return false;
-        }
+        | Activation::Gelu => return false,
     };
     match f {
         Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } => least >= 0.0 && least <= most,
@@ -186,6 +186,7 @@ fn within_range(site: &Site<'_>) -> bool {
         | Activation::Tanh
         | Activation::Silu
         | Activation::HardSwish
-        | Activation::Gelu => false,
+        | Activation::Gelu
+        | Activation::Exp => false,
     }
 }

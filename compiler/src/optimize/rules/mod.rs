@@ -6,6 +6,7 @@ pub mod identity;
 pub mod layout;
 pub mod parts;
 pub mod site;
+pub mod spelled;
 
 use std::sync::LazyLock;
 
@@ -60,7 +61,7 @@ pub const ALWAYS: fn(&Site<'_>) -> bool = |_| true;
 
 /// All rules, theme by theme.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    [identity::RULES, fold::RULES, layout::RULES, fuse::RULES].into_iter().flatten()
+    [identity::RULES, fold::RULES, layout::RULES, spelled::RULES, fuse::RULES].into_iter().flatten()
 }
 
 /// A rule with its patterns parsed.

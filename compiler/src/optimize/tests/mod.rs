@@ -46,6 +46,8 @@ fn every_op() -> Graph {
     y = b.node(Op::BatchNorm { eps: F32::new(1e-5), affine: false }, &[y]);
     y = b.node(Op::Activate(Activation::HardSwish), &[y]);
     y = b.binary(Binary::Add, y, c);
+    let anchors = b.node(Op::Weight { shape: vec![1, 8, 1, 1] }, &[]);
+    y = b.binary(Binary::Add, y, anchors);
     y = b.binary(Binary::Sub, c, y);
     y = b.binary(Binary::Mul, y, c);
     y = b.binary(Binary::Div, y, c);
