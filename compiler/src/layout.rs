@@ -223,7 +223,7 @@ fn assign_node(graph: &Graph, id: NodeId, layouts: &mut Layouts) -> Layout {
             let map = layouts.require_map(graph, id, 0, Wanted::AnyBlocked);
             Layout::Blocked(layouts.fresh(&map.lanes()))
         }
-        Op::Pad { .. } => {
+        Op::Pad { .. } | Op::Resize(_) => {
             let map = layouts.require_map(graph, id, 0, Wanted::AnyBlocked);
             Layout::Blocked(layouts.fresh(&map.lanes()))
         }

@@ -93,6 +93,7 @@ pub fn weight_shapes(op: &Op, operands: &[&TensorType]) -> Result<Vec<(Role, Vec
         | Op::Reshape { .. }
         | Op::Transpose { .. }
         | Op::Pad { .. }
+        | Op::Resize(_)
         | Op::Dropout
         | Op::Identity => Vec::new(),
     })
@@ -266,6 +267,13 @@ fn infer_shape(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeErro
             let columns = [w, pads.left, pads.right].into_iter().fold(0, usize::saturating_add);
             like(vec![n, c, rows, columns])
         }
+        Op::Resize(resize) => {
+            let [n, c, ..] = feature_map("resize", operands)?;
+            if resize.scale.iter().any(|scale| !(scale.get().is_finite() && scale.get() > 0.0)) {
+                return Err(TypeError::new(format!("resize cannot scale by {:?}", resize.scale)));
+            }
+            like(vec![n, c, resize.size[0], resize.size[1]])
+        }
         Op::Fused { before, core, after } => {
             if *core == Core::Identity && !before.is_empty() {
                 return Err(TypeError::new("the stages of a fused identity stand after it"));
@@ -315,6 +323,7 @@ pub fn arity(op: &Op) -> Option<usize> {
         | Op::Reshape { .. }
         | Op::Transpose { .. }
         | Op::Pad { .. }
+        | Op::Resize(_)
         | Op::Dropout
         | Op::Identity => Some(1),
     }
@@ -345,6 +354,7 @@ pub fn name(op: &Op) -> &'static str {
         Op::Reshape { .. } => "reshape",
         Op::Transpose { .. } => "transpose",
         Op::Pad { .. } => "pad",
+        Op::Resize(_) => "resize",
         Op::Dropout => "dropout",
         Op::Identity => "identity",
         Op::Fused { .. } => "fused",

@@ -2,7 +2,10 @@
 
 use super::infer::{Role, weight_shapes};
 use super::weights::{HOLE, Kind, WeightId};
-use super::{Activation, Binary, Constant, Conv, Core, F32, Graph, Linear, NodeId, Op, Origin, Pads, Pool};
+use super::{
+    Activation, Binary, Constant, Conv, Coordinates, Core, F32, Filter, Graph, Linear, NodeId, Op, Origin, Pads, Pool,
+    Resize, Rounding,
+};
 use super::{Preprocessing, Stage, TensorType, Window};
 
 /// Steele, Lea and Flood's SplitMix64.
@@ -112,6 +115,11 @@ pub(crate) fn every_op() -> Graph {
     let y = node(Op::MaxPool(pool(odd, false, false)), &[y], "max_pool");
     let y = node(Op::AvgPool(pool(Window { pads: Pads::default(), ..window }, true, true)), &[y], "avg_pool");
     let y = node(Op::Pad { pads, value: F32::new(-0.5) }, &[y], "pad");
+    let scale = [F32::new(1.5), F32::new(0.75)];
+    let (filter, coordinates) = (Filter::Nearest(Rounding::HalfDown), Coordinates::HalfPixel);
+    let y = node(Op::Resize(Resize { size: [4, 3], scale, filter, coordinates }), &[y], "nearest");
+    let linear = Resize { size: [3, 2], scale, filter: Filter::Linear, coordinates: Coordinates::AlignCorners };
+    let y = node(Op::Resize(linear), &[y], "linear resize");
     let y = node(Op::Transpose { perm: vec![0, 1, 3, 2] }, &[y], "transpose");
     let after = vec![Stage::Add, Stage::Affine, Stage::Activate(Activation::RELU6), Stage::Scale];
     let before = vec![Stage::Affine, Stage::Activate(Activation::Relu), Stage::Scale];

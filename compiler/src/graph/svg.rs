@@ -100,6 +100,7 @@ fn follows(op: &Op) -> bool {
         | Op::ChannelShuffle { .. }
         | Op::Transpose { .. }
         | Op::Pad { .. }
+        | Op::Resize(_)
         | Op::Fused { .. } => false,
     }
 }
@@ -156,6 +157,7 @@ fn label(graph: &Graph, id: NodeId) -> Option<String> {
         Op::Reshape { shape } => format!("reshape {}", extents(shape)),
         Op::Transpose { perm } => format!("transpose {perm:?}"),
         Op::Pad { .. } => format!("pad to {}", extents(&node.ty.shape)),
+        Op::Resize(_) => format!("resize to {}", extents(&node.ty.shape[2..])),
         Op::Fused { before, core, after } => {
             let stages = |chain: &[Stage]| chain.iter().map(stage_name).collect::<Vec<_>>();
             [stages(before), vec![of_core(core)], stages(after)].concat().join(" ").trim().to_owned()

@@ -13,6 +13,7 @@ mod plain;
 mod pool;
 mod reduce;
 mod relayout;
+mod resize;
 mod softmax;
 mod sweep;
 mod winograd;
@@ -159,6 +160,7 @@ impl<'g> Lowering<'g> {
             Op::ChannelShuffle { .. } => {}
             Op::Transpose { .. } => self.lower_plain(id),
             Op::Pad { pads, value } => self.lower_pad(id, *pads, value.get()),
+            Op::Resize(resize) => self.lower_resize(id, resize),
             Op::Reshape { .. } | Op::Dropout | Op::Identity => {
                 if let Stored::Plain(buffer) = self.operand(id, 0) {
                     self.plain.insert(id, buffer);

@@ -65,6 +65,7 @@ impl Lowering<'_> {
             | Op::ChannelShuffle { .. }
             | Op::Reshape { .. }
             | Op::Pad { .. }
+            | Op::Resize(_)
             | Op::Dropout
             | Op::Identity
             | Op::Fused { .. } => unreachable!("not a copy"),

@@ -134,6 +134,7 @@ fn made(graph: &Graph, id: NodeId) -> bool {
         | Op::Reshape { .. }
         | Op::Transpose { .. }
         | Op::Pad { .. }
+        | Op::Resize(_)
         | Op::Dropout
         | Op::Identity => false,
     }
@@ -167,6 +168,7 @@ fn starts_afresh(graph: &Graph, id: NodeId) -> bool {
         | Op::Reshape { .. }
         | Op::Transpose { .. }
         | Op::Pad { .. }
+        | Op::Resize(_)
         | Op::Dropout
         | Op::Identity => false,
     }

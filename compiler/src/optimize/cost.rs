@@ -8,7 +8,7 @@ use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, Sub};
 
-use crate::graph::{Activation, Chain, Core, Graph, Op, Stage, TensorType};
+use crate::graph::{Activation, Chain, Core, Filter, Graph, Op, Stage, TensorType};
 
 /// Time in picoseconds, so that sums are exact and do not depend on their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -91,6 +91,7 @@ pub fn cost(op: &Op, operands: &[&TensorType], weights: &[&[usize]], ty: &Tensor
             mapped_if(one_pixel(ty) && operands.iter().all(|ty| one_pixel(ty)))
         }
         Op::Transpose { .. } | Op::Pad { .. } => kernel(0),
+        Op::Resize(resize) => kernel(if resize.filter == Filter::Linear { 8 * made } else { 0 }),
         Op::Fused { before, core, after } => {
             let read = operands.first().map_or(0, |ty| elements(ty));
             let core = match core {

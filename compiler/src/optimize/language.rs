@@ -57,6 +57,8 @@ pub enum Tag {
     Transpose,
     /// `(pad attributes x)`
     Pad,
+    /// `(resize attributes x)`
+    Resize,
     /// `(dropout x)`
     Dropout,
     /// `(identity x)`
@@ -66,7 +68,7 @@ pub enum Tag {
 }
 
 /// Each tag with its name in patterns and its arity.
-const TAGS: [(Tag, &str, usize); 23] = [
+const TAGS: [(Tag, &str, usize); 24] = [
     (Tag::Weight, "weight", 2),
     (Tag::Conv, "conv", 4),
     (Tag::Linear, "linear", 4),
@@ -87,6 +89,7 @@ const TAGS: [(Tag, &str, usize); 23] = [
     (Tag::Reshape, "reshape", 2),
     (Tag::Transpose, "transpose", 2),
     (Tag::Pad, "pad", 2),
+    (Tag::Resize, "resize", 2),
     (Tag::Dropout, "dropout", 1),
     (Tag::Identity, "identity", 1),
     (Tag::Fused, "fused", 7),
@@ -296,6 +299,7 @@ pub fn encode(egraph: &mut EGraph, op: &Op, operands: &[Id], weights: &[WeightId
         Op::Reshape { .. } => with_attributes(egraph, Tag::Reshape),
         Op::Transpose { .. } => with_attributes(egraph, Tag::Transpose),
         Op::Pad { .. } => with_attributes(egraph, Tag::Pad),
+        Op::Resize(_) => with_attributes(egraph, Tag::Resize),
         Op::Dropout => plain(egraph, Tag::Dropout),
         Op::Identity => plain(egraph, Tag::Identity),
         Op::Fused { before, core, after } => {
@@ -373,7 +377,8 @@ pub fn decode(egraph: &EGraph, term: &Term) -> Option<Applied> {
         | Tag::ChannelShuffle
         | Tag::Reshape
         | Tag::Transpose
-        | Tag::Pad => (attributes()?, &children[1..], &[][..]),
+        | Tag::Pad
+        | Tag::Resize => (attributes()?, &children[1..], &[][..]),
         Tag::Add => (Op::Binary(Binary::Add), &children[..], &[][..]),
         Tag::Sub => (Op::Binary(Binary::Sub), &children[..], &[][..]),
         Tag::Mul => (Op::Binary(Binary::Mul), &children[..], &[][..]),

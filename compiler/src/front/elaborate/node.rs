@@ -166,6 +166,7 @@ impl Elaborator<'_> {
                 | Op::Softmax { .. }
                 | Op::ChannelShuffle { .. }
                 | Op::Pad { .. }
+                | Op::Resize(_)
                 | Op::Dropout
                 | Op::Identity => true,
                 Op::Input(_)

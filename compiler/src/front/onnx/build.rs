@@ -39,7 +39,10 @@ pub(super) struct Builder {
     pub(super) graph: Graph,
     pub(super) opset: i64,
     tensors: BTreeMap<String, Tensor>,
+    /// The names of nodes.
     names: HashSet<String>,
+    /// The names of the model's values, and of tensors that are computed of them.
+    values: HashSet<String>,
 }
 
 /// A node of the model with what its inputs are.
@@ -65,8 +68,13 @@ pub(super) fn build(name: &str, model: Model, settings: &Settings) -> Result<Imp
         return Err(Errors::new(unknown, listing.sources));
     }
     let types = settings.types(&inputs).map_err(|mistakes| Errors::new(mistakes, listing.sources.clone()))?;
-    let mut builder =
-        Builder { graph: Graph::new(type_name(name)), opset, tensors: BTreeMap::new(), names: HashSet::new() };
+    let mut builder = Builder {
+        graph: Graph::new(type_name(name)),
+        opset,
+        tensors: BTreeMap::new(),
+        names: HashSet::new(),
+        values: nodes.iter().flat_map(|node| &node.output).chain(initializers.keys()).cloned().collect(),
+    };
     let mut budget = Budget::for_tensors(initializers.values());
     let mut values: HashMap<&str, Value> = HashMap::new();
     let read: HashSet<&str> = nodes.iter().flat_map(|node| &node.input).chain(&outputs).map(String::as_str).collect();
@@ -195,6 +203,17 @@ impl Builder {
         }
         self.names.insert(name.clone());
         name
+    }
+
+    /// A name that no value has, as near to the wanted one as can be.
+    pub(super) fn fresh_tensor(&mut self, wanted: &str) -> Rc<str> {
+        let mut name = wanted.to_owned();
+        let mut number = 1;
+        while !self.values.insert(name.clone()) {
+            number += 1;
+            name = format!("{wanted}#{number}");
+        }
+        name.into()
     }
 
     /// Adds what a node of the model is as a whole.

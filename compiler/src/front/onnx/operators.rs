@@ -1,7 +1,7 @@
 //! Which family each operator belongs to.
 
 use super::build::{Builder, Call, Value};
-use super::{Problem, conv, linear, norm, pointwise, pool, reduce, shape};
+use super::{Problem, conv, conv_transpose, linear, norm, pointwise, pool, reduce, resize, shape};
 
 /// Adds the nodes of a call and gives its results.
 pub(super) type Convert = fn(&mut Builder, &Call<'_>) -> Result<Vec<Value>, Problem>;
@@ -10,6 +10,8 @@ pub(super) type Convert = fn(&mut Builder, &Call<'_>) -> Result<Vec<Value>, Prob
 pub(super) fn operator(name: &str) -> Option<Convert> {
     Some(match name {
         "Conv" => conv::conv,
+        "ConvTranspose" => conv_transpose::conv_transpose,
+        "Resize" | "Upsample" => resize::resize,
         "Gemm" => linear::gemm,
         "MatMul" => linear::matmul,
         "BatchNormalization" => norm::batch_norm,

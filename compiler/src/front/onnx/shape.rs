@@ -237,13 +237,14 @@ pub(super) fn depth_to_space(builder: &mut Builder, call: &Call<'_>) -> Result<V
         "CRD" => true,
         other => return Err(Problem::new(format!("its mode `{other}` is not known"))),
     };
-    Ok(vec![Value::Node(pixels_of_channels(builder, call, x, [block, block], columns_first)?)])
+    Ok(vec![Value::Node(pixels_of_channels(builder, call, "", x, [block, block], columns_first)?)])
 }
 
 /// Channels `[C, R, S]` (or `[R, S, C]`, unless `channels_first`) as pixels: `[N, C, H * R, W * S]`.
 pub(super) fn pixels_of_channels(
     builder: &mut Builder,
     call: &Call<'_>,
+    part: &str,
     x: NodeId,
     [rows, columns]: [usize; 2],
     channels_first: bool,
@@ -263,7 +264,7 @@ pub(super) fn pixels_of_channels(
     let split = builder.add_part(call, "split", Op::Reshape { shape: split }, &[x], vec![])?;
     let moved = builder.add_part(call, "transposed", Op::Transpose { perm }, &[split], vec![])?;
     let shape = [(h, rows), (w, columns)].map(|(extent, by)| extent.saturating_mul(by));
-    builder.add(call, Op::Reshape { shape: vec![n, each, shape[0], shape[1]] }, &[moved], vec![])
+    builder.add_part(call, part, Op::Reshape { shape: vec![n, each, shape[0], shape[1]] }, &[moved], vec![])
 }
 
 /// `SpaceToDepth`: blocks of pixels become blocks of channels.

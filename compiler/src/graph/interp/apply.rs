@@ -1,7 +1,7 @@
 //! One operator on its operands.
 
 use super::super::{Core, Op};
-use super::window::{avg_pool, conv, linear, max_pool};
+use super::window::{avg_pool, conv, linear, max_pool, resize};
 use super::{Tensor, max, pointwise};
 
 /// The value of a node, unrounded. Operands and weights are as inference admits them.
@@ -73,6 +73,7 @@ pub(super) fn apply(op: &Op, mut operands: Vec<Tensor>, weights: &[Vec<f64>]) ->
             }
             Tensor { shape: vec![n, c, rows, columns], data }
         }
+        Op::Resize(attributes) => resize(attributes, &operands[0]),
         Op::Dropout | Op::Identity => operands.swap_remove(0),
         Op::Fused { before, core, after } => {
             let (own, mut chained) = weights.split_at(match core {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::infer::window_outputs;
-use super::super::{Conv, Linear, Pool, Window};
+use super::super::{Conv, Filter, Linear, Pool, Resize, Window};
 use super::{Tensor, max};
 
 /// A convolution. Each output map starts at its bias; then each tap adds a shifted input map to it, row by row.
@@ -117,4 +117,38 @@ fn inside(offset: usize, pad: usize, stride: usize, extent: usize, outputs: usiz
     let first = pad.saturating_sub(offset).div_ceil(stride);
     let end = (extent + pad).saturating_sub(offset).div_ceil(stride).min(outputs);
     first..end.max(first)
+}
+
+/// The formula of [`Resize`]: rows, then columns.
+pub(super) fn resize(attributes: &Resize, x: &Tensor) -> Tensor {
+    let [n, c, h, w] = x.feature_map();
+    let [oh, ow] = attributes.size;
+    // What is read along a side for an output: elements and their shares.
+    let taken = |side: usize, extent: usize, y: usize| -> Vec<(usize, f64)> {
+        let within = |i: f64| i.clamp(0.0, (extent - 1) as f64) as usize;
+        let position = attributes.position(side, extent, y);
+        match attributes.filter {
+            Filter::Nearest(rounding) => vec![(within(f64::from(rounding.round(position))), 1.0)],
+            Filter::Linear => {
+                let position = f64::from(position);
+                let share = position - position.floor();
+                vec![(within(position.floor()), 1.0 - share), (within(position.floor() + 1.0), share)]
+            }
+        }
+    };
+    let mut data = Vec::with_capacity(n * c * oh * ow);
+    for plane in 0..n * c {
+        for row in 0..oh {
+            for column in 0..ow {
+                let mut sum = 0.0;
+                for (i, of_row) in taken(0, h, row) {
+                    for (j, of_column) in taken(1, w, column) {
+                        sum += of_row * of_column * x.data[(plane * h + i) * w + j];
+                    }
+                }
+                data.push(sum);
+            }
+        }
+    }
+    Tensor { shape: vec![n, c, oh, ow], data }
 }

@@ -10,7 +10,10 @@ use build::{Build, assert_same};
 use super::rebuild::Image;
 use super::{Optimized, Options, first_notes, hand, optimize, pipeline};
 use crate::graph::verify::verify;
-use crate::graph::{Activation, Binary, Constant, Conv, Core, F32, Graph, Linear, Op, Pads, Pool, Stage, Window};
+use crate::graph::{
+    Activation, Binary, Constant, Conv, Coordinates, Core, F32, Filter, Graph, Linear, Op, Pads, Pool, Resize, Stage,
+    Window,
+};
 
 fn optimized(graph: &Graph) -> Optimized {
     let optimized = optimize(&verify(graph.clone()).unwrap(), &Options::default());
@@ -54,6 +57,9 @@ fn every_op() -> Graph {
     y = b.node(Op::MaxPool(pool), &[y]);
     y = b.node(Op::AvgPool(Pool { count_include_pad: true, ..pool }), &[y]);
     y = b.node(Op::Pad { pads: Pads::symmetric(1, 2), value: F32::new(0.5) }, &[y]);
+    let scale = [F32::new(1.25), F32::new(0.5)];
+    let resize = Resize { size: [5, 3], scale, filter: Filter::Linear, coordinates: Coordinates::HalfPixel };
+    y = b.node(Op::Resize(resize), &[y]);
     y = b.node(Op::ChannelShuffle { groups: 2 }, &[y]);
     let first = b.node(Op::Slice { axis: 1, start: 0, end: 3 }, &[y]);
     y = b.node(Op::Concat { axis: 1 }, &[y, first, y]);
