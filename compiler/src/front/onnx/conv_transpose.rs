@@ -109,7 +109,7 @@ fn sides(call: &Call<'_>, taps: [usize; 2], extents: [usize; 2]) -> Result<[Side
         let span = (taps[i] - 1).checked_mul(dilation).and_then(|span| span.checked_add(1)).ok_or_else(too_large)?;
         let steps = (extents[i] - 1).checked_mul(stride).ok_or_else(too_large)?;
         let full = signed(steps)?.checked_add(signed(span)?).and_then(|full| full.checked_add(more[i]));
-        let full = full.filter(|_| more[i] >= 0).ok_or_else(too_large)?;
+        let mut full = full.filter(|_| more[i] >= 0).ok_or_else(too_large)?;
         // What is cut off in all, to the shape that is asked for.
         let asked = match wanted {
             Some(&[rows, columns] | &[_, _, rows, columns]) => Some([rows, columns][i]),
@@ -119,10 +119,11 @@ fn sides(call: &Call<'_>, taps: [usize; 2], extents: [usize; 2]) -> Result<[Side
             }
             None => None,
         };
+        full = full.max(asked.unwrap_or(full));
         let [before, after] = match asked {
             Some(asked) => {
-                let total = full.checked_sub(asked).filter(|&total| total >= 0 && asked > 0);
-                let total = total.ok_or_else(|| Problem::new(format!("it cannot have {asked} outputs")))?;
+                // Where more is asked for than there is, zeros follow.
+                let total = full.checked_sub(asked).filter(|_| asked > 0).ok_or_else(too_large)?.max(0);
                 let less = total / 2;
                 if auto_pad == "SAME_UPPER" { [less, total - less] } else { [total - less, less] }
             }

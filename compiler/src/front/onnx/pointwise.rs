@@ -25,6 +25,7 @@ pub(super) fn activation(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
         "Abs" => Activation::LeakyRelu { slope: f32(-1.0) },
         "Gelu" => match attributes.text_or("approximate", "none")? {
             "none" => Activation::Gelu,
+            "tanh" => return gelu_by_tanh(builder, call, x),
             other => return Err(Problem::new(format!("it is approximated by `{other}`, which kiln does not have"))),
         },
         "Clip" => return clip(builder, call, x),
@@ -42,6 +43,33 @@ pub(super) fn activation(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
         other => return Err(Problem::new(format!("{other} is no function of one number"))),
     };
     Ok(vec![Value::Node(builder.add(call, Op::Activate(activation), &[x], vec![])?)])
+}
+
+/// `x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2` (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+fn gelu_by_tanh(builder: &mut Builder, call: &Call<'_>, x: NodeId) -> Result<Vec<Value>, Problem> {
+    let rate = (2.0 / std::f64::consts::PI).sqrt() as f32;
+    let mul = Op::Binary(Binary::Mul);
+    let square = builder.add_part(call, "square", mul.clone(), &[x, x], vec![])?;
+    // x + c * x^3 is x * (1 + c * x^2).
+    let inner = scaled_and_shifted(builder, call, square, 0.044_715 * rate, rate)?;
+    let inner = builder.add_part(call, "inner", mul.clone(), &[inner, x], vec![])?;
+    let tanh = builder.add_part(call, "tanh", Op::Activate(Activation::Tanh), &[inner], vec![])?;
+    let share = scaled_and_shifted(builder, call, tanh, 0.5, 0.5)?;
+    Ok(vec![Value::Node(builder.add(call, mul, &[x, share], vec![])?)])
+}
+
+/// `scale * x + shift`.
+fn scaled_and_shifted(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    x: NodeId,
+    scale: f32,
+    shift: f32,
+) -> Result<NodeId, Problem> {
+    let scale = builder.literal(call, "scale", scale)?;
+    let scaled = builder.add_part(call, "scaled", Op::Binary(Binary::Mul), &[x, scale], vec![])?;
+    let shift = builder.literal(call, "shift", shift)?;
+    builder.add_part(call, "shifted", Op::Binary(Binary::Add), &[scaled, shift], vec![])
 }
 
 /// A value and a literal.
@@ -83,10 +111,7 @@ fn hard_sigmoid(builder: &mut Builder, call: &Call<'_>, x: NodeId) -> Result<Vec
     if (alpha - 1.0 / 6.0).abs() < 1e-6 && beta == 0.5 {
         return Ok(vec![Value::Node(builder.add(call, Op::Activate(Activation::HardSigmoid), &[x], vec![])?)]);
     }
-    let slope = builder.literal(call, "alpha", alpha)?;
-    let scaled = builder.add_part(call, "scaled", Op::Binary(Binary::Mul), &[x, slope], vec![])?;
-    let shift = builder.literal(call, "beta", beta)?;
-    let shifted = builder.add_part(call, "shifted", Op::Binary(Binary::Add), &[scaled, shift], vec![])?;
+    let shifted = scaled_and_shifted(builder, call, x, alpha, beta)?;
     let clip = Op::Activate(Activation::Clip { lo: F32::new(0.0), hi: F32::new(1.0) });
     Ok(vec![Value::Node(builder.add(call, clip, &[shifted], vec![])?)])
 }

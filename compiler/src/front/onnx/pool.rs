@@ -2,7 +2,7 @@
 
 use super::Problem;
 use super::build::{Builder, Call, Value};
-use super::conv::{image, window};
+use super::conv::{as_given, as_image, image, window};
 use crate::graph::{Op, Pool};
 
 /// `MaxPool`; its second result, where the largest stood, is not made.
@@ -16,23 +16,23 @@ pub(super) fn average_pool(builder: &mut Builder, call: &Call<'_>) -> Result<Vec
 }
 
 fn windowed(builder: &mut Builder, call: &Call<'_>, op: fn(Pool) -> Op) -> Result<Vec<Value>, Problem> {
-    let x = builder.operand(call, 0)?;
+    let (x, is_line) = as_image(builder, call)?;
     let pool = Pool {
-        window: window(call, None, image(builder, x)?)?,
+        window: window(call, None, image(builder, x)?, is_line)?,
         ceil_mode: call.attributes.int_or("ceil_mode", 0)? != 0,
         count_include_pad: call.attributes.int_or("count_include_pad", 0)? != 0,
     };
-    Ok(vec![Value::Node(builder.add(call, op(pool), &[x], vec![])?)])
+    as_given(builder, call, op(pool), x, vec![], is_line)
 }
 
 /// `GlobalAveragePool`.
 pub(super) fn global_average_pool(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
-    let x = builder.operand(call, 0)?;
-    Ok(vec![Value::Node(builder.add(call, Op::GlobalAvgPool, &[x], vec![])?)])
+    let (x, is_line) = as_image(builder, call)?;
+    as_given(builder, call, Op::GlobalAvgPool, x, vec![], is_line)
 }
 
 /// `GlobalMaxPool`.
 pub(super) fn global_max_pool(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
-    let x = builder.operand(call, 0)?;
-    Ok(vec![Value::Node(builder.add(call, Op::GlobalMaxPool, &[x], vec![])?)])
+    let (x, is_line) = as_image(builder, call)?;
+    as_given(builder, call, Op::GlobalMaxPool, x, vec![], is_line)
 }

@@ -35,14 +35,24 @@ pub(super) fn resize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
         }
     } else if let Some(sizes) = given_sizes.map(|input| call.known_integers(input)).transpose()?.flatten() {
         per_axis(sizes.len())?;
-        let policy = call.attributes.text_or("keep_aspect_ratio_policy", "stretch")?;
-        if policy != "stretch" {
-            return Err(Problem::new(format!("kiln takes sizes as they are, not as `{policy}`")));
-        }
         for (&axis, &wanted) in axes.iter().zip(&sizes) {
             let wanted = usize::try_from(wanted).ok().filter(|&wanted| wanted > 0);
             size[axis] = wanted.ok_or_else(|| Problem::new(format!("{sizes:?} is no size")))?;
             scale[axis] = size[axis] as f32 / shape[axis] as f32;
+        }
+        // One scale for all axes, the least or the largest, and sizes that follow from it.
+        let scales = axes.iter().map(|&axis| scale[axis]);
+        let kept = match call.attributes.text_or("keep_aspect_ratio_policy", "stretch")? {
+            "stretch" => None,
+            "not_larger" => Some(scales.fold(f32::INFINITY, f32::min)),
+            "not_smaller" => Some(scales.fold(0.0, f32::max)),
+            other => return Err(Problem::new(format!("its keep_aspect_ratio_policy `{other}` is not known"))),
+        };
+        if let Some(by) = kept {
+            for &axis in &axes {
+                size[axis] = ((shape[axis] as f32 * by + 0.5).floor() as usize).max(1);
+                scale[axis] = by;
+            }
         }
     } else {
         return Err(Problem::new("it says neither its scales nor its sizes"));

@@ -271,6 +271,10 @@ pub(super) fn pixels_of_channels(
 pub(super) fn space_to_depth(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let x = builder.operand(call, 0)?;
     let block = block_size(call)?;
+    match call.attributes.text_or("mode", "DCR")? {
+        "DCR" => {}
+        other => return Err(Problem::new(format!("kiln does not have its mode, `{other}`"))),
+    }
     let [n, c, h, w] = *builder.ty(x).shape.as_slice() else {
         return Err(Problem::new(format!("it takes images, not a value of shape {:?}", builder.ty(x).shape)));
     };

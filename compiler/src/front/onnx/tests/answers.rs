@@ -32,6 +32,8 @@ fn functions_of_one_number_are_their_formulas() {
     check(17, "Sigmoid", &[], &|v| 1.0 / (1.0 + (-v).exp()));
     check(17, "HardSigmoid", &[], &|v| (0.2 * v + 0.5).clamp(0.0, 1.0));
     check(17, "HardSigmoid", &[("alpha", Is::Float(0.16666667))], &|v| (v / 6.0 + 0.5).clamp(0.0, 1.0));
+    let gelu = |v: f64| v * (1.0 + (0.797_884_560_8 * (v + 0.044_715 * v.powi(3))).tanh()) / 2.0;
+    check(20, "Gelu", &[("approximate", Is::Text("tanh"))], &gelu);
     check(17, "HardSwish", &[], &|v| v * (v / 6.0 + 0.5).clamp(0.0, 1.0));
     check(17, "Tanh", &[], &f64::tanh);
     check(17, "Exp", &[], &f64::exp);
@@ -250,7 +252,27 @@ fn resizing_takes_scales_or_sizes() {
     let sizes = || Model::new(18).integers("z", &[2], &[1, 7]);
     let align = ("coordinate_transformation_mode", Is::Text("align_corners"));
     let attributes = [linear(), align, ("axes", Is::Ints(&[2, 3]))];
+    let kept = |policy: &'static str| {
+        [("keep_aspect_ratio_policy", Is::Text(policy)), ("axes", Is::Ints(&[2, 3])), asymmetric()]
+    };
+    check(sizes(), "Resize", "x _ _ z", &kept("not_larger"), &x);
+    check(sizes(), "Resize", "x _ _ z", &kept("not_smaller"), &[0.0, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0].repeat(2));
     check(sizes(), "Resize", "x _ _ z", &attributes, &[0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0]);
+}
+
+#[test]
+fn lines_are_images_of_one_row() {
+    let (x, kernel) = (ramp(2 * 3 * 7), ramp(4 * 3 * 2));
+    let model = Model::new(17).input("x", &[2, 3, 7]).weight("w", &[4, 3, 2], &kernel);
+    let attributes = [("strides", Is::Ints(&[2])), ("pads", Is::Ints(&[1, 0]))];
+    let expected = convolved(&x, [3, 1, 7], &kernel, [4, 1, 2], 1, [0, 1], 2, [1, 4]);
+    near(&of(model, "Conv", "x w", &attributes, &x), &expected, 1e-5);
+    let pool = [("kernel_shape", Is::Ints(&[3])), ("strides", Is::Ints(&[2]))];
+    let model = || Model::new(17).input("x", &[2, 3, 7]);
+    let most: Vec<f32> = (0..18).map(|i| x[i / 3 * 7 + i % 3 * 2 + 2]).collect();
+    near(&of(model(), "MaxPool", "x", &pool, &x), &most, 0.0);
+    let means: Vec<f32> = (0..6).map(|i| x[i * 7 + 3]).collect();
+    near(&of(model(), "GlobalAveragePool", "x", &[], &x), &means, 1e-6);
 }
 
 #[test]
