@@ -5,7 +5,7 @@
 //!          (memory) (prost)  (checked)   (constants)  (conv, pool, …)
 //! ```
 //!
-//! A node whose operands are all known is computed at once ([`fold`]), which resolves the chains that exporters make of
+//! A node whose operands are all known is computed at once (`fold`), which resolves the chains that exporters make of
 //! shapes. All others add nodes to the graph, a family of operators a file. Initializers stay where they lie: the graph
 //! names them, and [`Tensors`] hands them out.
 //!
