@@ -7,12 +7,13 @@
 //! 1. A kernel that broadcasts its inputs (convolution, linear) reads any map, and network inputs as they are.
 //! 2. A kernel that works lane by lane (depthwise, pooling, pointwise) keeps its input's blocks and lanes; its weights
 //!    are permuted to match.
-//! 3. A producer with weights makes dense blocks, or takes the lanes of the operand that its epilogue adds.
+//! 3. A producer with weights makes dense blocks, or takes the lanes of the operand that its epilogue adds, or those
+//!    that a node further on asks for.
 //! 4. What still does not fit is a conversion: a `relayout` step, which `kiln inspect --stats` counts.
 
 use std::collections::HashMap;
 
-use crate::graph::{Conv, Core, Graph, NodeId, Op, Stage, TensorType};
+use crate::graph::{Conv, Core, Graph, NodeId, Op, Stage, TensorType, Window};
 use crate::kernel::LANES;
 
 /// A block of 16 lanes over the pixels of one value, by number in its [`Layouts`].
@@ -91,6 +92,8 @@ pub struct Layouts {
     layouts: HashMap<NodeId, Layout>,
     conversions: Vec<Conversion>,
     reads: HashMap<(NodeId, usize), usize>,
+    /// Lanes that producers are to make, for the sake of nodes further on.
+    wishes: HashMap<NodeId, Vec<(usize, u8)>>,
     blocks: u32,
 }
 
@@ -186,14 +189,78 @@ enum Wanted {
     Lanes(Vec<(usize, u8)>),
 }
 
-/// Decides the layout of every value.
+/// Decides the layout of every value: once as each node's operands have it, and again wherever a producer that makes the
+/// lanes that a later node asks for spares a conversion.
 pub fn assign(graph: &Graph) -> Layouts {
-    let mut layouts = Layouts::default();
+    let mut best = assign_with(graph, HashMap::new());
+    let mut next = 0;
+    while let Some(conversion) = best.conversions.get(next) {
+        let better = wish(graph, conversion).filter(|(producer, _)| !best.wishes.contains_key(producer)).and_then(
+            |(producer, lanes)| {
+                let mut wishes = best.wishes.clone();
+                wishes.insert(producer, lanes);
+                let layouts = assign_with(graph, wishes);
+                (layouts.conversions.len() < best.conversions.len()).then_some(layouts)
+            },
+        );
+        match better {
+            // The conversions before this one are those that no wish could spare.
+            Some(layouts) => best = layouts,
+            None => next += 1,
+        }
+    }
+    best
+}
+
+fn assign_with(graph: &Graph, wishes: HashMap<NodeId, Vec<(usize, u8)>>) -> Layouts {
+    let mut layouts = Layouts { wishes, ..Layouts::default() };
     for node in graph.order() {
         let layout = assign_node(graph, node, &mut layouts);
         layouts.layouts.insert(node, layout);
     }
     layouts
+}
+
+/// The producer that could make a value in the lanes of a conversion, and those lanes: the value's own node, or one whose
+/// lanes the nodes after it keep.
+fn wish(graph: &Graph, conversion: &Conversion) -> Option<(NodeId, Vec<(usize, u8)>)> {
+    let Layout::Blocked(map) = &conversion.to else { return None };
+    let mut producer = conversion.value;
+    loop {
+        let node = graph.node(producer);
+        let channels = |id: NodeId| graph.node(id).ty.shape[1];
+        let keeps_lanes = match &node.op {
+            Op::Conv(conv) | Op::Fused { core: Core::Conv(conv), .. } => {
+                is_depthwise(conv, channels(graph.operands(producer)[0]))
+            }
+            Op::Linear(_) | Op::Fused { core: Core::Linear(_), .. } => false,
+            Op::BatchNorm { .. }
+            | Op::Activate(_)
+            | Op::MaxPool(_)
+            | Op::AvgPool(_)
+            | Op::GlobalAvgPool
+            | Op::GlobalMaxPool
+            | Op::Fused { core: Core::Identity, .. }
+            | Op::Resize(_)
+            | Op::Dropout
+            | Op::Identity => true,
+            Op::Input(_)
+            | Op::Constant(_)
+            | Op::Weight { .. }
+            | Op::Binary(_)
+            | Op::Softmax { .. }
+            | Op::Concat { .. }
+            | Op::Slice { .. }
+            | Op::ChannelShuffle { .. }
+            | Op::Pad { .. }
+            | Op::Transpose { .. }
+            | Op::Reshape { .. } => return None,
+        };
+        if !keeps_lanes {
+            return Some((producer, map.lanes()));
+        }
+        producer = graph.operands(producer)[0];
+    }
 }
 
 /// Whether a convolution has one input channel and one output channel a group.
@@ -219,6 +286,9 @@ fn assign_node(graph: &Graph, id: NodeId, layouts: &mut Layouts) -> Layout {
             Layout::Plain => Layout::Plain,
             Layout::Blocked(map) => Layout::Blocked(layouts.fresh(&map.lanes())),
         },
+        Op::GlobalAvgPool | Op::GlobalMaxPool if is_read_plain(graph, id) && is_dense_read(layouts, operands[0]) => {
+            Layout::Plain
+        }
         Op::MaxPool(_) | Op::AvgPool(_) | Op::GlobalAvgPool | Op::GlobalMaxPool => {
             let map = layouts.require_map(graph, id, 0, Wanted::AnyBlocked);
             Layout::Blocked(layouts.fresh(&map.lanes()))
@@ -333,16 +403,21 @@ fn assign_core(
             if grouped || !before.is_empty() {
                 layouts.require(graph, id, 0, Wanted::AnyBlocked);
             }
-            let linear = matches!(core, Core::Linear(_));
-            if linear && extra.is_empty() && before.is_empty() && is_read_plain(graph, id) {
+            let one_pixel = match core {
+                Core::Linear(_) => true,
+                Core::Conv(conv) => conv.window == Window::POINT && !grouped && is_pixel(&node.ty),
+                Core::Identity => false,
+            };
+            if one_pixel && extra.is_empty() && before.is_empty() && is_read_plain(graph, id) {
                 return Layout::Plain;
             }
             // The epilogue's operand gives the lanes, if it has whole blocks of its own to give.
-            let added = extra.iter().filter(|_| !grouped).find_map(|&i| match layouts.of(operands[i]) {
+            let added = extra.iter().find_map(|&i| match layouts.of(operands[i]) {
                 Layout::Blocked(map) if !map.has_duplicates() => Some(map.lanes()),
                 Layout::Blocked(_) | Layout::Plain => None,
             });
-            added.unwrap_or_else(|| dense_lanes(node.ty.shape[1]))
+            let wished = layouts.wishes.get(&id).cloned();
+            wished.or(added).unwrap_or_else(|| dense_lanes(node.ty.shape[1]))
         }
     };
     for operand in 1..after_start {
@@ -397,16 +472,26 @@ fn is_pixel(ty: &TensorType) -> bool {
 
 /// Whether all that reads a value wants it row-major.
 fn is_read_plain(graph: &Graph, id: NodeId) -> bool {
-    graph
-        .users(id)
-        .into_iter()
-        .all(|user| matches!(graph.node(user).op, Op::Softmax { .. } | Op::Transpose { .. } | Op::Activate(_)))
+    graph.users(id).into_iter().all(|user| match &graph.node(user).op {
+        Op::Softmax { .. } | Op::Transpose { .. } | Op::Activate(_) => true,
+        op => is_alias(op) && is_read_plain(graph, user),
+    })
+}
+
+/// Whether an operator's row-major value is that of its operand.
+pub fn is_alias(op: &Op) -> bool {
+    matches!(op, Op::Reshape { .. } | Op::Dropout | Op::Identity)
+}
+
+/// Whether a value lies in dense blocks.
+fn is_dense_read(layouts: &Layouts, value: NodeId) -> bool {
+    matches!(layouts.of(value), Layout::Blocked(map) if map.is_dense())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::graph::{Origin, Window};
+    use crate::graph::Origin;
 
     fn conv(graph: &mut Graph, x: NodeId, channels: usize, name: &str) -> NodeId {
         let inputs = graph.node(x).ty.shape[1];

@@ -1,5 +1,8 @@
 //! The order of passes, on one screen.
 
+use std::panic::resume_unwind;
+use std::thread::ScopedJoinHandle;
+
 use crate::diag::Error;
 use crate::graph::{self, Graph, Verified};
 use crate::kernel::{self, Program};
@@ -46,16 +49,28 @@ pub fn compile(graph: Graph, options: &Options) -> Result<Compiled, Error> {
     let optimized = optimize::optimize(&source, &options.optimize);
     let record = optimized.record;
     let optimized = verify_graph("optimization", optimized.graph)?;
-    let programs = options
-        .targets
-        .iter()
-        .map(|&target| {
-            let program = lower(&optimized, target).map_err(|nodes| Error::Unsupported(lines(nodes)))?;
-            plan::check(&program).map_err(|lost| Error::Bug(format!("after planning: {}", lines(lost))))?;
-            kernel::verify::verify(program).map_err(|found| Error::Bug(format!("after lowering: {}", lines(found))))
-        })
-        .collect::<Result<_, _>>()?;
+    // Targets share nothing but the graph, so each has a thread of its own.
+    let programs = std::thread::scope(|scope| {
+        let compile = |&target| {
+            scope.spawn({
+                let graph = &optimized;
+                move || program(graph, target)
+            })
+        };
+        let threads: Vec<_> = options.targets.iter().map(compile).collect();
+        let result = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+        threads.into_iter().map(result).collect::<Result<_, Error>>()
+    })?;
     Ok(Compiled { source, optimized, record, programs })
+}
+
+/// The passes from the optimized graph to what runs on one target.
+fn program(graph: &Verified<Graph>, target: Target) -> Result<Verified<Program>, Error> {
+    let program = lower(graph, target).map_err(|nodes| Error::Unsupported(lines(nodes)))?;
+    plan::check(&program).map_err(|lost| Error::Bug(format!("after planning: {}", lines(lost))))?;
+    let program =
+        kernel::verify::verify(program).map_err(|found| Error::Bug(format!("after lowering: {}", lines(found))))?;
+    Ok(kernel::verify::spare_barriers(program))
 }
 
 fn verify_graph(pass: &str, graph: Graph) -> Result<Verified<Graph>, Error> {

@@ -199,27 +199,29 @@ fn place(allocations: &[Allocation]) -> Vec<usize> {
 }
 
 fn place_in_order(allocations: &[Allocation], order: &[usize]) -> (usize, Vec<usize>) {
+    let steps = allocations.iter().map(|a| a.life.last + 1).max().unwrap_or(0);
+    // By step what is placed and alive then, and of that what was born then: a large network has tens of thousands of
+    // blocks, of which few meet.
+    let mut alive: Vec<Vec<usize>> = vec![Vec::new(); steps];
+    let mut born = alive.clone();
     let mut offsets = vec![0; allocations.len()];
-    let mut placed: Vec<usize> = Vec::with_capacity(order.len());
     let mut arena = 0;
     for &i in order {
-        let allocation = &allocations[i];
-        let mut taken: Vec<(usize, usize)> = placed
-            .iter()
-            .filter(|&&j| allocations[j].life.meets(allocation.life))
-            .map(|&j| (offsets[j], offsets[j] + allocations[j].len))
-            .collect();
+        let Allocation { len, life, .. } = allocations[i];
+        let met = alive[life.first].iter().chain(born[life.first + 1..=life.last].iter().flatten());
+        let mut taken: Vec<(usize, usize)> = met.map(|&j| (offsets[j], offsets[j] + allocations[j].len)).collect();
         taken.sort_unstable();
         let mut at = 0;
         for (start, end) in taken {
-            if start >= at + allocation.len {
+            if start >= at + len {
                 break;
             }
             at = at.max(end);
         }
         offsets[i] = at;
-        arena = arena.max(at + allocation.len);
-        placed.push(i);
+        arena = arena.max(at + len);
+        alive[life.first..=life.last].iter_mut().for_each(|step| step.push(i));
+        born[life.first].push(i);
     }
     (arena, offsets)
 }

@@ -93,10 +93,10 @@ pub fn reduce(machine: &Machine, layer: Layer) -> Reduce {
     } else if lines > 1 {
         Units::Pixels { tiles: 0 }
     } else {
-        // The unit's input stays in the first-level cache while all output blocks pass over it.
-        let tile_bytes = tiling.pixels * channels * 4;
-        let fitting = (machine.l1 / 2 / tile_bytes.max(1)).clamp(1, 16);
-        Units::Pixels { tiles: fitting.min(tiling.tiles().div_ceil(8)).max(1) }
+        // About as many units for any number of channels: layers over the same pixels, one after the other, then have
+        // the same units, and need no barrier between them where they meet pixel by pixel. 28 divides what networks
+        // for images of 224 pixels have, and is shared out evenly by few workers.
+        Units::Pixels { tiles: tiling.tiles().div_ceil(28).min(16) }
     };
     // A lone pixel's weights are read as fast as memory gives them anyway.
     let prefetch = units == Units::Blocks && lines * line > 1;

@@ -17,8 +17,6 @@ pub struct Machine {
     pub depthwise_pixels: usize,
     /// Blocks of sixteen lanes that the vector registers hold.
     pub blocks_in_registers: usize,
-    /// First-level data cache, in bytes.
-    pub l1: usize,
     /// Second-level cache of a core, in bytes.
     pub l2: usize,
 }
@@ -36,10 +34,10 @@ impl Machine {
             Target::Base => ([1, 1], 2, 1, 4),
             Target::Portable => ([2, 0], 2, 2, 4),
         };
-        let (l1, l2) = match target {
-            Target::Avx512 => (48 << 10, 2 << 20),
-            Target::Avx2 | Target::Base | Target::Portable => (32 << 10, 512 << 10),
+        let l2 = match target {
+            Target::Avx512 => 2 << 20,
+            Target::Avx2 | Target::Base | Target::Portable => 512 << 10,
         };
-        Machine { target, tile_pixels, lone_pixel_blocks, depthwise_pixels, blocks_in_registers, l1, l2 }
+        Machine { target, tile_pixels, lone_pixel_blocks, depthwise_pixels, blocks_in_registers, l2 }
     }
 }

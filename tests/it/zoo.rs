@@ -2,6 +2,7 @@
 
 use kiln_compiler::front::zoo::variants;
 use kiln_compiler::graph::{interp, text};
+use kiln_compiler::kernel::stats::stats;
 use kiln_compiler::pipeline::{self, Options, compile};
 use kiln_compiler::target::Target;
 use kiln_rt::weights::FillSource;
@@ -30,6 +31,35 @@ fn every_network_counts_as_its_source_says() {
         assert!(expected["source"].as_str().is_some_and(|source| !source.is_empty()), "{}", variant.name);
     }
     assert!(counts.is_empty(), "not in the zoo: {:?}", counts.keys());
+}
+
+/// Concatenation, slices and shuffles of channels cost nothing in the networks that are made of them.
+#[test]
+fn no_byte_is_moved_between_layouts() {
+    const FAMILIES: [&str; 12] = [
+        "shufflenet_v1",
+        "shufflenet_v2",
+        "densenet",
+        "googlenet",
+        "bn_inception",
+        "inception_v3",
+        "inception_v4",
+        "inception_resnet_v1",
+        "inception_resnet_v2",
+        "keras_inception_resnet_v2",
+        "squeezenet",
+        "ghostnet",
+    ];
+    for family in FAMILIES {
+        let variants: Vec<_> = variants().filter(|(of, _)| of.name == family).collect();
+        assert!(!variants.is_empty(), "{family}");
+        for (_, variant) in variants {
+            let options = Options { targets: vec![Target::Avx512], ..Options::default() };
+            let compiled = compile(zoo(variant.name, &[]), &options).expect("it compiles");
+            let stats = stats(&compiled.programs[0]);
+            assert_eq!((stats.relayouts, stats.relayout_bytes), (0, 0), "{}: {:?}", variant.name, stats.steps);
+        }
+    }
 }
 
 #[test]

@@ -78,8 +78,9 @@ fn page() -> String {
         serde_json::from_str(&accuracy.expect("the accuracies")).expect("JSON");
     let mut page = String::from(
         "# The zoo\n\nMade from the specs in `compiler/zoo` by `tests/it/zoo_page.rs`. Parameters and multiply-adds are counted \
-         as the frameworks count them, without the running statistics of BatchNorm. Accuracy is what its source says of its \
-         published weights on ImageNet, the first class and the first five, in percent.\n\n\
+         as the frameworks count them, without the running statistics of BatchNorm. Accuracy is what its source says, of its \
+         published weights or in its paper, on ImageNet where it names nothing else: the first class and the first five, in \
+         percent.\n\n\
          Published weights load as they are once they are a safetensors file: `kiln weights SPEC FILE` says what matches. \
          Keras' kernels are to be stored as O, I, H, W, its linear layers as O, I. Photos are prepared as each spec's \
          `image(…)` says. Classes have the order of ImageNet's synsets, where the framework trains on ImageNet.\n",
@@ -96,7 +97,10 @@ fn page() -> String {
             let input: Vec<String> = graph.node(graph.inputs()[0]).ty.shape.iter().map(usize::to_string).collect();
             let (parameters, macs) = (grouped(parameters(&graph, false)), grouped(macs(&graph)));
             let said = match accuracy.remove(variant.name) {
-                Some(said) => format!("{} | {} | {}", said[0], said[1], said[2].as_str().expect("a source")),
+                Some(said) => {
+                    let share = |i: usize| if said[i].is_null() { String::new() } else { said[i].to_string() };
+                    format!("{} | {} | {}", share(0), share(1), said[2].as_str().expect("a source"))
+                }
                 None => " | | ".to_owned(),
             };
             let _ = writeln!(

@@ -3,6 +3,8 @@
 //! Pointwise layers see flat pixels, of all images; others go row by row. A row's kernel rows are narrowed at the top
 //! and bottom by the bounds of their loop; its tiles at the left and right leave out the taps that lie outside.
 
+use std::collections::BTreeSet;
+
 use super::build::{KernelBuilder, for_loop, whole};
 use super::chain::chain_name;
 use super::reduce::{Output, Pixel, Place, ReduceTile, Source, Taps, lane_regions};
@@ -79,7 +81,7 @@ impl Lowering<'_> {
         };
         let plain = if regions.is_none() { Some(self.make_plain(id)) } else { None };
         // Blocks of a grouped convolution read as many channels as they have groups: those with equally many make a step.
-        let counts: Vec<usize> = (0..lanes.len() / LANES).map(|block| groups_of_block(&conv, block).len()).collect();
+        let counts: Vec<usize> = lanes.chunks(LANES).map(|block| groups_of_block(&conv, block).len()).collect();
         let mut classes = counts.clone();
         classes.sort_unstable();
         classes.dedup();
@@ -113,9 +115,9 @@ impl Lowering<'_> {
             (source, input_channels, self.by_lanes(kernel, &lanes))
         } else {
             let Stored::Blocked(places) = &stored else { unreachable!("layout gives grouped inputs in blocks") };
-            let (spread, starts) = self.spread_groups(kernel, &conv, &part.blocks);
+            let (spread, read) = self.spread_groups(kernel, &conv, &lanes);
             let channels = self.pool.shape(spread)[1];
-            let listed: Vec<_> = starts.iter().flat_map(|&start| places[start..start + channels].to_vec()).collect();
+            let listed: Vec<_> = read.into_iter().map(|channel| places[channel]).collect();
             let len = images * h * w * LANES - (LANES - 1);
             let param = kb.blocks("x", len, Access::Read, lane_regions(&listed));
             (Source::Scattered { param, stride: channels }, channels, spread)
@@ -189,26 +191,28 @@ impl Lowering<'_> {
         self.step(self.layers(id), kernel, args);
     }
 
-    /// A grouped kernel `[O, I, KH, KW]` as one that reads, for each of some output blocks, the channels of its groups:
-    /// `[16 * blocks, K, KH, KW]`, with zeros between groups, and the first channel of each block.
-    fn spread_groups(&mut self, kernel: WeightId, conv: &Conv, blocks: &[usize]) -> (WeightId, Vec<usize>) {
+    /// A grouped kernel `[O, I, KH, KW]` as one that reads, for each block of output lanes, the channels of its groups,
+    /// of which all blocks have equally many: `[lanes, K, KH, KW]`, with zeros between groups, and the K channels of
+    /// each block, one block after the other.
+    fn spread_groups(&mut self, kernel: WeightId, conv: &Conv, lanes: &[Option<usize>]) -> (WeightId, Vec<usize>) {
         let [outputs, inputs] = [self.pool.shape(kernel)[0], self.pool.shape(kernel)[1]];
         let per_group = outputs / conv.groups;
-        let channels = blocks.iter().map(|&block| groups_of_block(conv, block).len()).max().unwrap_or(1) * inputs;
-        let mut starts = Vec::new();
+        let mut read = Vec::new();
         let mut parts = Vec::new();
-        for &block in blocks {
-            let groups = groups_of_block(conv, block);
-            let start = (groups.start * inputs).min(conv.groups * inputs - channels);
-            starts.push(start);
+        for block in lanes.chunks(LANES) {
+            let channels: Vec<usize> = groups_of_block(conv, block)
+                .into_iter()
+                .flat_map(|group| group * inputs..(group + 1) * inputs)
+                .collect();
             let mut sum = None;
-            for group in groups {
-                let rows: Vec<u32> = (block * LANES..(block + 1) * LANES)
-                    .map(|o| if o < outputs && o / per_group == group { o as u32 } else { HOLE })
+            for group in groups_of_block(conv, block) {
+                let of_group = |channel: usize, per_group: usize| channel / per_group == group;
+                let rows: Vec<u32> = block
+                    .iter()
+                    .map(|lane| lane.filter(|&o| of_group(o, per_group)).map_or(HOLE, |o| o as u32))
                     .collect();
-                let columns: Vec<u32> = (start..start + channels)
-                    .map(|c| if c / inputs == group { (c % inputs) as u32 } else { HOLE })
-                    .collect();
+                let columns: Vec<u32> =
+                    channels.iter().map(|&c| if of_group(c, inputs) { (c % inputs) as u32 } else { HOLE }).collect();
                 let rows = self.pool.gather(kernel, 0, &rows);
                 let part = self.pool.gather(rows, 1, &columns);
                 sum = Some(match sum {
@@ -217,16 +221,15 @@ impl Lowering<'_> {
                 });
             }
             parts.extend(sum);
+            read.extend(channels);
         }
-        (self.pool.concat(&parts, 0), starts)
+        (self.pool.concat(&parts, 0), read)
     }
 }
 
-/// The groups that have outputs in a block of sixteen.
-fn groups_of_block(conv: &Conv, block: usize) -> std::ops::Range<usize> {
-    let per_group = conv.channels / conv.groups;
-    let last = (block * LANES + LANES - 1).min(conv.channels - 1);
-    block * LANES / per_group..last / per_group + 1
+/// The groups that have outputs in a block, in order.
+fn groups_of_block(conv: &Conv, block: &[Option<usize>]) -> BTreeSet<usize> {
+    block.iter().flatten().map(|channel| channel / (conv.channels / conv.groups)).collect()
 }
 
 /// What a kernel's name says of the chain before it.

@@ -16,8 +16,8 @@ use crate::schedule;
 use kiln_rt::weights::Form;
 
 impl Lowering<'_> {
-    /// The channels of a group, where groups lie within blocks: the input's map is in order then, or each channel is a
-    /// group of its own.
+    /// The channels of a group, where groups lie within blocks: the maps of input and output are in order then, or each
+    /// channel is a group of its own.
     pub(super) fn lane_group(&self, id: NodeId, conv: &Conv) -> Option<usize> {
         let input = self.graph.operands(id)[0];
         let channels = self.graph.node(input).ty.shape[1];
@@ -26,11 +26,11 @@ impl Lowering<'_> {
         }
         let width = channels / conv.groups;
         let square = conv.channels == channels && matches!(width, 2 | 4 | 8);
-        let in_order = match self.layouts.read(self.graph, id, 0) {
+        let in_order = |layout: &Layout| match layout {
             Layout::Blocked(map) => map.is_dense(),
             Layout::Plain => false,
         };
-        (square && in_order).then_some(width)
+        (square && in_order(self.layouts.read(self.graph, id, 0)) && in_order(self.layouts.of(id))).then_some(width)
     }
 
     /// A convolution whose groups have `width` channels each: 1, or as many as divide a block evenly.

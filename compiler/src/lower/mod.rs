@@ -22,7 +22,7 @@ use std::collections::HashMap;
 
 use crate::graph::{Core, DType, Graph, NodeId, Op, Verified, WeightId, weights};
 use crate::kernel::{Arg, Buffer, BufferId, Elem, Kernel, KernelId, LANES, Place, Program, Region, Step, Waits};
-use crate::layout::{BlockId, ChannelMap, Layout, Layouts, assign, scalar_operand};
+use crate::layout::{BlockId, ChannelMap, Layout, Layouts, assign, is_alias, scalar_operand};
 use crate::plan;
 use crate::target::{Machine, Target};
 use kiln_rt::weights::Form;
@@ -244,15 +244,21 @@ impl<'g> Lowering<'g> {
     /// Makes a row-major buffer for a node's value: the network's output itself, where that is all it is for.
     fn make_plain(&mut self, id: NodeId) -> BufferId {
         let node = self.graph.node(id);
-        let outputs: Vec<usize> =
-            (0..self.graph.outputs().len()).filter(|&i| self.graph.outputs()[i].node == id).collect();
-        let place = match *outputs {
-            [only] if self.graph.users(id).is_empty() => Place::Output(only),
-            _ => Place::Arena(0),
-        };
+        let place = self.only_output(id).map_or(Place::Arena(0), Place::Output);
         let buffer = self.buffer(node.origin.name.clone(), node.ty.len(), place);
         self.plain.insert(id, buffer);
         buffer
+    }
+
+    /// The output that a row-major value is, by its own name or as another shape of it, if it is nothing else.
+    fn only_output(&self, id: NodeId) -> Option<usize> {
+        let outputs: Vec<usize> =
+            (0..self.graph.outputs().len()).filter(|&i| self.graph.outputs()[i].node == id).collect();
+        match (outputs.as_slice(), self.graph.users(id).as_slice()) {
+            (&[only], []) => Some(only),
+            ([], &[user]) if is_alias(&self.graph.node(user).op) => self.only_output(user),
+            _ => None,
+        }
     }
 
     /// Pixels of all images of a value in blocks.

@@ -4,9 +4,11 @@ use super::Lowering;
 use super::build::{KernelBuilder, for_loop, load, store, whole};
 use super::chain::{constant, div};
 use super::conv::{fixed_row_classes, row_classes};
+use super::reduce::Output;
 use super::sweep::Sweep;
 use crate::graph::{NodeId, Pool, Window};
-use crate::kernel::{Access, At, Axis, LANES, Range, Reduction, Stmt, Tile, Update, Value};
+use crate::kernel::{Access, At, Axis, Index, LANES, Range, Reduction, Stmt, Tile, Update, Value};
+use crate::layout::Layout;
 use crate::schedule;
 use kiln_rt::weights::Form;
 
@@ -102,29 +104,54 @@ impl Lowering<'_> {
         let (regions, len) = self.operand_blocks(id, 0);
         let blocks = regions.len();
         let x = kb.blocks("x", len, Access::Read, regions);
-        let regions = self.make_blocks(id);
-        let y = kb.blocks("y", images * LANES, Access::Write, regions);
-        let (n, cb, pixel, p, b) = (kb.var("n"), kb.var("cb"), kb.var("pixel"), kb.var("p"), kb.var("b"));
-        let value = match kind {
-            Kind::Max => Value::Acc,
-            Kind::Average => div(Value::Acc, constant((h * w) as f32)),
+        let output = match self.layouts.of(id) {
+            Layout::Blocked(_) => {
+                let regions = self.make_blocks(id);
+                Output::Blocked(kb.blocks("y", images * LANES, Access::Write, regions))
+            }
+            Layout::Plain => {
+                let buffer = self.make_plain(id);
+                Output::Plain { param: kb.flat("y", images * channels, Access::Write, whole(buffer)), channels }
+            }
         };
-        let from = (n * (h * w) + pixel) * LANES;
-        let tile = Stmt::Tile(Tile {
-            pixel: p,
-            pixels: 1,
-            block: b,
-            blocks: 1,
-            init: kind.init(),
-            reductions: vec![Reduction {
-                axes: vec![Axis::Loop { var: pixel, range: Range::new(0usize, h * w) }],
-                prefetch: None,
-                update: kind.update(load(At::block(x, cb, from))),
-            }],
-            finish: vec![store(At::block(y, cb, n * LANES), value)],
-        });
-        let over_blocks = for_loop(cb, Range::units(n * blocks, blocks), vec![tile]);
-        let body = vec![for_loop(n, Range::new(0usize, images), vec![over_blocks])];
+        // Only a row-major output looks at lanes past its channels.
+        let (whole_blocks, rest) = match output {
+            Output::Blocked(_) => (blocks, 0),
+            Output::Plain { .. } => (channels / LANES, channels % LANES),
+        };
+        let n = kb.var("n");
+        let mut body = Vec::new();
+        for (first, count, lanes) in [(0, whole_blocks, LANES), (whole_blocks, usize::from(rest > 0), rest)] {
+            if count == 0 {
+                continue;
+            }
+            let (cb, pixel, p, b) = (kb.var("cb"), kb.var("pixel"), kb.var("p"), kb.var("b"));
+            let block = Index::var(cb) + first;
+            let value = match kind {
+                Kind::Max => Value::Acc,
+                Kind::Average => div(Value::Acc, constant((h * w) as f32)),
+            };
+            let from = (n * (h * w) + pixel) * LANES;
+            let at = match output {
+                Output::Blocked(param) => At::block(param, block.clone(), n * LANES),
+                Output::Plain { param, channels } => At::flat(param, n * channels + block.clone() * LANES),
+            };
+            let tile = Stmt::Tile(Tile {
+                pixel: p,
+                pixels: 1,
+                block: b,
+                blocks: 1,
+                init: kind.init(),
+                reductions: vec![Reduction {
+                    axes: vec![Axis::Loop { var: pixel, range: Range::new(0usize, h * w) }],
+                    prefetch: None,
+                    update: kind.update(load(At::block(x, block, from))),
+                }],
+                finish: vec![Stmt::Store { at, value, lanes }],
+            });
+            body.push(for_loop(cb, Range::units(n * blocks + first, count), vec![tile]));
+        }
+        let body = vec![for_loop(n, Range::new(0usize, images), body)];
         let images_name = if images > 1 { format!("{images}x") } else { String::new() };
         let name = format!("global_{}_{channels}_{images_name}{h}x{w}", kind.name());
         let flops = (images * channels * h * w) as u64;

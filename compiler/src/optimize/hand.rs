@@ -41,6 +41,8 @@ pub const ORDER: &[&str] = &[
     "concat-of-slices",
     "concat-of-one",
     "pad-into-conv",
+    "pad-into-max-pool",
+    "pad-into-avg-pool",
     "bn-into-conv",
     "bn-into-linear",
     "conv-of-bn",

@@ -35,14 +35,22 @@ impl Recipe<'_> {
         let emitted = Compiled::new(signature, &self.compiled.programs).context("cannot emit the crate")?;
         let packing = emitted.packing();
         let path = folder.path().join("weights.bin");
-        let written = self.weights.with(|source| {
-            let file = fs::File::create(&path).context("cannot write weights.bin")?;
-            packing
-                .program()
-                .write(source, packing.hash, std::io::BufWriter::new(file))
-                .map_err(|error| Failure::new(format!("the weights do not fit the network:\n{error}")))
-        })?;
-        let golden = if self.golden { Some(self.golden_answer()?) } else { None };
+        let write_weights = || {
+            self.weights.with(|source| {
+                let file = fs::File::create(&path).context("cannot write weights.bin")?;
+                packing
+                    .program()
+                    .write(source, packing.hash, std::io::BufWriter::new(file))
+                    .map_err(|error| Failure::new(format!("the weights do not fit the network:\n{error}")))
+            })
+        };
+        let golden_answer = || self.golden.then(|| self.golden_answer()).transpose();
+        let (written, golden) = std::thread::scope(|scope| {
+            let written = scope.spawn(write_weights);
+            let golden = golden_answer();
+            (written.join(), golden)
+        });
+        let (written, golden) = (written.unwrap_or_else(|panic| std::panic::resume_unwind(panic))?, golden?);
         let options = CrateOptions {
             package: self.package.clone(),
             source: self.source.clone(),

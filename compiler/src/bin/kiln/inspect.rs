@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use kiln_compiler::back::rust::kernel_text;
 use kiln_compiler::graph::{Graph, NodeId, Op, count, infer};
-use kiln_compiler::kernel::{Program, stats};
+use kiln_compiler::kernel::{Program, Waits, stats};
 use kiln_compiler::pipeline::{Compiled, Options, compile};
 use kiln_compiler::target::Target;
 use serde_json::{Value, json};
@@ -103,6 +103,7 @@ fn object(compiled: &Compiled, args: &Args) -> Value {
         "code_bytes": memory.code,
         "steps": program.steps.len(),
         "kernels": program.kernels.len(),
+        "barriers": barriers(program),
         "layers": rows,
     });
     if args.stats
@@ -122,6 +123,11 @@ fn object(compiled: &Compiled, args: &Args) -> Value {
         );
     }
     object
+}
+
+/// How often all workers wait for each other in a run, before its end.
+fn barriers(program: &Program) -> usize {
+    program.steps.iter().skip(1).filter(|step| step.waits == Waits::Barrier).count()
 }
 
 fn table(compiled: &Compiled, args: &Args) -> String {
@@ -151,6 +157,7 @@ fn table(compiled: &Compiled, args: &Args) -> String {
     line("multiply-adds", grouped(macs));
     line("target", args.target.name().to_owned());
     line("steps, kernels", format!("{}, {}", program.steps.len(), program.kernels.len()));
+    line("barriers", barriers(program).to_string());
     line("code", format!("{} bytes of Rust", grouped(memory.code as u64)));
     line("weights", format!("{} bytes", grouped(memory.weights as u64)));
     let ratio = memory.arena as f64 / memory.lower_bound.max(1) as f64;

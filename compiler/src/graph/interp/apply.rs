@@ -1,26 +1,35 @@
 //! One operator on its operands.
 
-use super::super::{Core, Op};
-use super::window::{avg_pool, conv, linear, max_pool, resize};
-use super::{Tensor, max, pointwise};
+use std::rc::Rc;
 
-/// The value of a node, unrounded. Operands and weights are as inference admits them.
-pub(super) fn apply(op: &Op, mut operands: Vec<Tensor>, weights: &[Vec<f64>]) -> Tensor {
+use super::super::{Core, Op};
+use super::weights::Weight;
+use super::window::{avg_pool, conv, linear, max_pool, resize};
+use super::{Element, Tensor, max, pieces, pointwise};
+
+/// The value of a node. Operands and weights are as inference admits them.
+pub(super) fn apply(op: &Op, operands: Vec<Rc<Tensor<f32>>>, weights: &[Weight<'_>]) -> Tensor<f32> {
+    // The first operand, to be written over where nobody else will read it.
+    let first = |mut operands: Vec<Rc<Tensor<f32>>>| Rc::unwrap_or_clone(operands.swap_remove(0));
     match op {
         Op::Input(_) => unreachable!("inputs are given"),
         Op::Constant(constant) => {
-            Tensor { shape: constant.shape.clone(), data: constant.values.iter().map(|v| f64::from(v.get())).collect() }
+            Tensor { shape: constant.shape.clone(), data: constant.values.iter().map(|v| v.get()).collect() }
         }
-        Op::Weight { shape } => Tensor { shape: shape.clone(), data: weights[0].clone() },
+        Op::Weight { shape } => {
+            let values = weights[0].values(0..shape.iter().product());
+            Tensor { shape: shape.clone(), data: values.into_iter().map(|v| v as f32).collect() }
+        }
         Op::Conv(attributes) => conv(attributes, &operands[0], weights),
         Op::Linear(attributes) => linear(attributes, &operands[0], weights),
         Op::BatchNorm { eps, affine } => {
-            let (affine, [mean, var]) = match (affine, weights) {
+            let mut x = first(operands);
+            let vectors: Vec<_> = weights.iter().map(|weight| weight.values(0..x.shape[1])).collect();
+            let (affine, [mean, var]) = match (affine, &vectors[..]) {
                 (true, [gamma, beta, mean, var]) => (Some((gamma, beta)), [mean, var]),
                 (false, [mean, var]) => (None, [mean, var]),
                 _ => unreachable!("inference counts a bn's weights"),
             };
-            let mut x = operands.swap_remove(0);
             pointwise::by_channel(&mut x, |c, v| {
                 let normal = (v - mean[c]) / (var[c] + f64::from(eps.get())).sqrt();
                 affine.map_or(normal, |(gamma, beta)| normal * gamma[c] + beta[c])
@@ -28,16 +37,20 @@ pub(super) fn apply(op: &Op, mut operands: Vec<Tensor>, weights: &[Vec<f64>]) ->
             x
         }
         Op::Activate(activation) => {
-            let mut x = operands.swap_remove(0);
-            x.data.iter_mut().for_each(|v| *v = pointwise::activate(*activation, *v));
+            let mut x = first(operands);
+            pointwise::each(&mut x, |v| pointwise::activate(*activation, v));
             x
         }
         Op::Binary(binary) => pointwise::binary(*binary, &operands[0], &operands[1]),
         Op::MaxPool(pool) => max_pool(pool, &operands[0]),
         Op::AvgPool(pool) => avg_pool(pool, &operands[0]),
-        Op::GlobalAvgPool => global_pool(&operands[0], |map| map.iter().sum::<f64>() / map.len() as f64),
-        Op::GlobalMaxPool => global_pool(&operands[0], |map| map.iter().copied().fold(f64::NEG_INFINITY, max)),
-        Op::Softmax { axis } => softmax(operands.swap_remove(0), *axis),
+        Op::GlobalAvgPool => {
+            global_pool(&operands[0], |map| map.iter().map(|&v| f64::from(v)).sum::<f64>() / map.len() as f64)
+        }
+        Op::GlobalMaxPool => {
+            global_pool(&operands[0], |map| map.iter().map(|&v| f64::from(v)).fold(f64::NEG_INFINITY, max))
+        }
+        Op::Softmax { axis } => softmax(first(operands), *axis),
         Op::Concat { axis } => concat(&operands, *axis),
         Op::Slice { axis, start, end } => slice(&operands[0], *axis, *start, *end),
         Op::ChannelShuffle { groups } => {
@@ -50,9 +63,9 @@ pub(super) fn apply(op: &Op, mut operands: Vec<Tensor>, weights: &[Vec<f64>]) ->
                     data.extend_from_slice(&operands[0].data[from * h * w..][..h * w]);
                 }
             }
-            Tensor { data, ..operands.swap_remove(0) }
+            Tensor { shape: operands[0].shape.clone(), data }
         }
-        Op::Reshape { shape } => Tensor { shape: shape.clone(), ..operands.swap_remove(0) },
+        Op::Reshape { shape } => Tensor { shape: shape.clone(), ..first(operands) },
         Op::Transpose { perm } => {
             let x = &operands[0];
             let strides = pointwise::strides(&x.shape);
@@ -64,7 +77,7 @@ pub(super) fn apply(op: &Op, mut operands: Vec<Tensor>, weights: &[Vec<f64>]) ->
             let x = &operands[0];
             let [n, c, h, w] = x.feature_map();
             let (rows, columns) = (pads.top + h + pads.bottom, pads.left + w + pads.right);
-            let mut data = vec![f64::from(value.get()); n * c * rows * columns];
+            let mut data = vec![value.get(); n * c * rows * columns];
             for (plane, to) in data.chunks_exact_mut(rows * columns).enumerate() {
                 for y in 0..h {
                     let row = &x.data[(plane * h + y) * w..][..w];
@@ -74,46 +87,55 @@ pub(super) fn apply(op: &Op, mut operands: Vec<Tensor>, weights: &[Vec<f64>]) ->
             Tensor { shape: vec![n, c, rows, columns], data }
         }
         Op::Resize(attributes) => resize(attributes, &operands[0]),
-        Op::Dropout | Op::Identity => operands.swap_remove(0),
+        Op::Dropout | Op::Identity => first(operands),
         Op::Fused { before, core, after } => {
             let (own, mut chained) = weights.split_at(match core {
                 Core::Conv(conv) => 1 + usize::from(conv.bias),
                 Core::Linear(linear) => 1 + usize::from(linear.bias),
                 Core::Identity => 0,
             });
-            let mut others = operands.split_off(1).into_iter();
-            let x = pointwise::chain(before, operands.swap_remove(0), &mut others, &mut chained);
+            let mut operands = operands.into_iter().map(|operand| convert(&operand));
+            let Some(x) = operands.next() else { unreachable!("inference counts the operands") };
+            let x = pointwise::chain(before, x, &mut operands, &mut chained);
             let y = match core {
                 Core::Conv(attributes) => conv(attributes, &x, own),
                 Core::Linear(attributes) => linear(attributes, &x, own),
                 Core::Identity => x,
             };
-            pointwise::chain(after, y, &mut others, &mut chained)
+            convert(&pointwise::chain(after, y, &mut operands, &mut chained))
         }
     }
 }
 
-fn global_pool(x: &Tensor, reduce: impl Fn(&[f64]) -> f64) -> Tensor {
-    let [n, c, h, w] = x.feature_map();
-    Tensor { shape: vec![n, c, 1, 1], data: x.data.chunks_exact(h * w).map(reduce).collect() }
+/// A value in other elements.
+fn convert<A: Element, B: Element>(x: &Tensor<A>) -> Tensor<B> {
+    Tensor { shape: x.shape.clone(), data: x.data.iter().map(|&v| B::round(v.into())).collect() }
 }
 
-fn softmax(mut x: Tensor, axis: usize) -> Tensor {
+fn global_pool(x: &Tensor<f32>, reduce: impl Fn(&[f32]) -> f64 + Sync) -> Tensor<f32> {
+    let [n, c, h, w] = x.feature_map();
+    let mut data = vec![0.0; n * c];
+    pieces::each_piece(&mut data, 1, |plane, to| to[0] = reduce(&x.data[plane * h * w..][..h * w]) as f32);
+    Tensor { shape: vec![n, c, 1, 1], data }
+}
+
+fn softmax(mut x: Tensor<f32>, axis: usize) -> Tensor<f32> {
     let [outer, extent, inner] = x.around(axis);
     for o in 0..outer {
         for i in 0..inner {
             let at = |k: usize| (o * extent + k) * inner + i;
-            let largest = (0..extent).map(|k| x.data[at(k)]).fold(f64::NEG_INFINITY, max);
-            let sum: f64 = (0..extent).map(|k| (x.data[at(k)] - largest).exp()).sum();
-            for k in 0..extent {
-                x.data[at(k)] = (x.data[at(k)] - largest).exp() / sum;
+            let values: Vec<f64> = (0..extent).map(|k| f64::from(x.data[at(k)])).collect();
+            let largest = values.iter().copied().fold(f64::NEG_INFINITY, max);
+            let sum: f64 = values.iter().map(|v| (v - largest).exp()).sum();
+            for (k, v) in values.iter().enumerate() {
+                x.data[at(k)] = ((v - largest).exp() / sum) as f32;
             }
         }
     }
     x
 }
 
-fn concat(parts: &[Tensor], axis: usize) -> Tensor {
+fn concat(parts: &[Rc<Tensor<f32>>], axis: usize) -> Tensor<f32> {
     let mut shape = parts[0].shape.clone();
     shape[axis] = parts.iter().map(|part| part.shape[axis]).sum();
     let [outer, ..] = parts[0].around(axis);
@@ -127,7 +149,7 @@ fn concat(parts: &[Tensor], axis: usize) -> Tensor {
     Tensor { shape, data }
 }
 
-fn slice(x: &Tensor, axis: usize, start: usize, end: usize) -> Tensor {
+fn slice(x: &Tensor<f32>, axis: usize, start: usize, end: usize) -> Tensor<f32> {
     let [outer, extent, inner] = x.around(axis);
     let mut shape = x.shape.clone();
     shape[axis] = end - start;

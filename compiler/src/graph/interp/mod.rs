@@ -2,21 +2,27 @@
 //!
 //! Every engine is compared with this one, so it shares nothing with them: no layouts, no tiles, and an evaluator of
 //! weight expressions of its own. Values between nodes are f32, row-major. Within a node everything is f64, sums and
-//! the stages of an [`Op::Fused`] included, and the result is rounded once, when the node is done. NaN goes through
+//! the stages of an [`Op::Fused`] included, and each element is rounded once, when it is done. NaN goes through
 //! everything: sums, activations, maxima.
+//!
+//! A value is dropped with its last use, a weight with its node. Elements are computed on all processors, each by one
+//! thread and in one order of its sum.
 
 mod apply;
+mod pieces;
 mod pointwise;
 mod weights;
 mod window;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 
 pub use kiln_rt::weights::FillSource as Fill;
-use kiln_rt::weights::{Source, SourceError};
+use kiln_rt::weights::{Source, SourceError, check};
 
 use super::{Graph, NodeId, Op};
-pub use weights::{Named, evaluate, load};
+use weights::Weight;
+pub use weights::evaluate;
 
 /// Why a graph could not be run.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
@@ -49,21 +55,6 @@ pub enum RunError {
 /// # Errors
 /// Where inputs or named tensors do not fit the graph; of the tensors all that do not are listed.
 pub fn run(graph: &Graph, source: &dyn Source, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, RunError> {
-    let values = run_all(graph, source, inputs)?;
-    Ok(graph.outputs().iter().map(|output| values[&output.node].clone()).collect())
-}
-
-/// As [`run`], and gives the value of every node that an output needs, and of every input.
-///
-/// # Errors
-/// As [`run`].
-pub fn run_all(
-    graph: &Graph,
-    source: &dyn Source,
-    inputs: &[Vec<f32>],
-) -> Result<BTreeMap<NodeId, Vec<f32>>, RunError> {
-    let order = graph.order();
-    let mut values = BTreeMap::new();
     if inputs.len() != graph.inputs().len() {
         return Err(RunError::InputCount { wanted: graph.inputs().len(), given: inputs.len() });
     }
@@ -73,41 +64,96 @@ pub fn run_all(
             let name = node.origin.name.clone();
             return Err(RunError::InputLength { name, wanted: node.ty.len(), given: input.len() });
         }
-        values.insert(id, input.clone());
     }
+    let order = graph.order();
     let read = order.iter().flat_map(|&id| graph.node(id).weights.iter().copied());
-    let named = load(&graph.weights, read, source).map_err(RunError::Weights)?;
+    let errors = check(&graph.weights.program(read).0, source);
+    if !errors.is_empty() {
+        return Err(RunError::Weights(errors));
+    }
+    let mut values = Values::of(graph, &order);
+    for (&id, input) in graph.inputs().iter().zip(inputs) {
+        values.insert(id, Tensor { shape: graph.node(id).ty.shape.clone(), data: input.clone() });
+    }
     for &id in &order {
         let node = graph.node(id);
         if matches!(node.op, Op::Input(_)) {
             continue;
         }
-        let operands = graph
-            .operands(id)
-            .into_iter()
-            .map(|of| Tensor { shape: graph.node(of).ty.shape.clone(), data: widen(&values[&of]) })
-            .collect();
-        let weights: Vec<Vec<f64>> =
-            node.weights.iter().map(|&w| widen(&evaluate(&graph.weights, w, &named))).collect();
+        let operands = graph.operands(id).into_iter().map(|of| values.take(of)).collect();
+        let weights: Result<Vec<_>, _> =
+            node.weights.iter().map(|&weight| Weight::new(&graph.weights, weight, source)).collect();
+        let weights = weights.map_err(|error| RunError::Weights(vec![error]))?;
         let result = apply::apply(&node.op, operands, &weights);
         debug_assert_eq!(result.shape, node.ty.shape, "the oracle and the inferred type of `{}`", node.origin.name);
-        values.insert(id, result.data.into_iter().map(|v| v as f32).collect());
+        values.insert(id, result);
     }
-    Ok(values)
+    Ok(graph.outputs().iter().map(|output| Rc::unwrap_or_clone(values.take(output.node)).data).collect())
 }
 
-fn widen(values: &[f32]) -> Vec<f64> {
-    values.iter().map(|&v| f64::from(v)).collect()
+/// The values of nodes that are still to be used.
+struct Values {
+    /// How many uses of each node are to come.
+    uses: BTreeMap<NodeId, usize>,
+    values: BTreeMap<NodeId, Rc<Tensor<f32>>>,
 }
 
-/// A value while a node is computed: row-major, in f64.
+impl Values {
+    /// No values, for the nodes that outputs need.
+    fn of(graph: &Graph, order: &[NodeId]) -> Self {
+        let mut uses = BTreeMap::new();
+        let operands = order.iter().flat_map(|&id| graph.operands(id));
+        for id in operands.chain(graph.outputs().iter().map(|output| output.node)) {
+            *uses.entry(id).or_default() += 1;
+        }
+        Self { uses, values: BTreeMap::new() }
+    }
+
+    fn insert(&mut self, id: NodeId, value: Tensor<f32>) {
+        if self.uses.contains_key(&id) {
+            self.values.insert(id, Rc::new(value));
+        }
+    }
+
+    /// A value for one use; nobody else holds it where that is the last.
+    fn take(&mut self, id: NodeId) -> Rc<Tensor<f32>> {
+        let value = Rc::clone(&self.values[&id]);
+        if let Some(uses) = self.uses.get_mut(&id) {
+            *uses -= 1;
+            if *uses == 0 {
+                self.values.remove(&id);
+            }
+        }
+        value
+    }
+}
+
+/// What the elements of a value are kept as: f32 between nodes, f64 between the stages of one.
+trait Element: Copy + Into<f64> + Send + Sync {
+    /// The nearest to a number.
+    fn round(number: f64) -> Self;
+}
+
+impl Element for f32 {
+    fn round(number: f64) -> Self {
+        number as f32
+    }
+}
+
+impl Element for f64 {
+    fn round(number: f64) -> Self {
+        number
+    }
+}
+
+/// A value, row-major.
 #[derive(Clone, Debug, PartialEq)]
-struct Tensor {
+struct Tensor<E> {
     shape: Vec<usize>,
-    data: Vec<f64>,
+    data: Vec<E>,
 }
 
-impl Tensor {
+impl<E> Tensor<E> {
     /// Elements before, along and behind an axis: the value seen as `[outer, extent, inner]`.
     fn around(&self, axis: usize) -> [usize; 3] {
         let outer = self.shape[..axis].iter().product();

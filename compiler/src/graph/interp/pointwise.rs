@@ -3,23 +3,28 @@
 use std::f64::consts::{FRAC_1_SQRT_2, FRAC_2_SQRT_PI, PI};
 
 use super::super::{Activation, Binary, Stage};
-use super::Tensor;
+use super::weights::Weight;
+use super::{Element, Tensor, pieces};
+
+/// Elements of a piece that has no shape.
+const PIECE: usize = 1 << 14;
 
 /// The stages of a fused node in order, each taking the operand and the weights it needs.
 pub(super) fn chain(
     stages: &[Stage],
-    mut x: Tensor,
-    operands: &mut impl Iterator<Item = Tensor>,
-    weights: &mut &[Vec<f64>],
-) -> Tensor {
+    mut x: Tensor<f64>,
+    operands: &mut impl Iterator<Item = Tensor<f64>>,
+    weights: &mut &[Weight<'_>],
+) -> Tensor<f64> {
     for stage in stages {
         match stage {
             Stage::Affine => {
                 let [scale, shift, rest @ ..] = *weights else { unreachable!("inference counts the weights") };
                 *weights = rest;
+                let [scale, shift] = [scale, shift].map(|weight| weight.values(0..x.shape[1]));
                 by_channel(&mut x, |c, v| v * scale[c] + shift[c]);
             }
-            Stage::Activate(activation) => x.data.iter_mut().for_each(|v| *v = activate(*activation, *v)),
+            Stage::Activate(activation) => each(&mut x, |v| activate(*activation, v)),
             Stage::Add => {
                 let Some(other) = operands.next() else { unreachable!("inference counts the operands") };
                 x = binary(Binary::Add, &x, &other);
@@ -34,12 +39,17 @@ pub(super) fn chain(
     x
 }
 
+/// Replaces each element by a function of it.
+pub(super) fn each<E: Element>(x: &mut Tensor<E>, f: impl Fn(f64) -> f64 + Sync) {
+    pieces::each_piece(&mut x.data, PIECE, |_, values| values.iter_mut().for_each(|v| *v = E::round(f((*v).into()))));
+}
+
 /// Replaces each element by a function of its channel (axis 1) and itself.
-pub(super) fn by_channel(x: &mut Tensor, f: impl Fn(usize, f64) -> f64) {
+pub(super) fn by_channel<E: Element>(x: &mut Tensor<E>, f: impl Fn(usize, f64) -> f64 + Sync) {
     let [_, channels, inner] = x.around(1);
-    for (plane, values) in x.data.chunks_exact_mut(inner).enumerate() {
-        values.iter_mut().for_each(|v| *v = f(plane % channels, *v));
-    }
+    pieces::each_piece(&mut x.data, inner, |plane, values| {
+        values.iter_mut().for_each(|v| *v = E::round(f(plane % channels, (*v).into())));
+    });
 }
 
 /// The formulas of [`Activation`]. Comparisons are written so that NaN falls through as itself.
@@ -105,26 +115,36 @@ pub(super) fn erfc(x: f64) -> f64 {
 }
 
 /// Two operands broadcast to one shape, element by element.
-pub(super) fn binary(binary: Binary, a: &Tensor, b: &Tensor) -> Tensor {
+pub(super) fn binary<E: Element>(binary: Binary, a: &Tensor<E>, b: &Tensor<E>) -> Tensor<E> {
     let rank = a.shape.len().max(b.shape.len());
-    let aligned = |x: &Tensor| [vec![1; rank - x.shape.len()], x.shape.clone()].concat();
+    let aligned = |x: &Tensor<E>| [vec![1; rank - x.shape.len()], x.shape.clone()].concat();
     let (of_a, of_b) = (aligned(a), aligned(b));
     let shape: Vec<usize> = of_a.iter().zip(&of_b).map(|(&x, &y)| if x == 1 { y } else { x }).collect();
-    let spread = |x: &Tensor, own: &[usize]| {
-        let strides: Vec<usize> =
-            strides(own).into_iter().zip(own).map(|(stride, &extent)| if extent == 1 { 0 } else { stride }).collect();
-        strided(&x.data, shape.clone(), &strides)
+    // An axis along which an operand is one number has its neighbours at no distance.
+    let spread = |own: &[usize]| -> Vec<usize> {
+        strides(own).into_iter().zip(own).map(|(stride, &extent)| if extent == 1 { 0 } else { stride }).collect()
     };
-    let mut result = spread(a, &of_a);
-    for (x, y) in result.data.iter_mut().zip(spread(b, &of_b).data) {
-        *x = match binary {
-            Binary::Add => *x + y,
-            Binary::Sub => *x - y,
-            Binary::Mul => *x * y,
-            Binary::Div => *x / y,
+    let (to_a, to_b, to_result) = (spread(&of_a), spread(&of_b), strides(&shape));
+    let mut data = vec![E::round(0.0); shape.iter().product()];
+    let row = shape.last().copied().unwrap_or(1);
+    pieces::each_piece(&mut data, row, |index, row_of_result| {
+        let start = |strides: &[usize]| -> usize {
+            let axes = shape.iter().zip(&to_result).zip(strides);
+            axes.map(|((extent, place), stride)| index * row / place % extent * stride).sum()
         };
-    }
-    result
+        let along = |strides: &[usize]| strides.last().copied().unwrap_or(0);
+        let (from_a, from_b, step_a, step_b) = (start(&to_a), start(&to_b), along(&to_a), along(&to_b));
+        for (i, to) in row_of_result.iter_mut().enumerate() {
+            let (x, y): (f64, f64) = (a.data[from_a + i * step_a].into(), b.data[from_b + i * step_b].into());
+            *to = E::round(match binary {
+                Binary::Add => x + y,
+                Binary::Sub => x - y,
+                Binary::Mul => x * y,
+                Binary::Div => x / y,
+            });
+        }
+    });
+    Tensor { shape, data }
 }
 
 /// Distance between neighbours along each axis of a row-major value.
@@ -137,7 +157,7 @@ pub(super) fn strides(shape: &[usize]) -> Vec<usize> {
 }
 
 /// The value of this shape whose element at an index is `data[sum of index * stride]`.
-pub(super) fn strided(data: &[f64], shape: Vec<usize>, strides: &[usize]) -> Tensor {
+pub(super) fn strided<E: Copy>(data: &[E], shape: Vec<usize>, strides: &[usize]) -> Tensor<E> {
     let mut out = Vec::with_capacity(shape.iter().product());
     let mut index = vec![0; shape.len()];
     let mut at = 0;

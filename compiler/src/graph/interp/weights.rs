@@ -1,44 +1,50 @@
 //! Weight expressions, evaluated plainly: one expression after the other, whole tensors in f64, rounded once at the end.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
-use kiln_rt::weights::{Source, SourceError, check};
+use kiln_rt::weights::{Source, SourceError, Stored};
 
 use super::super::weights::{Expr, HOLE, Pool, WeightId};
 use super::Tensor;
 use super::pointwise::{strided, strides};
 
-/// Named tensors, row-major.
-pub type Named = HashMap<String, Vec<f64>>;
-
-/// Fetches the named tensors that expressions read.
-///
-/// # Errors
-/// All that are missing or have another shape.
-pub fn load(
-    pool: &Pool,
-    roots: impl IntoIterator<Item = WeightId>,
-    source: &dyn Source,
-) -> Result<Named, Vec<SourceError>> {
-    let (exprs, _) = pool.program(roots);
-    let errors = check(&exprs, source);
-    if !errors.is_empty() {
-        return Err(errors);
-    }
-    let mut named = Named::new();
-    for expr in &exprs {
-        if let Expr::Read { name, kind, shape } = expr {
-            let stored = source.tensor(name, *kind, shape).map_err(|error| vec![error])?;
-            let mut values = Vec::new();
-            stored.append(0..shape.iter().product(), &mut values);
-            named.insert(name.to_string(), values);
-        }
-    }
-    Ok(named)
+/// A weight of a node.
+pub(super) enum Weight<'a> {
+    /// A named tensor as it is, which may be as large as all others together: it stays where it lies.
+    Stored(Stored<'a>),
+    /// The value of an expression.
+    Computed(Vec<f32>),
 }
 
-/// The value of an expression over tensors that [`load`] fetched for it.
-pub fn evaluate(pool: &Pool, root: WeightId, named: &Named) -> Vec<f32> {
+impl<'a> Weight<'a> {
+    /// A weight of a node that is about to be computed.
+    pub(super) fn new(pool: &Pool, id: WeightId, source: &'a dyn Source) -> Result<Self, SourceError> {
+        Ok(match pool.expr(id) {
+            Expr::Read { name, kind, shape } => Self::Stored(source.tensor(name, *kind, shape)?),
+            _ => Self::Computed(evaluate(pool, id, source)?),
+        })
+    }
+
+    /// The elements of a range, row-major.
+    pub(super) fn values(&self, range: Range<usize>) -> Vec<f64> {
+        match self {
+            Self::Stored(stored) => {
+                let mut values = Vec::with_capacity(range.len());
+                stored.append(range, &mut values);
+                values.iter_mut().for_each(|v| *v = f64::from(*v as f32));
+                values
+            }
+            Self::Computed(values) => values[range].iter().map(|&v| f64::from(v)).collect(),
+        }
+    }
+}
+
+/// The value of an expression.
+///
+/// # Errors
+/// A named tensor is missing or has another shape.
+pub fn evaluate(pool: &Pool, root: WeightId, source: &dyn Source) -> Result<Vec<f32>, SourceError> {
     let mut needed = BTreeSet::new();
     let mut stack = vec![root];
     while let Some(id) = stack.pop() {
@@ -47,18 +53,22 @@ pub fn evaluate(pool: &Pool, root: WeightId, named: &Named) -> Vec<f32> {
         }
     }
     // Expressions refer to earlier ones only, so ascending ids are an order of evaluation.
-    let mut values: BTreeMap<WeightId, Tensor> = BTreeMap::new();
+    let mut values: BTreeMap<WeightId, Tensor<f64>> = BTreeMap::new();
     for id in needed {
-        let data = value(pool.expr(id), &values, named);
+        let data = value(pool.expr(id), &values, source)?;
         debug_assert_eq!(data.len(), pool.shape(id).iter().product::<usize>());
         values.insert(id, Tensor { shape: pool.shape(id).to_vec(), data });
     }
-    values[&root].data.iter().map(|&v| v as f32).collect()
+    Ok(values[&root].data.iter().map(|&v| v as f32).collect())
 }
 
-fn value(expr: &Expr, values: &BTreeMap<WeightId, Tensor>, named: &Named) -> Vec<f64> {
-    match expr {
-        Expr::Read { name, .. } => named[name.as_ref()].clone(),
+fn value(expr: &Expr, values: &BTreeMap<WeightId, Tensor<f64>>, source: &dyn Source) -> Result<Vec<f64>, SourceError> {
+    Ok(match expr {
+        Expr::Read { name, kind, shape } => {
+            let mut data = Vec::new();
+            source.tensor(name, *kind, shape)?.append(0..shape.iter().product(), &mut data);
+            data
+        }
         Expr::Literal { bits, .. } => bits.iter().map(|&b| f64::from(f32::from_bits(b))).collect(),
         Expr::Splat { shape, bits } => vec![f64::from(f32::from_bits(*bits)); shape.iter().product()],
         Expr::Transpose { of, perm } => {
@@ -112,5 +122,5 @@ fn value(expr: &Expr, values: &BTreeMap<WeightId, Tensor>, named: &Named) -> Vec
             };
             (0..outputs).map(|o| row(o).map(|(at, channel)| of.data[at] * by[channel]).sum()).collect()
         }
-    }
+    })
 }

@@ -1,12 +1,11 @@
 use kiln_rt::weights::FillSource;
 
-use super::super::interp::{evaluate, load};
+use super::super::interp::evaluate;
 use super::super::sample::Random;
 use super::*;
 
 fn value(pool: &Pool, id: WeightId) -> Vec<f32> {
-    let named = load(pool, [id], &FillSource { gain: 1.0 }).unwrap();
-    evaluate(pool, id, &named)
+    evaluate(pool, id, &FillSource { gain: 1.0 }).unwrap()
 }
 
 fn vector(pool: &mut Pool, name: &str, extent: usize) -> WeightId {

@@ -202,6 +202,26 @@ fn touched(program: &Program, step: &Step, trace: &Trace) -> Touched {
     Touched { writes: merge(by_place(&trace.writes, absolute)), reads: by_place(&trace.reads, absolute) }
 }
 
+/// The least that each step must wait for. Steps join those before them as long as they have as many units and it is
+/// proved for all of them together.
+pub(super) fn least_waits(program: &Program, traces: &mut Traces<'_>) -> Vec<Waits> {
+    let mut least = vec![Waits::Barrier; program.steps.len()];
+    let mut first = 0;
+    for i in 1..program.steps.len() {
+        let units = |step: usize| program.kernel(&program.steps[step]).units;
+        let mut report = Report::default();
+        if units(first) == units(i) {
+            waits(program, first..i + 1, traces, &mut report);
+            if report.found.is_empty() {
+                least[i] = Waits::OwnUnits;
+                continue;
+            }
+        }
+        first = i;
+    }
+    least
+}
+
 /// The steps from one barrier to the next: what a unit touches, of what an earlier step writes, is its own.
 fn waits(program: &Program, steps: std::ops::Range<usize>, traces: &mut Traces<'_>, report: &mut Report) {
     if steps.len() < 2 {

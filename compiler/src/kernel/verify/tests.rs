@@ -359,6 +359,26 @@ fn every_invariant_is_looked_after() {
 }
 
 #[test]
+fn barriers_that_are_needless_are_spared_and_no_others() {
+    let spared = |text: &str| {
+        let program = verify(parsed(text)).unwrap_or_else(|found| panic!("{}", found[0]));
+        let spared = spare_barriers(program).into_inner();
+        let waits: Vec<_> = spared.steps.iter().map(|step| step.waits).collect();
+        assert!(verify(spared).is_ok());
+        waits
+    };
+    use crate::kernel::Waits::{Barrier, OwnUnits};
+    let with_barriers = BASE.replace(" own_units", "");
+    assert_eq!(spared(BASE), [Barrier, OwnUnits, OwnUnits]);
+    assert_eq!(spared(&with_barriers), [Barrier, OwnUnits, OwnUnits]);
+    // Another unit's element is read: by the last step, by the one before it, which the last step then joins.
+    let (from, to) = ("add(load a[cb + b]", "add(load a[1 - cb]");
+    assert_eq!(spared(&with_barriers.replace(from, to)), [Barrier, OwnUnits, Barrier]);
+    let (from, to) = ("store a[cb][16*p], load x[order[cb]]", "store a[1 - cb][16*p], load x[order[cb]]");
+    assert_eq!(spared(&with_barriers.replace(from, to)), [Barrier, Barrier, OwnUnits]);
+}
+
+#[test]
 fn lowered_networks_are_accepted_and_read_back() {
     for variant in front::zoo::FAMILIES.iter().filter_map(|family| family.variants.first()) {
         let name = variant.name;

@@ -174,23 +174,6 @@ pub const RULES: &[Rule] = &[
             site.add_constant(constant)
         },
     },
-    Rule {
-        name: "pad-into-conv",
-        reading: "conv(pad(x, p), w) == conv(x, w) with p more padding",
-        phase: Phase::Fold,
-        patterns: &["(conv ?a (pad ?p ?x) ?w ?b)"],
-        guard: ALWAYS,
-        when: &[ZERO_PADDING],
-        apply: |site| {
-            let (mut conv, Op::Pad { pads, .. }) = (site.conv("?a")?, site.op("?p")?.clone()) else { return None };
-            conv.window.pads.top += pads.top;
-            conv.window.pads.left += pads.left;
-            conv.window.pads.bottom += pads.bottom;
-            conv.window.pads.right += pads.right;
-            let weights: Vec<WeightId> = site.weight("?w").into_iter().chain(site.weight("?b")).collect();
-            site.add(Op::Conv(conv), &[site.id("?x")], &weights)
-        },
-    },
 ];
 
 const UNPADDED: Condition = Condition {
@@ -220,12 +203,6 @@ const SMALL: Condition = Condition {
     name: "small",
     reason: "the result is too large for a literal",
     holds: |site| site.root_ty().is_some_and(|ty| ty.len() <= Constant::LIMIT),
-};
-
-const ZERO_PADDING: Condition = Condition {
-    name: "zero-padding",
-    reason: "the padding does not hold zero, as a convolution's does",
-    holds: |site| matches!(site.op("?p"), Some(Op::Pad { value, .. }) if value.get() == 0.0),
 };
 
 /// `(w, b)` of a core that reads `* scale + shift` by input channel of its operand. The shift's share is what the kernel

@@ -163,21 +163,26 @@ fn clip_of_clip(site: &mut Site<'_>) -> Option<Id> {
     site.add(Op::Activate(clip), &[site.id("?x")], &[])
 }
 
-/// Whether `?f` is the identity on every value that `?g` can have. Clips of clips are [`clip_of_clip`]'s.
-fn within_range(site: &Site<'_>) -> bool {
-    let (Some(f), Some(g)) = (site.activation("?f"), site.activation("?g")) else { return false };
-    let (least, most) = match g {
-        Activation::Relu => (0.0, f32::INFINITY),
-        Activation::Clip { lo, hi } => (lo.get(), hi.get()),
-        Activation::Sigmoid | Activation::HardSigmoid => (0.0, 1.0),
-        Activation::Tanh => (-1.0, 1.0),
-        Activation::Exp => (0.0, f32::INFINITY),
+/// The least and the greatest value of an activation, where a rule has use for them.
+pub(super) fn range(activation: Activation) -> Option<(f32, f32)> {
+    match activation {
+        Activation::Relu => Some((0.0, f32::INFINITY)),
+        Activation::Clip { lo, hi } => Some((lo.get(), hi.get())),
+        Activation::Sigmoid | Activation::HardSigmoid => Some((0.0, 1.0)),
+        Activation::Tanh => Some((-1.0, 1.0)),
+        Activation::Exp => Some((0.0, f32::INFINITY)),
         Activation::LeakyRelu { .. }
         | Activation::Elu { .. }
         | Activation::Silu
         | Activation::HardSwish
-        | Activation::Gelu => return false,
-    };
+        | Activation::Gelu => None,
+    }
+}
+
+/// Whether `?f` is the identity on every value that `?g` can have. Clips of clips are [`clip_of_clip`]'s.
+fn within_range(site: &Site<'_>) -> bool {
+    let (Some(f), Some(g)) = (site.activation("?f"), site.activation("?g")) else { return false };
+    let Some((least, most)) = range(g) else { return false };
     match f {
         Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } => least >= 0.0 && least <= most,
         Activation::Clip { lo, hi } => lo.get() <= least && least <= most && most <= hi.get(),

@@ -81,6 +81,11 @@ impl<'a> Site<'a> {
         if let Op::Activate(activation) = self.op(variable)? { Some(*activation) } else { None }
     }
 
+    /// A pool's attributes.
+    pub fn pooling(&self, variable: &str) -> Option<crate::graph::Pool> {
+        if let Op::MaxPool(pool) | Op::AvgPool(pool) = self.op(variable)? { Some(*pool) } else { None }
+    }
+
     /// A BatchNorm's epsilon.
     pub fn eps(&self, variable: &str) -> Option<F32> {
         if let Op::BatchNorm { eps, .. } = self.op(variable)? { Some(*eps) } else { None }

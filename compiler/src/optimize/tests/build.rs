@@ -4,8 +4,8 @@ use crate::graph::infer::{Role, weight_shapes};
 use crate::graph::interp::{Fill, run};
 use crate::graph::weights::Kind;
 use crate::graph::{
-    Activation, Binary, Chain, Constant, Conv, Core, F32, Graph, Linear, NodeId, Op, Origin, Pads, Stage, TensorType,
-    WeightId, Window,
+    Activation, Binary, Chain, Constant, Conv, Core, F32, Graph, Linear, NodeId, Op, Origin, Pads, Pool, Stage,
+    TensorType, WeightId, Window,
 };
 
 /// Numbers that look random (Steele, Lea and Flood 2014, SplitMix64).
@@ -93,6 +93,22 @@ impl Build {
         let random = &mut self.random;
         let shape = [1 + random.below(2), random.pick(&[4, 6, 8, 12, 16]), 3 + random.below(5), 3 + random.below(5)];
         self.input(&shape)
+    }
+
+    /// A map with a border of `value`, on each side or on two.
+    pub(super) fn pad(&mut self, x: NodeId, value: f32) -> NodeId {
+        let pads = self.random.pick(&[Pads::symmetric(1, 1), Pads { top: 0, left: 1, bottom: 1, right: 0 }]);
+        self.node(Op::Pad { pads, value: F32::new(value) }, &[x])
+    }
+
+    /// A pool's attributes: a window of 3×3 with a padding of none or one.
+    pub(super) fn pool_attributes(&mut self) -> Pool {
+        let random = &mut self.random;
+        let pads =
+            random.pick(&[Pads::default(), Pads::symmetric(1, 1), Pads { top: 1, left: 0, bottom: 0, right: 1 }]);
+        let window =
+            Window { kernel: [3, 3], stride: [1 + random.below(2), 1 + random.below(2)], pads, dilation: [1, 1] };
+        Pool { window, ceil_mode: false, count_include_pad: random.coin() }
     }
 
     /// An input `[N, F]`.

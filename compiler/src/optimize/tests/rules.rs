@@ -1,7 +1,7 @@
 //! Every rule, on random instances of its left side, and every precondition, on an instance where it fails.
 
 use super::build::{Build, assert_same};
-use crate::graph::{Activation, Binary, F32, Graph, Linear, NodeId, Op, Pads, Stage};
+use crate::graph::{Activation, Binary, F32, Graph, Linear, NodeId, Op, Pads, Pool, Stage};
 use crate::optimize::first_notes;
 use crate::optimize::hand::apply_rule;
 use crate::optimize::rules::{all, compiled};
@@ -184,6 +184,27 @@ const INSTANCES: &[(&str, Instance)] = &[
         let y = b.node(Op::Pad { pads, value: F32::new(-0.0) }, &[x]);
         b.conv(y)
     }),
+    ("pad-into-max-pool", |b| {
+        let x = b.map();
+        let (f, value) = b.random.pick(&[
+            (None, f32::NEG_INFINITY),
+            (Some(Activation::Relu), 0.0),
+            (Some(Activation::Relu), -1.0),
+            (Some(Activation::Tanh), -1.0),
+            (Some(clip(0.5, 2.0)), 0.25),
+        ]);
+        let x = f.map_or(x, |f| b.activate(f, x));
+        let x = b.pad(x, value);
+        let pool = b.pool_attributes();
+        b.node(Op::MaxPool(pool), &[x])
+    }),
+    ("pad-into-avg-pool", |b| {
+        let x = b.map();
+        let x = b.pad(x, 0.0);
+        let mut pool = b.pool_attributes();
+        pool.count_include_pad |= !pool.window.pads.is_none();
+        b.node(Op::AvgPool(pool), &[x])
+    }),
     ("shuffle-in-place", |b| {
         let x = b.map();
         let groups = b.random.pick(&[1, b.graph.node(x).ty.shape[1]]);
@@ -337,6 +358,27 @@ const NEAR_MISSES: &[(&str, &str, Instance)] = &[
         let x = b.map();
         let y = b.node(Op::Pad { pads: Pads::symmetric(1, 1), value: F32::new(1.0) }, &[x]);
         b.conv(y)
+    }),
+    ("pad-into-max-pool", "never-largest", |b| {
+        let x = b.map();
+        let f = b.random.pick(&[None, Some(Activation::Silu), Some(Activation::Tanh)]);
+        let x = f.map_or(x, |f| b.activate(f, x));
+        let x = b.pad(x, 0.0);
+        let pool = b.pool_attributes();
+        b.node(Op::MaxPool(pool), &[x])
+    }),
+    ("pad-into-avg-pool", "zero-padding", |b| {
+        let x = b.map();
+        let x = b.pad(x, 1.0);
+        let pool = b.pool_attributes();
+        b.node(Op::AvgPool(Pool { count_include_pad: true, ..pool }), &[x])
+    }),
+    ("pad-into-avg-pool", "all-padding-counts", |b| {
+        let x = b.map();
+        let x = b.pad(x, 0.0);
+        let mut pool = b.pool_attributes();
+        pool.window.pads = Pads::symmetric(1, 1);
+        b.node(Op::AvgPool(Pool { count_include_pad: false, ..pool }), &[x])
     }),
     ("shuffle-of-shuffle", "one-shuffle", |b| {
         let x = b.input(&[1, 6, 2, 2]);

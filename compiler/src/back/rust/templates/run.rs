@@ -10,6 +10,9 @@ use std::process::ExitCode;
 
 use __CRATE__::{__MODEL__, TensorInfo, Threads};
 
+/// The output that is printed. The compiler knows its shape, and leaves out what other shapes need.
+const OUTPUT: TensorInfo = __MODEL__::OUTPUTS[0];
+
 /// Whether the network ends in a softmax.
 const PROBABILITIES: bool = __PROBABILITIES__;
 
@@ -43,12 +46,11 @@ fn run() -> Result<()> {
     let named: Vec<(&str, &[f32])> =
         __MODEL__::INPUTS.iter().zip(&tensors).map(|(info, tensor)| (info.name, tensor.as_slice())).collect();
     session.run_named(&named)?;
-    let info = &__MODEL__::OUTPUTS[0];
-    let output = session.output(info.name).unwrap_or_default();
+    let output = session.output(OUTPUT.name).unwrap_or_default();
     if let Some(path) = &options.output {
-        fs::write(path, npy(info.shape, output)).map_err(|error| format!("{path}: {error}"))?;
+        fs::write(path, npy(OUTPUT.shape, output)).map_err(|error| format!("{path}: {error}"))?;
     }
-    print(info, output, options.top);
+    print(output, options.top);
     Ok(())
 }
 
@@ -119,9 +121,9 @@ fn npy(shape: &[usize], values: &[f32]) -> Vec<u8> {
 }
 
 /// The largest classes of each image, with their probabilities; the first numbers of any other output.
-fn print(info: &TensorInfo, output: &[f32], top: usize) {
-    let &[images, classes] = info.shape else {
-        println!("{info}: {:?} ...", &output[..output.len().min(top)]);
+fn print(output: &[f32], top: usize) {
+    let &[images, classes] = OUTPUT.shape else {
+        println!("{OUTPUT}: {:?} ...", &output[..output.len().min(top)]);
         return;
     };
     for (image, scores) in output.chunks_exact(classes.max(1)).enumerate() {
@@ -137,9 +139,19 @@ fn print(info: &TensorInfo, output: &[f32], top: usize) {
             });
             let Some(largest) = largest else { break };
             let (class, probability) = ranked.swap_remove(largest);
-            println!("class {class:4}  {probability:.3}");
+            println!("class {class:4}  {}", decimal(probability));
         }
     }
+}
+
+/// A probability to three places, by whole numbers: the library's way of printing any float takes as much code as the
+/// kernels of a small network.
+fn decimal(probability: f32) -> String {
+    if probability.is_nan() {
+        return "NaN".to_owned();
+    }
+    let thousandths = (1e3 * probability).round() as u32;
+    format!("{}.{:03}", thousandths / 1000, thousandths % 1000)
 }
 
 /// The scores, as probabilities: their softmax, unless they are.
