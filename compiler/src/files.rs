@@ -38,6 +38,26 @@ impl Loader for Files {
     }
 }
 
+/// The path of a file that a model names, which lies in the model's folder. A model that is a link lies in two: where the
+/// link is, and where it leads.
+///
+/// # Errors
+/// What the operating system says, or that the file lies elsewhere.
+pub fn beside(model: &Path, location: &str) -> Result<PathBuf, String> {
+    let folder = |model: &Path| match model.parent() {
+        Some(folder) if folder.as_os_str().is_empty() => PathBuf::from("."),
+        Some(folder) => folder.to_owned(),
+        None => PathBuf::from("."),
+    };
+    let real = |path: &Path| path.canonicalize().map_err(|error| error.to_string());
+    let path = real(&folder(model).join(location))?;
+    let homes = [real(&folder(model))?, folder(&real(model)?)];
+    match homes.iter().any(|home| path.starts_with(home)) {
+        true => Ok(path),
+        false => Err("it leads out of the model's folder".to_owned()),
+    }
+}
+
 /// `a/c` for `a/b/../c` and `a/./c`.
 fn without_dots(path: &Path) -> PathBuf {
     let mut short = PathBuf::new();
@@ -56,6 +76,30 @@ fn without_dots(path: &Path) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn links_do_not_lead_out_of_a_models_folder() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        std::fs::create_dir_all(path("models/data")).expect("a folder");
+        std::fs::create_dir(path("blobs")).expect("a folder");
+        std::fs::create_dir(path("cache")).expect("a folder");
+        for file in ["models/m.onnx", "models/data/w", "secret", "blobs/m", "blobs/w"] {
+            std::fs::write(path(file), file).expect("a file");
+        }
+        for (link, to) in [("models/out", "../secret"), ("cache/m.onnx", "../blobs/m"), ("cache/w", "../blobs/w")] {
+            std::os::unix::fs::symlink(to, path(link)).expect("a link");
+        }
+        let read = |model: &str, location: &str| {
+            beside(&path(model), location).map(|path| std::fs::read_to_string(path).expect("a file"))
+        };
+        assert_eq!(read("models/m.onnx", "data/w"), Ok("models/data/w".to_owned()));
+        assert_eq!(read("cache/m.onnx", "w"), Ok("blobs/w".to_owned()));
+        for (model, location) in [("models/m.onnx", "out"), ("models/m.onnx", "../secret"), ("models/m.onnx", "none")] {
+            assert!(read(model, location).is_err(), "{location}");
+        }
+    }
 
     #[test]
     fn a_file_has_one_name_however_it_is_reached() {

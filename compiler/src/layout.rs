@@ -241,10 +241,12 @@ fn wish(graph: &Graph, conversion: &Conversion) -> Option<(NodeId, Vec<(usize, u
             | Op::GlobalAvgPool
             | Op::GlobalMaxPool
             | Op::Fused { core: Core::Identity, .. }
+            | Op::Resize(_)
             | Op::Dropout
             | Op::Identity => true,
             Op::Input(_)
             | Op::Constant(_)
+            | Op::Weight { .. }
             | Op::Binary(_)
             | Op::Softmax { .. }
             | Op::Concat { .. }
@@ -272,7 +274,7 @@ fn assign_node(graph: &Graph, id: NodeId, layouts: &mut Layouts) -> Layout {
     let ty = |i: usize| &graph.node(operands[i]).ty;
     let layout = |layouts: &Layouts, i: usize| layouts.of(operands[i]).clone();
     match &node.op {
-        Op::Input(_) | Op::Constant(_) => Layout::Plain,
+        Op::Input(_) | Op::Constant(_) | Op::Weight { .. } => Layout::Plain,
         Op::Conv(conv) => assign_core(graph, id, layouts, Core::Conv(*conv), &[], &[]),
         Op::Linear(linear) => assign_core(graph, id, layouts, Core::Linear(*linear), &[], &[]),
         Op::Fused { before, core, after } => assign_core(graph, id, layouts, *core, before, after),
@@ -291,7 +293,7 @@ fn assign_node(graph: &Graph, id: NodeId, layouts: &mut Layouts) -> Layout {
             let map = layouts.require_map(graph, id, 0, Wanted::AnyBlocked);
             Layout::Blocked(layouts.fresh(&map.lanes()))
         }
-        Op::Pad { .. } => {
+        Op::Pad { .. } | Op::Resize(_) => {
             let map = layouts.require_map(graph, id, 0, Wanted::AnyBlocked);
             Layout::Blocked(layouts.fresh(&map.lanes()))
         }

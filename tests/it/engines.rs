@@ -86,6 +86,7 @@ fn activations_answer_as_the_oracle_does_everywhere() {
         Activation::Silu,
         Activation::HardSwish,
         Activation::Gelu,
+        Activation::Exp,
     ] {
         let mut graph = Graph::new("Activation");
         let input = Op::Input(TensorType::f32([1, values.len()]));

@@ -7,6 +7,7 @@ mod engines;
 mod features;
 mod golden;
 mod network;
+mod onnx;
 mod random;
 mod shared;
 mod ui;

@@ -3,7 +3,8 @@
 
 use kiln_compiler::graph::weights::Kind;
 use kiln_compiler::graph::{
-    Activation, Binary, Conv, F32, Graph, Linear, NodeId, Op, Origin, Pads, Pool, TensorType, WeightId, Window, infer,
+    Activation, Binary, Conv, Coordinates, F32, Filter, Graph, Linear, NodeId, Op, Origin, Pads, Pool, Resize,
+    Rounding, TensorType, WeightId, Window, infer,
 };
 
 /// SplitMix64.
@@ -45,7 +46,7 @@ pub(crate) fn add(graph: &mut Graph, op: Op, operands: &[NodeId], name: &str) ->
                 infer::Role::Gamma => Kind::Gamma,
                 infer::Role::Var => Kind::Var,
                 infer::Role::Mean => Kind::Mean,
-                infer::Role::Bias | infer::Role::Beta => Kind::Bias,
+                infer::Role::Bias | infer::Role::Beta | infer::Role::Value => Kind::Bias,
             };
             graph.weights.read(&format!("{name}.{i}"), kind, &shape)
         })
@@ -75,6 +76,7 @@ fn activation(random: &mut Random) -> Activation {
         Activation::Silu,
         Activation::HardSwish,
         Activation::Gelu,
+        Activation::Exp,
     ])
 }
 
@@ -95,7 +97,7 @@ pub(crate) fn network(seed: u64, size: usize) -> Graph {
         let from = values[random.range(recent, values.len() - 1)];
         let [_, c, h, w] = graph.node(from).ty.nchw().expect("a map");
         let name = format!("n{}", graph.len());
-        let (op, operands): (Op, Vec<NodeId>) = match random.range(0, 15) {
+        let (op, operands): (Op, Vec<NodeId>) = match random.range(0, 17) {
             0..=2 => {
                 let groups = random.pick(&[1, 1, 1, 2, 3, c]);
                 let groups = if c % groups == 0 { groups } else { 1 };
@@ -145,6 +147,24 @@ pub(crate) fn network(seed: u64, size: usize) -> Graph {
             14 => {
                 let pads = Pads { top: random.range(0, 2), left: random.range(0, 1), bottom: 1, right: 0 };
                 (Op::Pad { pads, value: F32::new(random.pick(&[0.0, 0.0, 1.5])) }, vec![from])
+            }
+            15 => {
+                let size = [random.range(1, 12), random.range(1, 12)];
+                let scale = [size[0] as f32 / h as f32, size[1] as f32 / w as f32].map(F32::new);
+                let rounding = random.pick(&[Rounding::Floor, Rounding::Ceil, Rounding::HalfDown, Rounding::HalfUp]);
+                let filter = random.pick(&[Filter::Linear, Filter::Nearest(rounding)]);
+                let coordinates = random.pick(&[
+                    Coordinates::HalfPixel,
+                    Coordinates::PytorchHalfPixel,
+                    Coordinates::Asymmetric,
+                    Coordinates::AlignCorners,
+                ]);
+                (Op::Resize(Resize { size, scale, filter, coordinates }), vec![from])
+            }
+            16 => {
+                let shape = random.pick(&[&[c, 1, 1][..], &[c, h, w], &[w]]).to_vec();
+                let Some(weight) = add(&mut graph, Op::Weight { shape }, &[], &format!("{name}w")) else { continue };
+                (Op::Binary(random.pick(&[Binary::Add, Binary::Mul])), vec![from, weight])
             }
             _ => {
                 // Squeeze-and-excitation: a pooled gate times the map.

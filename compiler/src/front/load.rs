@@ -12,6 +12,11 @@ use crate::graph::{Graph, text};
 /// # Errors
 /// What cannot be read, what is not there, and all mistakes of the source.
 pub fn load(source: &str, net: Option<&str>, settings: &[String], loader: &dyn Loader) -> Result<Graph, Error> {
+    if source.ends_with(".onnx") {
+        return Err(unplaced(format!("{source} is an ONNX file, which is no text of a network"))
+            .help("`kiln build` makes a crate of it")
+            .into());
+    }
     let (name, text, variant) = match source.strip_prefix("zoo:") {
         Some(name) => {
             let entry = zoo::find(name).ok_or_else(|| {

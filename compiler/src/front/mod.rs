@@ -7,6 +7,8 @@
 //!
 //! One parser serves both doors, and all mistakes of a stage are collected before it fails.
 
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod spec;
 pub mod zoo;
 

@@ -47,6 +47,7 @@ pub fn macs(graph: &Graph, id: NodeId) -> u64 {
         },
         Op::Input(_)
         | Op::Constant(_)
+        | Op::Weight { .. }
         | Op::BatchNorm { .. }
         | Op::Activate(_)
         | Op::Binary(_)
@@ -61,6 +62,7 @@ pub fn macs(graph: &Graph, id: NodeId) -> u64 {
         | Op::Reshape { .. }
         | Op::Transpose { .. }
         | Op::Pad { .. }
+        | Op::Resize(_)
         | Op::Dropout
         | Op::Identity => 0,
     }

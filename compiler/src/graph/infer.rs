@@ -77,6 +77,7 @@ pub fn weight_shapes(op: &Op, operands: &[&TensorType]) -> Result<Vec<(Role, Vec
             }
             shapes
         }
+        Op::Weight { shape } => vec![(Role::Value, shape.clone())],
         Op::Input(_)
         | Op::Constant(_)
         | Op::Activate(_)
@@ -92,6 +93,7 @@ pub fn weight_shapes(op: &Op, operands: &[&TensorType]) -> Result<Vec<(Role, Vec
         | Op::Reshape { .. }
         | Op::Transpose { .. }
         | Op::Pad { .. }
+        | Op::Resize(_)
         | Op::Dropout
         | Op::Identity => Vec::new(),
     })
@@ -112,6 +114,8 @@ pub enum Role {
     Mean,
     /// A running variance.
     Var,
+    /// A tensor that is the node's value.
+    Value,
 }
 
 /// The type of `op` applied to operands of these types and weights of these shapes.
@@ -167,6 +171,7 @@ fn infer_shape(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeErro
             }
             TensorType::f32(constant.shape.clone())
         }
+        Op::Weight { shape } => TensorType::f32(shape.clone()),
         Op::Conv(conv) => {
             let [n, c, h, w] = feature_map("conv", operands)?;
             check_groups(c, conv.channels, conv.groups)?;
@@ -262,6 +267,13 @@ fn infer_shape(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeErro
             let columns = [w, pads.left, pads.right].into_iter().fold(0, usize::saturating_add);
             like(vec![n, c, rows, columns])
         }
+        Op::Resize(resize) => {
+            let [n, c, ..] = feature_map("resize", operands)?;
+            if resize.scale.iter().any(|scale| !(scale.get().is_finite() && scale.get() > 0.0)) {
+                return Err(TypeError::new(format!("resize cannot scale by {:?}", resize.scale)));
+            }
+            like(vec![n, c, resize.size[0], resize.size[1]])
+        }
         Op::Fused { before, core, after } => {
             if *core == Core::Identity && !before.is_empty() {
                 return Err(TypeError::new("the stages of a fused identity stand after it"));
@@ -290,7 +302,7 @@ pub fn core_op(core: Core) -> Option<Op> {
 /// The number of operands; None for any number from one.
 pub fn arity(op: &Op) -> Option<usize> {
     match op {
-        Op::Input(_) | Op::Constant(_) => Some(0),
+        Op::Input(_) | Op::Constant(_) | Op::Weight { .. } => Some(0),
         Op::Binary(_) => Some(2),
         Op::Concat { .. } => None,
         Op::Fused { before, after, .. } => {
@@ -311,6 +323,7 @@ pub fn arity(op: &Op) -> Option<usize> {
         | Op::Reshape { .. }
         | Op::Transpose { .. }
         | Op::Pad { .. }
+        | Op::Resize(_)
         | Op::Dropout
         | Op::Identity => Some(1),
     }
@@ -321,6 +334,7 @@ pub fn name(op: &Op) -> &'static str {
     match op {
         Op::Input(_) => "input",
         Op::Constant(_) => "constant",
+        Op::Weight { .. } => "weight",
         Op::Conv(_) => "conv",
         Op::Linear(_) => "linear",
         Op::BatchNorm { .. } => "bn",
@@ -340,6 +354,7 @@ pub fn name(op: &Op) -> &'static str {
         Op::Reshape { .. } => "reshape",
         Op::Transpose { .. } => "transpose",
         Op::Pad { .. } => "pad",
+        Op::Resize(_) => "resize",
         Op::Dropout => "dropout",
         Op::Identity => "identity",
         Op::Fused { .. } => "fused",

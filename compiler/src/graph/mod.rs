@@ -29,7 +29,10 @@ use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 
 use crate::diag::Span;
-pub use op::{Activation, Binary, Chain, Constant, Conv, Core, F32, Linear, Op, Pads, Pool, Stage, Window};
+pub use op::{
+    Activation, Binary, Chain, Constant, Conv, Coordinates, Core, F32, Filter, Linear, Op, Pads, Pool, Resize,
+    Rounding, Stage, Window,
+};
 pub use weights::WeightId;
 
 /// The type of an element.

@@ -2,7 +2,10 @@
 
 use super::infer::{Role, weight_shapes};
 use super::weights::{HOLE, Kind, WeightId};
-use super::{Activation, Binary, Constant, Conv, Core, F32, Graph, Linear, NodeId, Op, Origin, Pads, Pool};
+use super::{
+    Activation, Binary, Constant, Conv, Coordinates, Core, F32, Filter, Graph, Linear, NodeId, Op, Origin, Pads, Pool,
+    Resize, Rounding,
+};
 use super::{Preprocessing, Stage, TensorType, Window};
 
 /// Steele, Lea and Flood's SplitMix64.
@@ -48,7 +51,7 @@ fn kind(role: Role) -> Kind {
         Role::Gamma => Kind::Gamma,
         Role::Mean => Kind::Mean,
         Role::Var => Kind::Var,
-        Role::Bias | Role::Beta => Kind::Bias,
+        Role::Bias | Role::Beta | Role::Value => Kind::Bias,
     }
 }
 
@@ -67,6 +70,7 @@ pub(crate) fn activations() -> Vec<Activation> {
         Activation::Silu,
         Activation::HardSwish,
         Activation::Gelu,
+        Activation::Exp,
     ]
 }
 
@@ -101,6 +105,8 @@ pub(crate) fn every_op() -> Graph {
     }
     let values = vec![F32::new(f32::NAN), F32::new(f32::from_bits(0xffc0_0001)), F32::new(-0.0)];
     let constant = node(Op::Constant(Constant { shape: vec![3, 1, 1], values }), &[], "constant");
+    let anchors = node(Op::Weight { shape: vec![6, 1, 1] }, &[], "anchors");
+    let y = node(Op::Binary(Binary::Add), &[y, anchors], "by anchors");
     let three = node(Op::Slice { axis: 1, start: 1, end: 4 }, &[y], "slice");
     let three = node(Op::Binary(Binary::Mul), &[constant, three], "by constant");
     let y = node(Op::Concat { axis: 1 }, &[three, y, three], "concat");
@@ -109,6 +115,11 @@ pub(crate) fn every_op() -> Graph {
     let y = node(Op::MaxPool(pool(odd, false, false)), &[y], "max_pool");
     let y = node(Op::AvgPool(pool(Window { pads: Pads::default(), ..window }, true, true)), &[y], "avg_pool");
     let y = node(Op::Pad { pads, value: F32::new(-0.5) }, &[y], "pad");
+    let scale = [F32::new(1.5), F32::new(0.75)];
+    let (filter, coordinates) = (Filter::Nearest(Rounding::HalfDown), Coordinates::HalfPixel);
+    let y = node(Op::Resize(Resize { size: [4, 3], scale, filter, coordinates }), &[y], "nearest");
+    let linear = Resize { size: [3, 2], scale, filter: Filter::Linear, coordinates: Coordinates::AlignCorners };
+    let y = node(Op::Resize(linear), &[y], "linear resize");
     let y = node(Op::Transpose { perm: vec![0, 1, 3, 2] }, &[y], "transpose");
     let after = vec![Stage::Add, Stage::Affine, Stage::Activate(Activation::RELU6), Stage::Scale];
     let before = vec![Stage::Affine, Stage::Activate(Activation::Relu), Stage::Scale];

@@ -54,7 +54,7 @@ fn boxes(graph: &Graph) -> Vec<Item> {
     let mut item_of: BTreeMap<NodeId, usize> = BTreeMap::new();
     for id in graph.order() {
         let op = &graph.node(id).op;
-        if matches!(op, Op::Constant(_)) {
+        if matches!(op, Op::Constant(_) | Op::Weight { .. }) {
             continue;
         }
         let operands: Vec<NodeId> = graph.operands(id).into_iter().filter(|id| item_of.contains_key(id)).collect();
@@ -88,6 +88,7 @@ fn follows(op: &Op) -> bool {
         | Op::Identity => true,
         Op::Input(_)
         | Op::Constant(_)
+        | Op::Weight { .. }
         | Op::Conv(_)
         | Op::Linear(_)
         | Op::MaxPool(_)
@@ -99,6 +100,7 @@ fn follows(op: &Op) -> bool {
         | Op::ChannelShuffle { .. }
         | Op::Transpose { .. }
         | Op::Pad { .. }
+        | Op::Resize(_)
         | Op::Fused { .. } => false,
     }
 }
@@ -108,7 +110,11 @@ fn label(graph: &Graph, id: NodeId) -> Option<String> {
     let node = graph.node(id);
     let channels = node.ty.shape.get(1).copied().unwrap_or(1);
     let literal = graph.operands(id).into_iter().find_map(|operand| {
-        let Op::Constant(constant) = &graph.node(operand).op else { return None };
+        let op = &graph.node(operand).op;
+        if let Op::Weight { .. } = op {
+            return Some("weight".to_owned());
+        }
+        let Op::Constant(constant) = op else { return None };
         Some(constant.uniform().map_or("literal".to_owned(), |value| value.to_string()))
     });
     let of_core = |core: &Core| match core {
@@ -118,7 +124,7 @@ fn label(graph: &Graph, id: NodeId) -> Option<String> {
     };
     Some(match &node.op {
         Op::Input(_) => format!("{} {}", node.origin.name, extents(&node.ty.shape)),
-        Op::Constant(_) | Op::Dropout | Op::Identity => return None,
+        Op::Constant(_) | Op::Weight { .. } | Op::Dropout | Op::Identity => return None,
         Op::Conv(conv) => {
             let read = graph.node(graph.operands(id)[0]).ty.shape[1];
             let (kind, groups) = match conv.groups {
@@ -151,6 +157,7 @@ fn label(graph: &Graph, id: NodeId) -> Option<String> {
         Op::Reshape { shape } => format!("reshape {}", extents(shape)),
         Op::Transpose { perm } => format!("transpose {perm:?}"),
         Op::Pad { .. } => format!("pad to {}", extents(&node.ty.shape)),
+        Op::Resize(_) => format!("resize to {}", extents(&node.ty.shape[2..])),
         Op::Fused { before, core, after } => {
             let stages = |chain: &[Stage]| chain.iter().map(stage_name).collect::<Vec<_>>();
             [stages(before), vec![of_core(core)], stages(after)].concat().join(" ").trim().to_owned()
@@ -180,6 +187,7 @@ fn activation_name(activation: Activation) -> String {
         Activation::Silu => "SiLU".to_owned(),
         Activation::HardSwish => "hard-swish".to_owned(),
         Activation::Gelu => "GELU".to_owned(),
+        Activation::Exp => "exp".to_owned(),
     }
 }
 

@@ -1,6 +1,8 @@
 //! Building a kernel: parameters together with their arguments, fresh variables and locals.
 
-use crate::kernel::{Access, Arg, At, Elem, Kernel, LANES, Local, Param, ParamId, ParamKind, Region, Stmt, Value, Var};
+use crate::kernel::{
+    Access, Arg, At, Elem, Kernel, LANES, Local, Param, ParamId, ParamKind, Region, Stmt, TableId, Value, Var,
+};
 
 /// A kernel being built, with the arguments of the step that it is for.
 pub(super) struct KernelBuilder {
@@ -57,6 +59,11 @@ impl KernelBuilder {
     pub(super) fn blocks(&mut self, name: &str, len: usize, access: Access, regions: Vec<Region>) -> ParamId {
         let count = regions.len();
         self.param(name, ParamKind::Blocks { elem: Elem::F32, count, len, access }, Arg::Blocks(regions))
+    }
+
+    /// A table of `len` entries, each less than `below`.
+    pub(super) fn table(&mut self, name: &str, len: usize, below: u32, table: TableId) -> ParamId {
+        self.param(name, ParamKind::Table { len, below }, Arg::Table(table))
     }
 
     fn param(&mut self, name: &str, kind: ParamKind, arg: Arg) -> ParamId {

@@ -177,6 +177,7 @@ pub(super) fn activation_name(activation: Activation) -> &'static str {
         Activation::Silu => "silu",
         Activation::HardSwish => "hard_swish",
         Activation::Gelu => "gelu",
+        Activation::Exp => "exp",
     }
 }
 
@@ -217,6 +218,7 @@ fn activation_of(activation: Activation, v: Value, bind: &mut dyn FnMut(Value) -
             let gate = clip(0.0, 6.0, add(v.clone(), constant(3.0)));
             mul(mul(v, gate), constant(1.0 / 6.0))
         }
+        Activation::Exp => exp(v),
         Activation::Gelu => {
             // v times the normal distribution's share below v: with tail = erfc(|v| / √2) / 2 that is 1 - tail where v is
             // positive, else tail. By Abramowitz and Stegun 1964, formula 7.1.26, tail is off by at most 7.5e-8.

@@ -13,6 +13,7 @@ mod plain;
 mod pool;
 mod reduce;
 mod relayout;
+mod resize;
 mod softmax;
 mod sweep;
 mod winograd;
@@ -137,6 +138,10 @@ impl<'g> Lowering<'g> {
                 let buffer = self.pack(weight, Form::Plain);
                 self.plain.insert(id, buffer);
             }
+            Op::Weight { .. } => {
+                let buffer = self.pack(node.weights[0], Form::Plain);
+                self.plain.insert(id, buffer);
+            }
             Op::Conv(conv) => self.lower_core(id, Core::Conv(*conv), &[], &[]),
             Op::Linear(linear) => self.lower_core(id, Core::Linear(*linear), &[], &[]),
             Op::Fused { before, core, after } => self.lower_core(id, *core, before, after),
@@ -155,6 +160,7 @@ impl<'g> Lowering<'g> {
             Op::ChannelShuffle { .. } => {}
             Op::Transpose { .. } => self.lower_plain(id),
             Op::Pad { pads, value } => self.lower_pad(id, *pads, value.get()),
+            Op::Resize(resize) => self.lower_resize(id, resize),
             Op::Reshape { .. } | Op::Dropout | Op::Identity => {
                 if let Stored::Plain(buffer) = self.operand(id, 0) {
                     self.plain.insert(id, buffer);
@@ -338,8 +344,33 @@ impl<'g> Lowering<'g> {
         }
     }
 
+    /// Leaves out the weights that no step reads: literals that became constants of kernels.
+    fn drop_unread_weights(&mut self) {
+        let mut read = vec![false; self.program.buffers.len()];
+        let steps = self.program.steps.iter_mut();
+        for region in steps.flat_map(|step| &mut step.args).flat_map(regions_mut) {
+            read[region.buffer.index()] = true;
+        }
+        let kept = |i: usize, buffer: &Buffer| read[i] || !matches!(buffer.place, Place::Packed { .. });
+        let mut renumbered = HashMap::new();
+        let mut buffers = Vec::with_capacity(self.program.buffers.len());
+        for (i, buffer) in std::mem::take(&mut self.program.buffers).into_iter().enumerate() {
+            if kept(i, &buffer) {
+                renumbered.insert(BufferId(i as u32), BufferId(buffers.len() as u32));
+                buffers.push(buffer);
+            }
+        }
+        self.program.buffers = buffers;
+        let steps = self.program.steps.iter_mut();
+        for region in steps.flat_map(|step| &mut step.args).flat_map(regions_mut) {
+            region.buffer = renumbered[&region.buffer];
+        }
+        self.lanes = self.lanes.iter().map(|(buffer, &lanes)| (renumbered[buffer], lanes)).collect();
+    }
+
     /// Keeps the weights that buffers refer to, numbered anew, and names every buffer distinctly.
     fn finish(mut self) -> (Program, HashMap<BufferId, usize>) {
+        self.drop_unread_weights();
         let packed: Vec<WeightId> = self
             .program
             .buffers
@@ -366,5 +397,13 @@ impl<'g> Lowering<'g> {
             }
         }
         (self.program, self.lanes)
+    }
+}
+
+fn regions_mut(arg: &mut Arg) -> &mut [Region] {
+    match arg {
+        Arg::Flat(region) => std::slice::from_mut(region),
+        Arg::Blocks(regions) => regions,
+        Arg::Table(_) => &mut [],
     }
 }

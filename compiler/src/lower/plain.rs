@@ -51,6 +51,7 @@ impl Lowering<'_> {
             }
             Op::Input(_)
             | Op::Constant(_)
+            | Op::Weight { .. }
             | Op::Conv(_)
             | Op::Linear(_)
             | Op::BatchNorm { .. }
@@ -64,6 +65,7 @@ impl Lowering<'_> {
             | Op::ChannelShuffle { .. }
             | Op::Reshape { .. }
             | Op::Pad { .. }
+            | Op::Resize(_)
             | Op::Dropout
             | Op::Identity
             | Op::Fused { .. } => unreachable!("not a copy"),

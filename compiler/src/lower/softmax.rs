@@ -4,7 +4,7 @@ use super::build::{KernelBuilder, for_loop, load, store, whole};
 use super::chain::{constant, div, exp, sub};
 use super::{Lowering, Stored};
 use crate::graph::NodeId;
-use crate::kernel::{Access, At, Axis, Index, LANES, Place, Range, Reduction, Stmt, Tile, Update, Value};
+use crate::kernel::{Access, At, Axis, Index, LANES, Place, Range, Reduction, Stmt, Tile, Update, Value, Var};
 
 impl Lowering<'_> {
     /// A unit is one line along the axis: its largest, the exponentials and their sum, the quotients. The
@@ -60,8 +60,14 @@ impl Lowering<'_> {
             let each = Stmt::Store { at: At::flat(y, at(Index::var(k))), value, lanes: 1 };
             body.push(for_loop(k, Range::new(0usize, line), vec![each]));
         }
-        let lines = for_loop(i, Range::units(o * inner, inner), body);
-        let body = vec![for_loop(o, Range::new(0usize, outer), vec![lines])];
+        // Where a unit's number is the index along one of the two, no unit looks for its own among all.
+        let body = if inner == 1 {
+            let only = for_loop(i, Range::new(0usize, 1usize), body);
+            vec![for_loop(o, Range::new(Var::LO, Var::HI), vec![only])]
+        } else {
+            let lines = for_loop(i, Range::units(o * inner, inner), body);
+            vec![for_loop(o, Range::new(0usize, outer), vec![lines])]
+        };
         let name = format!("softmax_{outer}x{line}x{inner}");
         let flops = 3 * self.graph.node(id).ty.len() as u64;
         let (kernel, args) = kb.build(name, outer * inner, flops, "1×1".to_owned(), body);

@@ -128,11 +128,13 @@ fn made(graph: &Graph, id: NodeId) -> bool {
         Op::Fused { core, after, .. } => *core != Core::Identity && after.last() != Some(&Stage::Affine),
         Op::Input(_)
         | Op::Constant(_)
+        | Op::Weight { .. }
         | Op::Slice { .. }
         | Op::ChannelShuffle { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }
         | Op::Pad { .. }
+        | Op::Resize(_)
         | Op::Dropout
         | Op::Identity => false,
     }
@@ -157,6 +159,7 @@ fn starts_afresh(graph: &Graph, id: NodeId) -> bool {
         Op::Binary(Binary::Sub | Binary::Div)
         | Op::Input(_)
         | Op::Constant(_)
+        | Op::Weight { .. }
         | Op::BatchNorm { .. }
         | Op::Activate(_)
         | Op::Concat { .. }
@@ -165,6 +168,7 @@ fn starts_afresh(graph: &Graph, id: NodeId) -> bool {
         | Op::Reshape { .. }
         | Op::Transpose { .. }
         | Op::Pad { .. }
+        | Op::Resize(_)
         | Op::Dropout
         | Op::Identity => false,
     }

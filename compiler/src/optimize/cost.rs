@@ -8,7 +8,7 @@ use std::fmt;
 use std::iter::Sum;
 use std::ops::{Add, Sub};
 
-use crate::graph::{Activation, Chain, Core, Graph, Op, Stage, TensorType};
+use crate::graph::{Activation, Chain, Core, Filter, Graph, Op, Stage, TensorType};
 
 /// Time in picoseconds, so that sums are exact and do not depend on their order.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -72,7 +72,7 @@ pub fn cost(op: &Op, operands: &[&TensorType], weights: &[&[usize]], ty: &Tensor
     let kernel = |flops: u64| Cost::kernel(flops, bytes);
     let mapped_if = |free: bool| if free { Cost(Cost::MAP) } else { kernel(0) };
     match op {
-        Op::Input(_) | Op::Constant(_) => Cost::ZERO,
+        Op::Input(_) | Op::Constant(_) | Op::Weight { .. } => Cost::ZERO,
         Op::Conv(_) | Op::Linear(_) => kernel(core_flops(weights, made)),
         Op::BatchNorm { .. } => kernel(4 * made),
         Op::Activate(activation) => kernel(activation_flops(*activation) * made),
@@ -91,6 +91,7 @@ pub fn cost(op: &Op, operands: &[&TensorType], weights: &[&[usize]], ty: &Tensor
             mapped_if(one_pixel(ty) && operands.iter().all(|ty| one_pixel(ty)))
         }
         Op::Transpose { .. } | Op::Pad { .. } => kernel(0),
+        Op::Resize(resize) => kernel(if resize.filter == Filter::Linear { 8 * made } else { 0 }),
         Op::Fused { before, core, after } => {
             let read = operands.first().map_or(0, |ty| elements(ty));
             let core = match core {
@@ -135,7 +136,7 @@ fn activation_flops(activation: Activation) -> u64 {
         Activation::Relu => 1,
         Activation::Clip { .. } | Activation::LeakyRelu { .. } => 2,
         Activation::HardSigmoid | Activation::HardSwish => 4,
-        Activation::Elu { .. } | Activation::Sigmoid | Activation::Tanh | Activation::Silu => 16,
+        Activation::Elu { .. } | Activation::Sigmoid | Activation::Tanh | Activation::Silu | Activation::Exp => 16,
         Activation::Gelu => 30,
     }
 }

@@ -17,6 +17,8 @@ use crate::graph::{Activation, Binary, Chain, Constant, Core, Op, Stage, WeightI
 /// An operator's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Tag {
+    /// `(weight attributes w)`
+    Weight,
     /// `(conv attributes x w b)`
     Conv,
     /// `(linear attributes x w b)`
@@ -55,6 +57,8 @@ pub enum Tag {
     Transpose,
     /// `(pad attributes x)`
     Pad,
+    /// `(resize attributes x)`
+    Resize,
     /// `(dropout x)`
     Dropout,
     /// `(identity x)`
@@ -64,7 +68,8 @@ pub enum Tag {
 }
 
 /// Each tag with its name in patterns and its arity.
-const TAGS: [(Tag, &str, usize); 22] = [
+const TAGS: [(Tag, &str, usize); 24] = [
+    (Tag::Weight, "weight", 2),
     (Tag::Conv, "conv", 4),
     (Tag::Linear, "linear", 4),
     (Tag::BatchNorm, "bn", 6),
@@ -84,6 +89,7 @@ const TAGS: [(Tag, &str, usize); 22] = [
     (Tag::Reshape, "reshape", 2),
     (Tag::Transpose, "transpose", 2),
     (Tag::Pad, "pad", 2),
+    (Tag::Resize, "resize", 2),
     (Tag::Dropout, "dropout", 1),
     (Tag::Identity, "identity", 1),
     (Tag::Fused, "fused", 7),
@@ -265,6 +271,7 @@ pub fn encode(egraph: &mut EGraph, op: &Op, operands: &[Id], weights: &[WeightId
             egraph.add(Term::Leaf(Leaf::Value(number)))
         }
         Op::Constant(constant) => egraph.add(Term::Leaf(Leaf::Constant(constant.clone()))),
+        Op::Weight { .. } => weighted(egraph, Tag::Weight, &[weights.first()]),
         Op::Conv(_) => weighted(egraph, Tag::Conv, &[weights.first(), weights.get(1)]),
         Op::Linear(_) => weighted(egraph, Tag::Linear, &[weights.first(), weights.get(1)]),
         Op::BatchNorm { affine: true, .. } => {
@@ -292,6 +299,7 @@ pub fn encode(egraph: &mut EGraph, op: &Op, operands: &[Id], weights: &[WeightId
         Op::Reshape { .. } => with_attributes(egraph, Tag::Reshape),
         Op::Transpose { .. } => with_attributes(egraph, Tag::Transpose),
         Op::Pad { .. } => with_attributes(egraph, Tag::Pad),
+        Op::Resize(_) => with_attributes(egraph, Tag::Resize),
         Op::Dropout => plain(egraph, Tag::Dropout),
         Op::Identity => plain(egraph, Tag::Identity),
         Op::Fused { before, core, after } => {
@@ -359,6 +367,7 @@ pub fn decode(egraph: &EGraph, term: &Term) -> Option<Applied> {
         Leaf::Value(_) | Leaf::Constant(_) | Leaf::Chain(_) | Leaf::Core(_) | Leaf::Weight(_) | Leaf::Absent => None,
     };
     let (op, operands, weights) = match tag {
+        Tag::Weight => (attributes()?, &[][..], &children[1..]),
         Tag::Conv | Tag::Linear | Tag::BatchNorm => (attributes()?, &children[1..2], &children[2..]),
         Tag::Activate
         | Tag::MaxPool
@@ -368,7 +377,8 @@ pub fn decode(egraph: &EGraph, term: &Term) -> Option<Applied> {
         | Tag::ChannelShuffle
         | Tag::Reshape
         | Tag::Transpose
-        | Tag::Pad => (attributes()?, &children[1..], &[][..]),
+        | Tag::Pad
+        | Tag::Resize => (attributes()?, &children[1..], &[][..]),
         Tag::Add => (Op::Binary(Binary::Add), &children[..], &[][..]),
         Tag::Sub => (Op::Binary(Binary::Sub), &children[..], &[][..]),
         Tag::Mul => (Op::Binary(Binary::Mul), &children[..], &[][..]),

@@ -265,6 +265,7 @@ fn stages(chain: &Chain) -> impl Iterator<Item = &'static str> + '_ {
         Stage::Activate(Activation::Silu) => "silu",
         Stage::Activate(Activation::HardSwish) => "hard_swish",
         Stage::Activate(Activation::Gelu) => "gelu",
+        Stage::Activate(Activation::Exp) => "exp",
         Stage::Add => "add",
         Stage::Scale => "scale",
     })

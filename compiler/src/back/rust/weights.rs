@@ -9,6 +9,7 @@ use super::compiled::{Compiled, Packing};
 use super::module::Module;
 use super::names::{ident, snake};
 use super::print::comment;
+use crate::kernel::{Arg, Place};
 
 /// A weights file that is linked into the program.
 pub(super) struct LinkedFile<'a> {
@@ -33,7 +34,7 @@ pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, file: &LinkedFil
     let and_when = feature.map(|feature| quote! { feature = #feature, });
     let content = Literal::u64_unsuffixed(content_hash);
     let layout = layout(&compiled.packing, &quote! { Some(#content) });
-    let names = offsets(&compiled.packing);
+    let names = offsets(compiled);
     let symbol = format!("kiln_weights_{}_{content_hash:016x}", snake(owner));
     let (start, end) = (format!("{symbol}_start"), format!("{symbol}_end"));
     // Of equal groups the linker keeps one, so that a package's library and program may both hold the file.
@@ -108,7 +109,7 @@ pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, file: &LinkedFil
 /// Weights computed when the network is loaded.
 pub(super) fn evaluated(compiled: &Compiled<'_>, rt: &TokenStream) -> Module {
     let layout = layout(&compiled.packing, &quote! { None });
-    let names = offsets(&compiled.packing);
+    let names = offsets(compiled);
     let exprs = compiled.packing.exprs.iter().map(expr);
     let packed = compiled.packing.packed.iter().map(|(id, form)| {
         let (id, form) = (expr_id(*id), form_name(*form));
@@ -155,9 +156,21 @@ fn layout(packing: &Packing, content_hash: &TokenStream) -> TokenStream {
     }
 }
 
-/// A constant for the place of each tensor, in elements.
-fn offsets(packing: &Packing) -> TokenStream {
-    let constants = packing.names.iter().zip(&packing.spans).map(|(name, span)| {
+/// A constant for the place of each tensor that a step names, in elements. Lists of places have them as numbers.
+fn offsets(compiled: &Compiled<'_>) -> TokenStream {
+    let packing = &compiled.packing;
+    let mut named = vec![false; packing.names.len()];
+    for (index, program) in compiled.programs.iter().enumerate() {
+        for arg in program.steps.iter().flat_map(|step| &step.args) {
+            if let Arg::Flat(region) = arg
+                && let Place::Packed { weight, form } = program.buffer(region.buffer).place
+            {
+                named[packing.tensor(index, weight, form)] = true;
+            }
+        }
+    }
+    let tensors = packing.names.iter().zip(&packing.spans).zip(named).filter(|(_, named)| *named);
+    let constants = tensors.map(|((name, span), _)| {
         let (name, offset) = (ident(name), Literal::usize_unsuffixed(span.offset));
         quote! { pub const #name: usize = #offset; }
     });

@@ -12,7 +12,6 @@ use crate::inspect::{aligned, grouped};
 use crate::progress::Doing;
 use crate::report::{Context, Failure};
 use crate::spec::Spec;
-use crate::weights::Weights;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -28,9 +27,9 @@ pub(crate) struct Args {
 pub(crate) struct Subject {
     #[command(flatten)]
     spec: Spec,
-    /// A safetensors file, or `fill[:GAIN]` for weights by formula
-    #[arg(long, default_value = "fill")]
-    weights: String,
+    /// A safetensors file, or `fill[:GAIN]` for weights by formula; default: a model's own, else `fill`
+    #[arg(long)]
+    weights: Option<String>,
     /// Threads of the emitted crate
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -188,8 +187,8 @@ pub(crate) fn measure(subject: &Subject) -> Result<Measured, Failure> {
     let Subject { spec, weights, threads, target } = subject;
     let target = target.unwrap_or_else(Target::detect);
     let doing = Doing::new(format!("compiling {}", spec.name()));
-    let weights = Weights::open(weights)?;
-    let compiled = compile(spec.load()?, &Options { targets: vec![target], ..Options::default() })?;
+    let (graph, weights) = spec.load_or_fill(weights.as_deref())?;
+    let compiled = compile(graph, &Options { targets: vec![target], ..Options::default() })?;
     let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
     doing.now("building the crate");
     let program = build_example(&compiled, &weights, &temporary.path().join("crate"), "bench")?;

@@ -14,15 +14,14 @@ use crate::inspect::grouped;
 use crate::progress::Doing;
 use crate::report::{Context, Failure};
 use crate::spec::Spec;
-use crate::weights::Weights;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     spec: Spec,
-    /// A safetensors file, or `fill[:GAIN]` for weights by formula
-    #[arg(long, default_value = "fill")]
-    weights: String,
+    /// A safetensors file, or `fill[:GAIN]` for weights by formula; default: a model's own, else `fill`
+    #[arg(long)]
+    weights: Option<String>,
     /// Instruction sets to make kernels for: avx512, avx2, base, portable; default: the first three
     #[arg(long, value_delimiter = ',')]
     target: Vec<Target>,
@@ -41,14 +40,14 @@ pub(crate) struct Args {
 pub(crate) fn build(args: &Args) -> Result<(), Failure> {
     let folder = NewFolder::begin(&args.out, args.force)?;
     let doing = Doing::new(format!("compiling {}", args.spec.name()));
-    let weights = Weights::open(&args.weights)?;
+    let (graph, weights) = args.spec.load_or_fill(args.weights.as_deref())?;
     let mut options = Options::default();
     if !args.target.is_empty() {
         options.targets = args.target.clone();
         options.targets.sort_unstable();
         options.targets.dedup();
     }
-    let compiled = compile(args.spec.load()?, &options)?;
+    let compiled = compile(graph, &options)?;
     doing.now("packing weights and writing the crate");
     let stem = args.out.file_name().map_or_else(|| compiled.source.name.clone(), |n| n.to_string_lossy().into_owned());
     let recipe = Recipe {

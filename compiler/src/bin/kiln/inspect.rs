@@ -42,7 +42,7 @@ pub(crate) fn inspect(args: &Args) -> Result<(), Failure> {
 
 /// What a layer table shows of a node: inputs and literals are no layers.
 fn layers(graph: &Graph) -> impl Iterator<Item = NodeId> + '_ {
-    graph.order().into_iter().filter(|&id| !matches!(graph.node(id).op, Op::Constant(_)))
+    graph.order().into_iter().filter(|&id| !matches!(graph.node(id).op, Op::Constant(_) | Op::Weight { .. }))
 }
 
 /// Bytes of a program.

@@ -35,3 +35,9 @@ impl Mapped {
         self.0.as_deref().unwrap_or_default()
     }
 }
+
+impl AsRef<[u8]> for Mapped {
+    fn as_ref(&self) -> &[u8] {
+        self.bytes()
+    }
+}

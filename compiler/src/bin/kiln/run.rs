@@ -16,7 +16,6 @@ use crate::inputs::Inputs;
 use crate::progress::Doing;
 use crate::report::Failure;
 use crate::spec::Spec;
-use crate::weights::Weights;
 
 /// How many numbers are printed of an output that has no classes.
 const FIRST: usize = 8;
@@ -25,9 +24,9 @@ const FIRST: usize = 8;
 pub(crate) struct Args {
     #[command(flatten)]
     spec: Spec,
-    /// A safetensors file, or `fill[:GAIN]` for weights by formula
+    /// A safetensors file, or `fill[:GAIN]` for weights by formula; default: a model's own
     #[arg(long)]
-    weights: String,
+    weights: Option<String>,
     /// A `.npy` file, a photo (`.png`, `.jpg`, `.jpeg`), a folder of photos, or `fill` for an input by formula;
     /// `NAME=FILE` where there are several inputs
     #[arg(long, required = true)]
@@ -61,7 +60,7 @@ pub(crate) struct Args {
 /// Runs a network.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let doing = Doing::new(format!("reading {}", args.spec.name()));
-    let graph = args.spec.load()?;
+    let (graph, weights) = args.spec.load_with(args.weights.as_deref())?;
     let mut inputs = Inputs::read(&graph, &args.input, &doing)?;
     let output = PerImage::of(&graph, inputs.batch())?;
     if output.classes().is_none() && (args.csv || args.json) {
@@ -72,7 +71,6 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         .help("write it to a file with --output"));
     }
     let labels = Labels::of(&graph, output.classes(), args.labels.as_deref())?;
-    let weights = Weights::open(&args.weights)?;
     let target = args.target.unwrap_or_else(Target::detect);
     let targets = if args.engine == Engine::Interp { Vec::new() } else { vec![target] };
     doing.now(format!("compiling {}", args.spec.name()));

@@ -1,7 +1,8 @@
-//! Where a network's weights come from: a safetensors file, or the formula.
+//! Where a network's weights come from: a safetensors file, the model that the network is from, or the formula.
 
 use std::path::Path;
 
+use kiln_compiler::front::onnx::Tensors;
 use kiln_rt::fill::DEFAULT_GAIN;
 use kiln_rt::safetensors::SafeTensors;
 use kiln_rt::weights::{FillSource, Source};
@@ -9,10 +10,12 @@ use kiln_rt::weights::{FillSource, Source};
 use crate::map::Mapped;
 use crate::report::{Context, Failure};
 
-/// What `--weights` named.
+/// What `--weights` named, or what a model holds.
 pub(crate) enum Weights {
     /// A mapped file.
     File(Mapped, String),
+    /// A model's own.
+    Own(Tensors),
     /// The formula, with its gain.
     Fill(f64),
 }
@@ -36,6 +39,7 @@ impl Weights {
     pub(crate) fn with<T>(&self, read: impl FnOnce(&dyn Source) -> Result<T, Failure>) -> Result<T, Failure> {
         match self {
             Weights::Fill(gain) => read(&FillSource { gain: *gain }),
+            Weights::Own(tensors) => read(tensors),
             Weights::File(file, name) => {
                 let tensors = SafeTensors::parse(file.bytes()).context(format!("{name} is not a safetensors file"))?;
                 read(&tensors)
@@ -46,7 +50,7 @@ impl Weights {
     /// What the file says of itself, by name.
     pub(crate) fn metadata(&self) -> Result<Vec<(String, String)>, Failure> {
         match self {
-            Weights::Fill(_) => Ok(Vec::new()),
+            Weights::Fill(_) | Weights::Own(_) => Ok(Vec::new()),
             Weights::File(file, name) => {
                 let file = SafeTensors::parse(file.bytes()).context(format!("{name} is not a safetensors file"))?;
                 Ok(file.metadata().iter().map(|(name, value)| (name.clone(), value.clone())).collect())

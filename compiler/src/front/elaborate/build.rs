@@ -4,7 +4,10 @@ use super::attribute::Args;
 use super::{Elaborator, Value};
 use crate::diag::Diagnostic;
 use crate::graph::infer::{self, Role};
-use crate::graph::{Activation, Binary, Constant, Conv, F32, Linear, NodeId, Op, Pads, Pool, Window};
+use crate::graph::{
+    Activation, Binary, Constant, Conv, Coordinates, F32, Filter, Linear, NodeId, Op, Pads, Pool, Resize, Rounding,
+    Window,
+};
 
 impl<'a> Elaborator<'a> {
     pub(super) fn shape(&self, node: NodeId) -> &[usize] {
@@ -231,6 +234,22 @@ pub(super) fn depth_to_space<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Opt
         node = e.add_node(op, &[node], Vec::new(), name, args.place, &[])?;
     }
     Some(Value::Tensor(node))
+}
+
+/// PyTorch's `interpolate`.
+pub(super) fn resize<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Value> {
+    let (x, size) = (e.tensor(args, "x"), e.pair(args, "size"));
+    let (filter, align) = (e.word(args, "filter", &["nearest", "bilinear"]), e.flag(args, "align_corners"));
+    let (x, size, filter, align) = (x?, size?, filter?, align?);
+    // Of what is no feature map, inference says so.
+    let extents = e.graph.node(x).ty.nchw().map_or([1, 1], |[_, _, h, w]| [h, w]);
+    let scale = [0, 1].map(|i| F32::new(size[i] as f32 / extents[i] as f32));
+    let (filter, coordinates) = match (filter.as_str(), align) {
+        ("nearest", _) => (Filter::Nearest(Rounding::Floor), Coordinates::Asymmetric),
+        (_, true) => (Filter::Linear, Coordinates::AlignCorners),
+        (_, false) => (Filter::Linear, Coordinates::HalfPixel),
+    };
+    e.simple(args, Op::Resize(Resize { size, scale, filter, coordinates }))
 }
 
 pub(super) fn flatten<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Value> {

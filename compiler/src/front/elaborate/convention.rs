@@ -57,7 +57,7 @@ impl Convention {
         };
         let [weight, bias, gamma, beta, mean, var] = names;
         let name = match role {
-            Role::Kernel => kernel.unwrap_or(weight),
+            Role::Kernel | Role::Value => kernel.unwrap_or(weight),
             Role::Bias => bias,
             Role::Gamma => gamma,
             Role::Beta => beta,

@@ -166,10 +166,12 @@ impl Elaborator<'_> {
                 | Op::Softmax { .. }
                 | Op::ChannelShuffle { .. }
                 | Op::Pad { .. }
+                | Op::Resize(_)
                 | Op::Dropout
                 | Op::Identity => true,
                 Op::Input(_)
                 | Op::Constant(_)
+                | Op::Weight { .. }
                 | Op::Conv(_)
                 | Op::Linear(_)
                 | Op::Binary(_)
@@ -191,7 +193,7 @@ impl Elaborator<'_> {
 fn kind_of(role: Role) -> Kind {
     match role {
         Role::Kernel => Kind::Kernel,
-        Role::Bias | Role::Beta => Kind::Bias,
+        Role::Bias | Role::Beta | Role::Value => Kind::Bias,
         Role::Gamma => Kind::Gamma,
         Role::Mean => Kind::Mean,
         Role::Var => Kind::Var,

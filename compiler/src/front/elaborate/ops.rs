@@ -3,7 +3,9 @@
 //! Defaults and formulas are PyTorch's unless an entry says otherwise. Every op takes `name = "…"` besides.
 
 use super::attribute::Args;
-use super::build::{adaptive_avg_pool, bn, concat, conv, depth_to_space, flatten, linear, normalize, reshape, split};
+use super::build::{
+    adaptive_avg_pool, bn, concat, conv, depth_to_space, flatten, linear, normalize, reshape, resize, split,
+};
 use super::{Elaborator, Value};
 use crate::graph::{Activation, Binary, F32, Op, Pads};
 
@@ -55,7 +57,7 @@ pub(super) fn names() -> impl Iterator<Item = &'static str> {
 }
 
 /// Ops of the language that the graph has no operator for.
-pub(super) const PLANNED: &[&str] = &["conv_transpose", "log_softmax", "lrn", "prelu", "resize"];
+pub(super) const PLANNED: &[&str] = &["conv_transpose", "log_softmax", "lrn", "prelu"];
 
 impl OpEntry {
     /// The op as it is called: `conv(x, channels, kernel, stride = 1)`.
@@ -76,7 +78,7 @@ pub(super) const fn param(name: &'static str, default: Preset) -> OpParam {
     OpParam { name, default }
 }
 
-use Preset::{Bool, Float, Int, Required, Unset};
+use Preset::{Bool, Float, Int, Required, Str, Unset};
 
 const X: OpParam = param("x", Required);
 const BOTH: &[OpParam] = &[X, param("y", Required)];
@@ -159,6 +161,12 @@ static OPS: &[OpEntry] = &[
         doc: "[N, C, H, W] to [N, C, size, size]: means over windows floor(i * H / size)..ceil((i + 1) * H / size).",
         build: adaptive_avg_pool,
     },
+    OpEntry {
+        name: "resize",
+        params: &[X, param("size", Required), param("filter", Str("nearest")), param("align_corners", Bool(false))],
+        doc: "[N, C, H, W] to [N, C, size, size], as PyTorch's `interpolate`; `filter` is \"nearest\" or \"bilinear\".",
+        build: resize,
+    },
     OpEntry { name: "relu", params: &[X], doc: "max(x, 0)", build: |e, a| e.activate(a, Activation::Relu) },
     OpEntry { name: "relu6", params: &[X], doc: "min(max(x, 0), 6)", build: |e, a| e.activate(a, Activation::RELU6) },
     OpEntry {
@@ -211,6 +219,7 @@ static OPS: &[OpEntry] = &[
         doc: "x * (1 + erf(x / sqrt(2))) / 2, as PyTorch has it without `approximate`.",
         build: |e, a| e.activate(a, Activation::Gelu),
     },
+    OpEntry { name: "exp", params: &[X], doc: "e^x", build: |e, a| e.activate(a, Activation::Exp) },
     OpEntry {
         name: "clip",
         params: &[X, param("low", Required), param("high", Required)],

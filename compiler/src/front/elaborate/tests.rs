@@ -134,6 +134,8 @@ fn ops_have_the_shapes_of_pytorch() {
         ("x.reshape([1, -1, 4])", vec![1, 72, 4]),
         ("x.transpose([0, 2, 3, 1])", vec![1, 6, 6, 8]),
         ("x.pad((1, 2))", vec![1, 8, 8, 10]),
+        ("x.resize(12)", vec![1, 8, 12, 12]),
+        ("x.exp().resize((3, 9), \"bilinear\", align_corners = true)", vec![1, 8, 3, 9]),
         ("x.mean(keep = false)", vec![1, 8]),
         ("x.normalize(127, [1, 2, 3, 4, 5, 6, 7, 8])", vec![1, 8, 6, 6]),
         ("-x * 2.0 + add(x, 1).sub(x).mul(x).div(3)", vec![1, 8, 6, 6]),

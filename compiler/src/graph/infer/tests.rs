@@ -1,4 +1,4 @@
-use super::super::{Activation, Binary, Constant, Conv, DType, F32, Linear};
+use super::super::{Activation, Binary, Constant, Conv, Coordinates, DType, F32, Filter, Linear, Resize};
 use super::*;
 
 fn window(kernel: usize, stride: usize, pad: usize) -> Window {
@@ -152,6 +152,15 @@ fn values_are_neither_empty_nor_huge() {
         &[],
         "input would give a tensor of shape [65536, 65536], more than 2^31 elements",
     );
+    let resize = |size, by: f32| {
+        let (filter, coordinates) = (Filter::Linear, Coordinates::HalfPixel);
+        Op::Resize(Resize { size, scale: [F32::new(1.0), F32::new(by)], filter, coordinates })
+    };
+    gives(&resize([5, 3], 2.0), &[&[2, 3, 1, 1]], &[2, 3, 5, 3]);
+    refuses(&resize([5, 3], 0.0), &[&[2, 3, 1, 1]], "resize cannot scale by [1.0, 0.0]");
+    assert!(infer_with(&resize([0, 3], 1.0), &[&[2, 3, 1, 1]]).is_err());
+    assert!(infer_with(&resize([usize::MAX, 3], 1.0), &[&[2, 3, 1, 1]]).is_err());
+    gives(&Op::Weight { shape: vec![2, 3] }, &[], &[2, 3]);
     let pads = Pads { top: usize::MAX, ..Pads::default() };
     assert!(infer_with(&Op::Pad { pads, value: F32::new(0.0) }, &[&[1, 1, 1, 1]]).is_err());
     let constant =

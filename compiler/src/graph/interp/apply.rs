@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::super::{Core, Op};
 use super::weights::Weight;
-use super::window::{avg_pool, conv, linear, max_pool};
+use super::window::{avg_pool, conv, linear, max_pool, resize};
 use super::{Element, Tensor, max, pieces, pointwise};
 
 /// The value of a node. Operands and weights are as inference admits them.
@@ -15,6 +15,10 @@ pub(super) fn apply(op: &Op, operands: Vec<Rc<Tensor<f32>>>, weights: &[Weight<'
         Op::Input(_) => unreachable!("inputs are given"),
         Op::Constant(constant) => {
             Tensor { shape: constant.shape.clone(), data: constant.values.iter().map(|v| v.get()).collect() }
+        }
+        Op::Weight { shape } => {
+            let values = weights[0].values(0..shape.iter().product());
+            Tensor { shape: shape.clone(), data: values.into_iter().map(|v| v as f32).collect() }
         }
         Op::Conv(attributes) => conv(attributes, &operands[0], weights),
         Op::Linear(attributes) => linear(attributes, &operands[0], weights),
@@ -82,6 +86,7 @@ pub(super) fn apply(op: &Op, operands: Vec<Rc<Tensor<f32>>>, weights: &[Weight<'
             }
             Tensor { shape: vec![n, c, rows, columns], data }
         }
+        Op::Resize(attributes) => resize(attributes, &operands[0]),
         Op::Dropout | Op::Identity => first(operands),
         Op::Fused { before, core, after } => {
             let (own, mut chained) = weights.split_at(match core {

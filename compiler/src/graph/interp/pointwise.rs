@@ -87,6 +87,7 @@ pub(super) fn activate(activation: Activation, x: f64) -> f64 {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::HardSwish => x * clip(x + 3.0, 0.0, 6.0) / 6.0,
         Activation::Gelu => x * erfc(-x * FRAC_1_SQRT_2) / 2.0,
+        Activation::Exp => x.exp(),
     }
 }
 

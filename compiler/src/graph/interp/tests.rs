@@ -1,7 +1,10 @@
 use kiln_rt::safetensors::{self, Dtype, SafeTensors, View};
 
 use super::super::weights::{HOLE, Kind, Pool as Weights, WeightId};
-use super::super::{Activation, Binary, Chain, Constant, Conv, Core, F32, Linear, Origin, Pads, Pool, Stage};
+use super::super::{
+    Activation, Binary, Chain, Constant, Conv, Coordinates, Core, F32, Filter, Linear, Origin, Pads, Pool, Resize,
+    Rounding, Stage,
+};
 use super::super::{TensorType, Window};
 use super::*;
 
@@ -125,6 +128,7 @@ fn activations_are_their_formulas_and_keep_nan() {
         (Activation::Tanh, by(f64::tanh)),
         (Activation::Silu, by(|x| x / (1.0 + (-x).exp()))),
         (Activation::HardSwish, by(|x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0)),
+        (Activation::Exp, by(f64::exp)),
         (Activation::Gelu, [-1.2668497e-4, -0.15865526, -0.0, 0.34573123, 3.9998733, 7.0, nan]),
     ];
     for (activation, expected) in cases {
@@ -209,8 +213,32 @@ fn movers_move() {
     let pads = Pads { top: 0, left: 1, bottom: 1, right: 0 };
     let pad = Op::Pad { pads, value: F32::new(9.0) };
     check(pad, &[(&[1, 1, 1, 2], &[1.0, 2.0])], &[], &[9.0, 1.0, 2.0, 9.0, 9.0, 9.0]);
+    let weight: Values<'_> = (&[2, 1], &[3.0, -0.0]);
+    check(Op::Weight { shape: vec![2, 1] }, &[], &[weight], &[3.0, -0.0]);
     let constant = Constant { shape: vec![2], values: vec![F32::new(1.0), F32::new(-0.0)] };
     check(Op::Constant(constant), &[], &[], &[1.0, -0.0]);
+}
+
+#[test]
+fn resizing_takes_rows_and_columns_where_its_coordinates_say() {
+    let row: Values<'_> = (&[1, 1, 1, 4], &[0.0, 1.0, 2.0, 4.0]);
+    let resize = |columns: usize, scale: f32, filter, coordinates| {
+        let scale = [F32::new(1.0), F32::new(scale)];
+        Op::Resize(Resize { size: [1, columns], scale, filter, coordinates })
+    };
+    let nearest = Filter::Nearest;
+    let check = |op, expected: &[f32]| check(op, &[row], &[], expected);
+    check(resize(8, 2.0, nearest(Rounding::Floor), Coordinates::Asymmetric), &[0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0]);
+    check(resize(8, 2.0, nearest(Rounding::Ceil), Coordinates::Asymmetric), &[0.0, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0, 4.0]);
+    // Halves of pixels: 1/2 and 5/2.
+    check(resize(2, 0.5, nearest(Rounding::HalfDown), Coordinates::HalfPixel), &[0.0, 2.0]);
+    check(resize(2, 0.5, nearest(Rounding::HalfUp), Coordinates::HalfPixel), &[1.0, 4.0]);
+    check(resize(2, 0.5, Filter::Linear, Coordinates::HalfPixel), &[0.5, 3.0]);
+    check(resize(8, 2.0, Filter::Linear, Coordinates::HalfPixel), &[0.0, 0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 4.0]);
+    check(resize(7, 7.0 / 4.0, Filter::Linear, Coordinates::AlignCorners), &[0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0]);
+    check(resize(1, 0.25, Filter::Linear, Coordinates::HalfPixel), &[1.5]);
+    check(resize(1, 0.25, Filter::Linear, Coordinates::PytorchHalfPixel), &[0.0]);
+    check(resize(1, 0.25, Filter::Linear, Coordinates::AlignCorners), &[0.0]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::infer::window_outputs;
-use super::super::{Conv, Linear, Pool, Window};
+use super::super::{Conv, Filter, Linear, Pool, Resize, Window};
 use super::weights::Weight;
 use super::{Element, Tensor, max, pieces};
 
@@ -209,4 +209,38 @@ fn inside(offset: usize, pad: usize, stride: usize, extent: usize, outputs: usiz
 
 fn meet(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
     a.start.max(b.start)..a.end.min(b.end)
+}
+
+/// The formula of [`Resize`]: rows, then columns.
+pub(super) fn resize(attributes: &Resize, x: &Tensor<f32>) -> Tensor<f32> {
+    let [n, c, h, w] = x.feature_map();
+    let [oh, ow] = attributes.size;
+    // What is read along a side for an output: elements and their shares.
+    let taken = |side: usize, extent: usize, y: usize| -> Vec<(usize, f64)> {
+        let within = |i: f64| i.clamp(0.0, (extent - 1) as f64) as usize;
+        let position = attributes.position(side, extent, y);
+        match attributes.filter {
+            Filter::Nearest(rounding) => vec![(within(f64::from(rounding.round(position))), 1.0)],
+            Filter::Linear => {
+                let position = f64::from(position);
+                let share = position - position.floor();
+                vec![(within(position.floor()), 1.0 - share), (within(position.floor() + 1.0), share)]
+            }
+        }
+    };
+    let mut data = Vec::with_capacity(n * c * oh * ow);
+    for plane in 0..n * c {
+        for row in 0..oh {
+            for column in 0..ow {
+                let mut sum = 0.0;
+                for (i, of_row) in taken(0, h, row) {
+                    for (j, of_column) in taken(1, w, column) {
+                        sum += of_row * of_column * f64::from(x.data[(plane * h + i) * w + j]);
+                    }
+                }
+                data.push(sum as f32);
+            }
+        }
+    }
+    Tensor { shape: vec![n, c, oh, ow], data }
 }

@@ -140,6 +140,7 @@ fn label(role: Role) -> &'static str {
         Role::Beta => "beta",
         Role::Mean => "mean",
         Role::Var => "var",
+        Role::Value => "value",
     }
 }
 

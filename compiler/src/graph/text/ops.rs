@@ -3,7 +3,10 @@
 //! Attributes have the names of the network language. Those that are not written are their defaults: stride 1, padding
 //! 0, dilation 1, groups 1, flags off. Whether there is a bias or a gamma shows in the weights below a node.
 
-use super::super::op::{Activation, Binary, Chain, Constant, Conv, Core, F32, Linear, Op, Pads, Pool, Stage, Window};
+use super::super::op::{
+    Activation, Binary, Chain, Constant, Conv, Coordinates, Core, F32, Filter, Linear, Op, Pads, Pool, Resize,
+    Rounding, Stage, Window,
+};
 use super::super::{TensorType, infer};
 use super::ParseError;
 use super::syntax::{Call, Kind, Term, write_f32};
@@ -33,6 +36,7 @@ pub(in super::super) fn write(op: &Op, operands: &[String]) -> String {
             let values: Vec<String> = values.iter().map(|v| write_f32(v.bits())).collect();
             vec![format!("shape = {shape:?}"), format!("values = [{}]", values.join(", "))]
         }
+        Op::Weight { shape } => vec![format!("shape = {shape:?}")],
         Op::BatchNorm { eps, affine: _ } => vec![format!("eps = {}", write_f32(eps.bits()))],
         Op::MaxPool(pool) | Op::AvgPool(pool) => {
             let mut attributes = write_window(&pool.window);
@@ -47,6 +51,13 @@ pub(in super::super) fn write(op: &Op, operands: &[String]) -> String {
         Op::Transpose { perm } => vec![format!("perm = {perm:?}")],
         Op::Pad { pads, value } => {
             vec![format!("padding = {}", write_pads(*pads)), format!("value = {}", write_f32(value.bits()))]
+        }
+        Op::Resize(Resize { size, scale, filter, coordinates }) => {
+            let [rows, columns] = scale.map(|scale| write_f32(scale.bits()));
+            vec![
+                format!("size = {size:?}, scale = [{rows}, {columns}]"),
+                format!("filter = \"{}\", coordinates = \"{}\"", filter_name(*filter), coordinates_name(*coordinates)),
+            ]
         }
         Op::Input(_) | Op::Binary(_) | Op::GlobalAvgPool | Op::GlobalMaxPool | Op::Dropout | Op::Identity => vec![],
     };
@@ -72,6 +83,7 @@ pub(super) fn read<'a>(
                 values: values.iter().map(read_f32).collect::<Result<_, _>>()?,
             })
         }
+        "weight" => Op::Weight { shape: call.require("shape")?.usizes()? },
         "conv" => Op::Conv(read_conv(&mut call, bias)?),
         "linear" => Op::Linear(read_linear(&mut call, bias)?),
         "bn" => Op::BatchNorm { eps: read_f32(&call.require("eps")?)?, affine },
@@ -94,6 +106,7 @@ pub(super) fn read<'a>(
         "reshape" => Op::Reshape { shape: call.require("shape")?.usizes()? },
         "transpose" => Op::Transpose { perm: call.require("perm")?.usizes()? },
         "pad" => Op::Pad { pads: read_pads(call.require("padding")?)?, value: read_f32(&call.require("value")?)? },
+        "resize" => Op::Resize(read_resize(&mut call)?),
         "dropout" => Op::Dropout,
         "identity" => Op::Identity,
         name => match read_activation(&mut call)? {
@@ -154,6 +167,59 @@ fn call(name: &str, arguments: impl IntoIterator<Item = String>) -> String {
     format!("{name}({})", arguments.into_iter().collect::<Vec<_>>().join(", "))
 }
 
+const FILTERS: [Filter; 5] = [
+    Filter::Nearest(Rounding::Floor),
+    Filter::Nearest(Rounding::Ceil),
+    Filter::Nearest(Rounding::HalfDown),
+    Filter::Nearest(Rounding::HalfUp),
+    Filter::Linear,
+];
+
+const COORDINATES: [Coordinates; 4] =
+    [Coordinates::HalfPixel, Coordinates::PytorchHalfPixel, Coordinates::Asymmetric, Coordinates::AlignCorners];
+
+fn filter_name(filter: Filter) -> &'static str {
+    match filter {
+        Filter::Nearest(Rounding::Floor) => "nearest_floor",
+        Filter::Nearest(Rounding::Ceil) => "nearest_ceil",
+        Filter::Nearest(Rounding::HalfDown) => "nearest_half_down",
+        Filter::Nearest(Rounding::HalfUp) => "nearest_half_up",
+        Filter::Linear => "linear",
+    }
+}
+
+fn coordinates_name(coordinates: Coordinates) -> &'static str {
+    match coordinates {
+        Coordinates::HalfPixel => "half_pixel",
+        Coordinates::PytorchHalfPixel => "pytorch_half_pixel",
+        Coordinates::Asymmetric => "asymmetric",
+        Coordinates::AlignCorners => "align_corners",
+    }
+}
+
+fn read_resize(call: &mut Call<'_>) -> Result<Resize, ParseError> {
+    let at = call.at;
+    let unknown = |what: &str, name: &str| ParseError::new(at, format!("no {what} is called `{name}`"));
+    let size = call.require("size")?.usizes()?;
+    let scale = call.require("scale")?.list()?.iter().map(read_f32).collect::<Result<Vec<F32>, _>>()?;
+    let (&[rows, columns], &[by_rows, by_columns]) = (&*size, &*scale) else {
+        return Err(ParseError::new(at, "a size and a scale are two numbers each"));
+    };
+    let (filter, coordinates) = (call.require("filter")?.text()?, call.require("coordinates")?.text()?);
+    Ok(Resize {
+        size: [rows, columns],
+        scale: [by_rows, by_columns],
+        filter: FILTERS
+            .into_iter()
+            .find(|known| filter_name(*known) == filter)
+            .ok_or_else(|| unknown("filter", &filter))?,
+        coordinates: COORDINATES
+            .into_iter()
+            .find(|known| coordinates_name(*known) == coordinates)
+            .ok_or_else(|| unknown("transformation", &coordinates))?,
+    })
+}
+
 fn write_stage(stage: &Stage, operands: &mut impl Iterator<Item = String>) -> String {
     let (name, arguments) = match stage {
         Stage::Affine => ("affine", vec![]),
@@ -177,6 +243,7 @@ fn write_activation(activation: &Activation) -> (&'static str, Vec<String>) {
         Activation::Silu => ("silu", vec![]),
         Activation::HardSwish => ("hard_swish", vec![]),
         Activation::Gelu => ("gelu", vec![]),
+        Activation::Exp => ("exp", vec![]),
     }
 }
 
@@ -194,6 +261,7 @@ fn read_activation(call: &mut Call<'_>) -> Result<Option<Activation>, ParseError
         "silu" => Activation::Silu,
         "hard_swish" => Activation::HardSwish,
         "gelu" => Activation::Gelu,
+        "exp" => Activation::Exp,
         _ => return Ok(None),
     }))
 }

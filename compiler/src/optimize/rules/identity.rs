@@ -146,7 +146,8 @@ fn bounds(site: &Site<'_>, variable: &str) -> Option<(f32, f32)> {
         | Activation::Tanh
         | Activation::Silu
         | Activation::HardSwish
-        | Activation::Gelu => return None,
+        | Activation::Gelu
+        | Activation::Exp => return None,
     };
     (lo <= hi).then_some((lo, hi))
 }
@@ -169,6 +170,7 @@ pub(super) fn range(activation: Activation) -> Option<(f32, f32)> {
         Activation::Clip { lo, hi } => Some((lo.get(), hi.get())),
         Activation::Sigmoid | Activation::HardSigmoid => Some((0.0, 1.0)),
         Activation::Tanh => Some((-1.0, 1.0)),
+        Activation::Exp => Some((0.0, f32::INFINITY)),
         Activation::LeakyRelu { .. }
         | Activation::Elu { .. }
         | Activation::Silu
@@ -189,6 +191,7 @@ fn within_range(site: &Site<'_>) -> bool {
         | Activation::Tanh
         | Activation::Silu
         | Activation::HardSwish
-        | Activation::Gelu => false,
+        | Activation::Gelu
+        | Activation::Exp => false,
     }
 }

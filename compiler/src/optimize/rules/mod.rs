@@ -7,6 +7,7 @@ pub mod layout;
 pub mod pad;
 pub mod parts;
 pub mod site;
+pub mod spelled;
 
 use std::sync::LazyLock;
 
@@ -61,7 +62,7 @@ pub const ALWAYS: fn(&Site<'_>) -> bool = |_| true;
 
 /// All rules, theme by theme.
 pub fn all() -> impl Iterator<Item = &'static Rule> {
-    [identity::RULES, pad::RULES, fold::RULES, layout::RULES, fuse::RULES].into_iter().flatten()
+    [identity::RULES, pad::RULES, fold::RULES, layout::RULES, spelled::RULES, fuse::RULES].into_iter().flatten()
 }
 
 /// A rule with its patterns parsed.

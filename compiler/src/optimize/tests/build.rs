@@ -62,7 +62,7 @@ impl Build {
             .map(|(i, (role, shape))| {
                 let kind = match role {
                     Role::Kernel => Kind::Kernel,
-                    Role::Bias | Role::Beta => Kind::Bias,
+                    Role::Bias | Role::Beta | Role::Value => Kind::Bias,
                     Role::Gamma => Kind::Gamma,
                     Role::Mean => Kind::Mean,
                     Role::Var => Kind::Var,
@@ -187,6 +187,7 @@ impl Build {
             Activation::Silu,
             Activation::HardSwish,
             Activation::Gelu,
+            Activation::Exp,
         ])
     }
 

@@ -10,7 +10,10 @@ use build::{Build, assert_same};
 use super::rebuild::Image;
 use super::{Optimized, Options, first_notes, hand, optimize, pipeline};
 use crate::graph::verify::verify;
-use crate::graph::{Activation, Binary, Constant, Conv, Core, F32, Graph, Linear, Op, Pads, Pool, Stage, Window};
+use crate::graph::{
+    Activation, Binary, Constant, Conv, Coordinates, Core, F32, Filter, Graph, Linear, Op, Pads, Pool, Resize, Stage,
+    Window,
+};
 
 fn optimized(graph: &Graph) -> Optimized {
     let optimized = optimize(&verify(graph.clone()).unwrap(), &Options::default());
@@ -46,12 +49,17 @@ fn every_op() -> Graph {
     y = b.node(Op::BatchNorm { eps: F32::new(1e-5), affine: false }, &[y]);
     y = b.node(Op::Activate(Activation::HardSwish), &[y]);
     y = b.binary(Binary::Add, y, c);
+    let anchors = b.node(Op::Weight { shape: vec![1, 8, 1, 1] }, &[]);
+    y = b.binary(Binary::Add, y, anchors);
     y = b.binary(Binary::Sub, c, y);
     y = b.binary(Binary::Mul, y, c);
     y = b.binary(Binary::Div, y, c);
     y = b.node(Op::MaxPool(pool), &[y]);
     y = b.node(Op::AvgPool(Pool { count_include_pad: true, ..pool }), &[y]);
     y = b.node(Op::Pad { pads: Pads::symmetric(1, 2), value: F32::new(0.5) }, &[y]);
+    let scale = [F32::new(1.25), F32::new(0.5)];
+    let resize = Resize { size: [5, 3], scale, filter: Filter::Linear, coordinates: Coordinates::HalfPixel };
+    y = b.node(Op::Resize(resize), &[y]);
     y = b.node(Op::ChannelShuffle { groups: 2 }, &[y]);
     let first = b.node(Op::Slice { axis: 1, start: 0, end: 3 }, &[y]);
     y = b.node(Op::Concat { axis: 1 }, &[y, first, y]);

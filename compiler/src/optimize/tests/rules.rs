@@ -16,6 +16,19 @@ fn relu() -> Stage {
     Stage::Activate(Activation::Relu)
 }
 
+/// `clip(x + 3, 0, 6)`, with a literal of this shape.
+fn relu6_of_three_more(b: &mut Build, x: NodeId, shape: &[usize]) -> NodeId {
+    let three = b.constant(shape, |_| 3.0);
+    let sum = b.either(Binary::Add, x, three);
+    b.activate(Activation::RELU6, sum)
+}
+
+fn sixth(b: &mut Build, x: NodeId) -> NodeId {
+    let divides = b.random.coin();
+    let by = b.constant(&[], |_| if divides { 6.0 } else { 1.0 / 6.0 });
+    b.binary(if divides { Binary::Div } else { Binary::Mul }, x, by)
+}
+
 /// Left sides, by rule.
 const INSTANCES: &[(&str, Instance)] = &[
     ("identity-is-nothing", |b| {
@@ -79,6 +92,23 @@ const INSTANCES: &[(&str, Instance)] = &[
         ]);
         let inner = b.activate(inner, x);
         b.activate(outer, inner)
+    }),
+    ("gate-is-swish", |b| {
+        let x = b.map();
+        let gate = b.random.pick(&[Activation::Sigmoid, Activation::HardSigmoid]);
+        let gate = b.activate(gate, x);
+        b.either(Binary::Mul, x, gate)
+    }),
+    ("clip-is-hard-swish", |b| {
+        let x = b.map();
+        let gate = relu6_of_three_more(b, x, &[]);
+        let product = b.either(Binary::Mul, x, gate);
+        sixth(b, product)
+    }),
+    ("clip-is-hard-sigmoid", |b| {
+        let x = b.map();
+        let gate = relu6_of_three_more(b, x, &[1]);
+        sixth(b, gate)
     }),
     ("bn-into-conv", |b| {
         let x = b.map();
@@ -286,6 +316,17 @@ const NEAR_MISSES: &[(&str, &str, Instance)] = &[
         let x = b.matrix();
         let ones = b.constant(&[1, 1, 1], |_| 1.0);
         b.either(Binary::Mul, x, ones)
+    }),
+    ("clip-is-hard-swish", "same-shape", |b| {
+        let x = b.input(&[1, 4, 1, 3]);
+        let gate = relu6_of_three_more(b, x, &[3, 1]);
+        let product = b.either(Binary::Mul, x, gate);
+        sixth(b, product)
+    }),
+    ("clip-is-hard-sigmoid", "same-shape", |b| {
+        let x = b.matrix();
+        let gate = relu6_of_three_more(b, x, &[1, 1, 1]);
+        sixth(b, gate)
     }),
     ("conv-of-bn", "unpadded", |b| {
         let x = b.map();

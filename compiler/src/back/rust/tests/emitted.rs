@@ -10,7 +10,8 @@ use kiln_rt::weights::FillSource;
 
 use super::super::{Compiled, CrateOptions, ExpandOptions, Golden, Signature, emit_crate, emit_tokens};
 use crate::graph::{
-    Activation, Binary, Conv, Graph, Linear, NodeId, Op, Origin, Pads, Pool, TensorType, Verified, Window,
+    Activation, Binary, Conv, Coordinates, F32, Filter, Graph, Linear, NodeId, Op, Origin, Pads, Pool, Resize,
+    Rounding, TensorType, Verified, Window,
 };
 use crate::kernel::interp;
 use crate::kernel::{Buffer, Place, Program};
@@ -34,6 +35,14 @@ fn network() -> Graph {
     let b = net.add("average", Op::AvgPool(pool), &[x]);
     let x = net.add("concat", Op::Concat { axis: 1 }, &[a, b]);
     let x = net.add("shuffle", Op::ChannelShuffle { groups: 4 }, &[x]);
+    let scale = [F32::new(1.5), F32::new(2.0)];
+    let (filter, coordinates) = (Filter::Nearest(Rounding::Floor), Coordinates::Asymmetric);
+    let x = net.add("nearest", Op::Resize(Resize { size: [9, 10], scale, filter, coordinates }), &[x]);
+    let linear = Resize { size: [7, 6], scale, filter: Filter::Linear, coordinates: Coordinates::AlignCorners };
+    let x = net.add("linear resize", Op::Resize(linear), &[x]);
+    let anchors = net.graph.weights.read("anchors", Kind::Bias, &[48, 1, 1]);
+    let anchors = net.graph.add(Op::Weight { shape: vec![48, 1, 1] }, &[], vec![anchors], Origin::named("anchors"));
+    let x = net.add("by anchors", Op::Binary(Binary::Add), &[x, anchors.unwrap()]);
     let x = net.conv("grouped", x, 48, 3, 1, 4);
     let x = net.add("tanh", Op::Activate(Activation::Tanh), &[x]);
     let x = net.add("global", Op::GlobalAvgPool, &[x]);

@@ -1,0 +1,136 @@
+//! Convolutions, and the windows that they share with pools.
+
+use super::Problem;
+use super::build::{Builder, Call, Value};
+use crate::graph::weights::Kind;
+use crate::graph::{Binary, Conv, NodeId, Op, Pads, WeightId, Window};
+
+/// `Conv`.
+pub(super) fn conv(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let (x, is_line) = as_image(builder, call)?;
+    let kernel = call.required_known(1)?;
+    let (channels, per_group, kh, kw) = match *kernel.tensor.shape.as_slice() {
+        [o, i, kh, kw] if !is_line => (o, i, kh, kw),
+        [o, i, k] if is_line => (o, i, 1, k),
+        ref other => {
+            return Err(Problem::new(format!(
+                "its kernel has shape {other:?}; kiln convolves images with kernels [O, I, KH, KW], and lines with [O, I, K]"
+            )));
+        }
+    };
+    let [h, w] = image(builder, x)?;
+    let window = window(call, Some([kh, kw]), [h, w], is_line)?;
+    if window.kernel != [kh, kw] {
+        return Err(Problem::new(format!("its kernel_shape {:?} is not its kernel's, {kh}×{kw}", window.kernel)));
+    }
+    let groups = positive("group", call.attributes.int_or("group", 1)?)?;
+    let kernel = builder.weight(kernel, Kind::Kernel);
+    let mut weights = vec![builder.graph.weights.reshape(kernel, &[channels, per_group, kh, kw])];
+    let added = match call.input(2) {
+        Some(Value::Known(bias)) => {
+            weights.push(builder.weight(bias, Kind::Bias));
+            None
+        }
+        Some(Value::Node(bias)) => Some(*bias),
+        None => None,
+    };
+    let op = Op::Conv(Conv { channels, window, groups, bias: weights.len() == 2 });
+    let Some(bias) = added else { return as_given(builder, call, op, x, weights, is_line) };
+    let y = builder.add_part(call, "conv", op, &[x], weights)?;
+    let bias = builder.add_part(call, "bias", Op::Reshape { shape: vec![1, channels, 1, 1] }, &[bias], vec![])?;
+    let y = builder.add(call, Op::Binary(Binary::Add), &[y, bias], vec![])?;
+    Ok(vec![Value::Node(if is_line { line(builder, call, y)? } else { y })])
+}
+
+/// The first input as an image, and whether it is a line `[N, C, L]`: an image of one row.
+pub(super) fn as_image(builder: &mut Builder, call: &Call<'_>) -> Result<(NodeId, bool), Problem> {
+    let x = builder.operand(call, 0)?;
+    let &[n, c, l] = builder.ty(x).shape.as_slice() else { return Ok((x, false)) };
+    Ok((builder.add_part(call, "row", Op::Reshape { shape: vec![n, c, 1, l] }, &[x], vec![])?, true))
+}
+
+/// An operator on what [`as_image`] made, of the rank that the call has.
+pub(super) fn as_given(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    op: Op,
+    x: NodeId,
+    weights: Vec<WeightId>,
+    is_line: bool,
+) -> Result<Vec<Value>, Problem> {
+    let y = builder.add(call, op, &[x], weights)?;
+    Ok(vec![Value::Node(if is_line { line(builder, call, y)? } else { y })])
+}
+
+fn line(builder: &mut Builder, call: &Call<'_>, y: NodeId) -> Result<NodeId, Problem> {
+    let shape = builder.ty(y).shape.iter().copied().enumerate().filter(|(axis, _)| *axis != 2);
+    let shape = shape.map(|(_, extent)| extent).collect();
+    builder.add_part(call, "line", Op::Reshape { shape }, &[y], vec![])
+}
+
+/// Rows and columns of an image.
+pub(super) fn image(builder: &Builder, x: NodeId) -> Result<[usize; 2], Problem> {
+    match *builder.ty(x).shape.as_slice() {
+        [_, _, h, w] => Ok([h, w]),
+        ref other => Err(Problem::new(format!("it takes images [N, C, H, W], and its input has shape {other:?}"))),
+    }
+}
+
+/// The window that a call's attributes describe, over so many rows and columns. `kernel` is the one that the weights
+/// have, for calls that do not say it. Over a line, attributes say nothing of rows.
+pub(super) fn window(
+    call: &Call<'_>,
+    kernel: Option<[usize; 2]>,
+    extents: [usize; 2],
+    is_line: bool,
+) -> Result<Window, Problem> {
+    let two = |name: &'static str| -> Result<Option<[usize; 2]>, Problem> {
+        let Some(values) = call.attributes.ints(name)? else { return Ok(None) };
+        match *values {
+            [rows, columns] if !is_line => Ok(Some([positive(name, rows)?, positive(name, columns)?])),
+            [columns] if is_line => Ok(Some([1, positive(name, columns)?])),
+            _ => Err(Problem::new(format!("its {name} are {values:?}: kiln has windows over rows and columns alone"))),
+        }
+    };
+    let kernel = two("kernel_shape")?.or(kernel).ok_or_else(|| Problem::new("it does not say its kernel_shape"))?;
+    let stride = two("strides")?.unwrap_or([1, 1]);
+    let dilation = two("dilations")?.unwrap_or([1, 1]);
+    let auto_pad = call.attributes.text_or("auto_pad", "NOTSET")?;
+    let pads = match auto_pad {
+        "NOTSET" | "" => given_pads(call.attributes.ints("pads")?, is_line)?,
+        "VALID" => Pads::default(),
+        "SAME_UPPER" | "SAME_LOWER" => {
+            let mut sides = [[0; 2]; 2];
+            for i in 0..2 {
+                let reach = dilation[i].saturating_mul(kernel[i] - 1).saturating_add(1);
+                let needed =
+                    (extents[i].div_ceil(stride[i]).max(1) - 1).saturating_mul(stride[i]).saturating_add(reach);
+                let total = needed.saturating_sub(extents[i]);
+                sides[i] = [total / 2, total.div_ceil(2)];
+                if auto_pad == "SAME_LOWER" {
+                    sides[i].reverse();
+                }
+            }
+            let [[top, bottom], [left, right]] = sides;
+            Pads { top, left, bottom, right }
+        }
+        other => return Err(Problem::new(format!("its auto_pad `{other}` is not known"))),
+    };
+    Ok(Window { kernel, stride, pads, dilation })
+}
+
+fn given_pads(pads: Option<&[i64]>, is_line: bool) -> Result<Pads, Problem> {
+    let Some(pads) = pads else { return Ok(Pads::default()) };
+    let sides: Option<Vec<usize>> = pads.iter().map(|&side| usize::try_from(side).ok()).collect();
+    match sides.as_deref() {
+        Some(&[top, left, bottom, right]) if !is_line => Ok(Pads { top, left, bottom, right }),
+        Some(&[left, right]) if is_line => Ok(Pads { left, right, ..Pads::default() }),
+        _ => Err(Problem::new(format!("its pads are {pads:?}, and kiln takes four that are not negative"))),
+    }
+}
+
+/// An attribute that counts something.
+pub(super) fn positive(name: &str, value: i64) -> Result<usize, Problem> {
+    let positive = usize::try_from(value).ok().filter(|&value| value > 0);
+    positive.ok_or_else(|| Problem::new(format!("its {name} is {value}, and must be positive")))
+}

@@ -1,0 +1,113 @@
+//! ONNX files: bytes to a [`Graph`] and the tensors that it reads.
+//!
+//! ```text
+//! bytes ──> wire ──> proto ──> model ──> fold, or one of the families ──> Graph, Tensors
+//!          (memory) (prost)  (checked)   (constants)  (conv, pool, …)
+//! ```
+//!
+//! A node whose operands are all known is computed at once (`fold`), which resolves the chains that exporters make of
+//! shapes. All others add nodes to the graph, a family of operators a file. Initializers stay where they lie: the graph
+//! names them, and [`Tensors`] hands them out.
+//!
+//! All mistakes of a stage are told at once. Their places are lines of a listing of the model, one a node.
+
+#[allow(missing_docs, reason = "generated, and documented by ONNX")]
+pub mod proto;
+
+mod attributes;
+mod build;
+mod conv;
+mod conv_transpose;
+mod fold;
+mod geometry;
+mod linear;
+mod model;
+mod norm;
+mod operators;
+mod pointwise;
+mod pool;
+mod reduce;
+mod resize;
+mod settings;
+mod shape;
+mod tensor;
+mod wire;
+
+use std::collections::BTreeMap;
+
+use kiln_rt::weights::{Source, SourceError, Stored};
+
+use crate::diag::Error;
+use crate::graph::{Graph, weights::Kind};
+
+pub use prost::bytes::Bytes;
+pub use settings::Settings;
+pub use tensor::Folder;
+
+/// A network from a file.
+#[derive(Debug)]
+pub struct Import {
+    /// What it computes.
+    pub graph: Graph,
+    /// Its weights.
+    pub tensors: Tensors,
+}
+
+/// Tensors of an ONNX file by name, those that its graph reads.
+#[derive(Clone, Debug, Default)]
+pub struct Tensors(BTreeMap<String, tensor::Tensor>);
+
+impl Source for Tensors {
+    fn tensor(&self, name: &str, _: Kind, shape: &[usize]) -> Result<Stored<'_>, SourceError> {
+        let Some(tensor) = self.0.get(name) else {
+            return Err(SourceError::Missing { name: name.to_owned(), near: Vec::new() });
+        };
+        if tensor.shape != shape {
+            let (expected, found) = (shape.to_vec(), tensor.shape.clone());
+            return Err(SourceError::Shape { name: name.to_owned(), expected, found });
+        }
+        Ok(Stored::View(tensor.view()))
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.0.keys().map(String::as_str).collect()
+    }
+}
+
+/// The network of an ONNX file. `name` is the path that messages say; `settings` give the extents that the file leaves
+/// open; `folder` is asked for weights that lie in files of their own.
+///
+/// # Errors
+/// All mistakes of the file at once, what the graph cannot express among them, and what must be said to fix its shapes.
+pub fn import(name: &str, file: Bytes, settings: &Settings, folder: &dyn Folder) -> Result<Import, Error> {
+    let model = model::Model::read(name, file, folder)?;
+    Ok(build::build(name, model, settings)?)
+}
+
+/// Why a node cannot become part of the graph.
+#[derive(Clone, Debug)]
+struct Problem {
+    message: String,
+}
+
+impl Problem {
+    fn new(message: impl Into<String>) -> Self {
+        Problem { message: message.into() }
+    }
+}
+
+impl From<String> for Problem {
+    fn from(message: String) -> Self {
+        Problem::new(message)
+    }
+}
+
+impl From<crate::graph::infer::TypeError> for Problem {
+    fn from(error: crate::graph::infer::TypeError) -> Self {
+        let label = error.label.map(|label| format!(": {label}")).unwrap_or_default();
+        Problem::new(format!("{}{label}", error.message))
+    }
+}
+
+#[cfg(test)]
+mod tests;

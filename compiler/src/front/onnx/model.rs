@@ -1,0 +1,269 @@
+//! A file as a model whose parts fit together.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+
+use prost::Message;
+use prost::bytes::Bytes;
+
+use super::proto::{ModelProto, NodeProto, ValueInfoProto};
+use super::tensor::{Folder, Tensor};
+use super::wire;
+use crate::diag::{Diagnostic, Errors, Pos, Sources, Span};
+
+/// The versions of ONNX's own operators that are read as they are meant.
+const OPSETS: std::ops::RangeInclusive<i64> = 7..=21;
+
+/// A model in which every name means one thing and no node waits for itself.
+pub(super) struct Model {
+    /// The version of ONNX's own operators.
+    pub(super) opset: i64,
+    pub(super) nodes: Vec<NodeProto>,
+    /// The nodes that an output needs, each after those that it reads.
+    pub(super) order: Vec<usize>,
+    /// What a user gives: the inputs that no initializer gives.
+    pub(super) inputs: Vec<ValueInfoProto>,
+    pub(super) outputs: Vec<String>,
+    pub(super) initializers: HashMap<String, Tensor>,
+    pub(super) listing: Listing,
+}
+
+/// A model's nodes as text, a line each, for places to point into.
+pub(super) struct Listing {
+    pub(super) sources: Sources,
+    spans: Vec<Span>,
+}
+
+impl Listing {
+    fn new(file: &str, nodes: &[NodeProto]) -> Self {
+        let (mut text, mut spans) = (String::new(), Vec::with_capacity(nodes.len()));
+        for (i, node) in nodes.iter().enumerate() {
+            let start = text.len();
+            let names = |names: &[String]| names.join(", ");
+            let line = format!(
+                "{}: {} = {}({})",
+                node_name(node, i),
+                names(&node.output),
+                operator_name(node),
+                names(&node.input)
+            );
+            text.extend(line.chars().map(|c| if c.is_control() { ' ' } else { c }));
+            let at = |offset: usize| Pos {
+                offset: offset as u32,
+                line: i as u32 + 1,
+                column: text[start..offset].chars().count() as u32 + 1,
+            };
+            spans.push(Span { file: 0, start: at(start), end: at(text.len()) });
+            text.push('\n');
+        }
+        let mut sources = Sources::default();
+        sources.add(file, Some(&text));
+        Listing { sources, spans }
+    }
+
+    /// The line of a node.
+    pub(super) fn span(&self, node: usize) -> Span {
+        self.spans.get(node).copied().unwrap_or(Span::NOWHERE)
+    }
+}
+
+/// What messages call a node: its name, its first result's, or its number.
+pub(super) fn node_name(node: &NodeProto, position: usize) -> String {
+    let named = [node.name()].into_iter().chain(node.output.iter().map(String::as_str)).find(|name| !name.is_empty());
+    named.map_or_else(|| format!("node{position}"), str::to_owned)
+}
+
+/// `Conv`, or `com.microsoft.FusedConv` for operators that are not ONNX's own.
+pub(super) fn operator_name(node: &NodeProto) -> String {
+    match node.domain() {
+        "" | "ai.onnx" => node.op_type().to_owned(),
+        domain => format!("{domain}.{}", node.op_type()),
+    }
+}
+
+impl Model {
+    /// Reads and checks a file; `name` is what messages call it.
+    ///
+    /// # Errors
+    /// All mistakes of a stage: the bytes, then the parts and how they are named, then how they hang together.
+    pub(super) fn read(name: &str, file: Bytes, folder: &dyn Folder) -> Result<Self, Errors> {
+        let unreadable = |why: String| {
+            let mistake = Diagnostic::error(Span::NOWHERE, format!("cannot read {name} as an ONNX file: {why}"));
+            Errors::new(vec![mistake], Sources::default())
+        };
+        wire::check(&file).map_err(unreadable)?;
+        let mut proto = ModelProto::decode(file).map_err(|error| unreadable(error.to_string()))?;
+        let graph = proto.graph.take().ok_or_else(|| unreadable("it holds no graph".to_owned()))?;
+        let listing = Listing::new(name, &graph.node);
+        let mut mistakes = Vec::new();
+        let unplaced = |message: String| Diagnostic::error(Span::NOWHERE, message);
+
+        let opset = opset(&proto).unwrap_or_else(|mistake| {
+            mistakes.push(*mistake);
+            *OPSETS.end()
+        });
+        if !graph.sparse_initializer.is_empty() {
+            mistakes.push(unplaced("sparse initializers are not supported".to_owned()));
+        }
+        let mut initializers = HashMap::new();
+        for proto in graph.initializer {
+            let name = proto.name().to_owned();
+            match Tensor::read(proto, folder) {
+                Ok(tensor) => {
+                    if initializers.insert(name.clone(), tensor).is_some() {
+                        mistakes.push(unplaced(format!("there are two initializers `{name}`")));
+                    }
+                }
+                Err(why) => mistakes.push(unplaced(format!("the initializer `{name}` cannot be used: {why}"))),
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(Errors::new(mistakes, listing.sources));
+        }
+        let inputs: Vec<ValueInfoProto> =
+            graph.input.into_iter().filter(|input| !initializers.contains_key(input.name())).collect();
+        let outputs: Vec<String> = graph.output.iter().map(|output| output.name().to_owned()).collect();
+        let model = Model { opset, nodes: graph.node, order: Vec::new(), inputs, outputs, initializers, listing };
+        model.linked()
+    }
+
+    /// Fills `order` in.
+    fn linked(mut self) -> Result<Self, Errors> {
+        let mut mistakes = Vec::new();
+        let made_by = self.makers(&mut mistakes);
+        // What each node waits for: nodes, each once an input.
+        let waits: Vec<Vec<usize>> = self
+            .nodes
+            .iter()
+            .map(|node| node.input.iter().filter_map(|name| made_by.get(name.as_str()).copied().flatten()).collect())
+            .collect();
+        let order = topological(&waits);
+        if order.len() < self.nodes.len() && mistakes.is_empty() {
+            mistakes.push(self.cycle(&waits, &order));
+        }
+        let mut needed = vec![false; self.nodes.len()];
+        let mut open = Vec::new();
+        for output in &self.outputs {
+            match made_by.get(output.as_str()) {
+                Some(maker) => open.extend(*maker),
+                None => {
+                    let message = format!("the output `{output}` is nothing that a node or an input gives");
+                    mistakes.push(Diagnostic::error(Span::NOWHERE, message));
+                }
+            }
+        }
+        if self.outputs.is_empty() {
+            mistakes.push(Diagnostic::error(Span::NOWHERE, "the model has no output"));
+        }
+        if self.outputs.iter().collect::<HashSet<_>>().len() < self.outputs.len() {
+            mistakes.push(Diagnostic::error(Span::NOWHERE, "two outputs of the model have one name"));
+        }
+        while let Some(node) = open.pop() {
+            if !std::mem::replace(&mut needed[node], true) {
+                open.extend(&waits[node]);
+            }
+        }
+        if !mistakes.is_empty() {
+            return Err(Errors::new(mistakes, self.listing.sources));
+        }
+        drop(made_by);
+        self.order = order.into_iter().filter(|&node| needed[node]).collect();
+        Ok(self)
+    }
+
+    /// The node that makes each value, None for inputs and initializers. Values have one maker, and what is read has one.
+    fn makers(&self, mistakes: &mut Vec<Diagnostic>) -> HashMap<&str, Option<usize>> {
+        let mut made_by: HashMap<&str, Option<usize>> =
+            self.initializers.keys().map(|name| (name.as_str(), None)).collect();
+        for input in &self.inputs {
+            if made_by.insert(input.name(), None).is_some() {
+                let message = format!("there are two inputs `{}`", input.name());
+                mistakes.push(Diagnostic::error(Span::NOWHERE, message));
+            }
+        }
+        for (i, node) in self.nodes.iter().enumerate() {
+            for name in node.output.iter().filter(|name| !name.is_empty()) {
+                if let Some(first) = made_by.insert(name, Some(i)) {
+                    let mistake = Diagnostic::error(self.listing.span(i), format!("`{name}` is made a second time"));
+                    mistakes.push(match first {
+                        Some(first) if first != i => mistake.secondary(self.listing.span(first), "first made here"),
+                        Some(_) => mistake,
+                        None => mistake.note("it is an input or an initializer of the model"),
+                    });
+                }
+            }
+        }
+        for (i, node) in self.nodes.iter().enumerate() {
+            let unknown = node.input.iter().filter(|name| !name.is_empty() && !made_by.contains_key(name.as_str()));
+            for name in unknown.collect::<std::collections::BTreeSet<_>>() {
+                let message = format!("nothing gives `{name}`, which `{}` reads", node_name(node, i));
+                mistakes.push(Diagnostic::error(self.listing.span(i), message));
+            }
+        }
+        made_by
+    }
+
+    /// Names nodes that wait for each other.
+    fn cycle(&self, waits: &[Vec<usize>], order: &[usize]) -> Diagnostic {
+        let mut done = vec![false; self.nodes.len()];
+        order.iter().for_each(|&node| done[node] = true);
+        let mut path = Vec::new();
+        let mut position = HashMap::new();
+        let mut at = done.iter().position(|done| !done).unwrap_or_default();
+        while !position.contains_key(&at) {
+            position.insert(at, path.len());
+            path.push(at);
+            at = waits[at].iter().copied().find(|&node| !done[node]).unwrap_or(at);
+        }
+        let cycle = &path[position[&at]..];
+        let names: Vec<String> =
+            cycle.iter().rev().take(6).map(|&i| format!("`{}`", node_name(&self.nodes[i], i))).collect();
+        let more = if cycle.len() > 6 { ", …" } else { "" };
+        Diagnostic::error(
+            self.listing.span(at),
+            format!("nodes wait for each other's results: {}{more}", names.join(", ")),
+        )
+    }
+}
+
+/// The version of ONNX's own operators that a model asks for.
+fn opset(proto: &ModelProto) -> Result<i64, Box<Diagnostic>> {
+    let own = proto.opset_import.iter().filter(|opset| matches!(opset.domain(), "" | "ai.onnx"));
+    match own.map(|opset| opset.version()).max() {
+        Some(version) if OPSETS.contains(&version) => Ok(version),
+        Some(version) => {
+            let message = format!(
+                "the model uses version {version} of ONNX's operators, and kiln reads {} to {}",
+                OPSETS.start(),
+                OPSETS.end()
+            );
+            Err(Diagnostic::error(Span::NOWHERE, message)
+                .help("export it with `opset_version = 17`, or convert it with onnx.version_converter")
+                .into())
+        }
+        None => {
+            let message = "the model does not say which version of ONNX's operators it uses";
+            Err(Diagnostic::error(Span::NOWHERE, message).into())
+        }
+    }
+}
+
+/// Nodes in an order in which each comes after those it waits for; those on a cycle and behind it are left out.
+fn topological(waits: &[Vec<usize>]) -> Vec<usize> {
+    let mut users: Vec<Vec<usize>> = vec![Vec::new(); waits.len()];
+    let mut open: Vec<usize> = waits.iter().map(Vec::len).collect();
+    for (node, waits) in waits.iter().enumerate() {
+        waits.iter().for_each(|&of| users[of].push(node));
+    }
+    let mut ready: VecDeque<usize> = (0..waits.len()).filter(|&node| open[node] == 0).collect();
+    let mut order = Vec::with_capacity(waits.len());
+    while let Some(node) = ready.pop_front() {
+        order.push(node);
+        for &user in &users[node] {
+            open[user] -= 1;
+            if open[user] == 0 {
+                ready.push_back(user);
+            }
+        }
+    }
+    order
+}

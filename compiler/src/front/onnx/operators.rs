@@ -1,0 +1,46 @@
+//! Which family each operator belongs to.
+
+use super::build::{Builder, Call, Value};
+use super::{Problem, conv, conv_transpose, linear, norm, pointwise, pool, reduce, resize, shape};
+
+/// Adds the nodes of a call and gives its results.
+pub(super) type Convert = fn(&mut Builder, &Call<'_>) -> Result<Vec<Value>, Problem>;
+
+/// The conversion of an operator, if kiln has it.
+pub(super) fn operator(name: &str) -> Option<Convert> {
+    Some(match name {
+        "Conv" => conv::conv,
+        "ConvTranspose" => conv_transpose::conv_transpose,
+        "Resize" | "Upsample" => resize::resize,
+        "Gemm" => linear::gemm,
+        "MatMul" => linear::matmul,
+        "BatchNormalization" => norm::batch_norm,
+        "Softmax" => norm::softmax,
+        "MaxPool" => pool::max_pool,
+        "AveragePool" => pool::average_pool,
+        "GlobalAveragePool" => pool::global_average_pool,
+        "GlobalMaxPool" => pool::global_max_pool,
+        "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" => reduce::reduce,
+        "Relu" | "LeakyRelu" | "Elu" | "Selu" | "Sigmoid" | "HardSigmoid" | "Tanh" | "HardSwish" | "Gelu" | "Clip"
+        | "PRelu" | "Abs" | "Neg" | "Exp" => pointwise::activation,
+        "Add" | "Sub" | "Mul" | "Div" => pointwise::pair,
+        "Sum" | "Mean" => pointwise::sum,
+        "Min" | "Max" => pointwise::bound,
+        "Pow" => pointwise::power,
+        "Identity" | "Dropout" => pointwise::identity,
+        "Cast" | "CastLike" => pointwise::cast,
+        "Reshape" => shape::reshape,
+        "Flatten" => shape::flatten,
+        "Squeeze" => shape::squeeze,
+        "Unsqueeze" => shape::unsqueeze,
+        "Transpose" => shape::transpose,
+        "Concat" => shape::concat,
+        "Split" => shape::split,
+        "Slice" => shape::slice,
+        "Pad" => shape::pad,
+        "Expand" => shape::expand,
+        "DepthToSpace" => shape::depth_to_space,
+        "SpaceToDepth" => shape::space_to_depth,
+        _ => return None,
+    })
+}

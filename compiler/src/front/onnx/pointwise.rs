@@ -1,0 +1,302 @@
+//! Functions of one element, and of pairs of elements.
+
+use super::Problem;
+use super::build::{Builder, Call, Known, Value};
+use super::geometry;
+use super::proto::tensor_proto::DataType;
+use super::tensor::{Tensor, data_type};
+use crate::graph::weights::Kind;
+use crate::graph::{Activation, Binary, Constant, Core, F32, NodeId, Op, Stage};
+
+/// Functions of one number.
+pub(super) fn activation(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let x = builder.operand(call, 0)?;
+    let attributes = call.attributes;
+    let f32 = F32::new;
+    let activation = match call.operator().as_str() {
+        "Relu" => Activation::Relu,
+        "LeakyRelu" => Activation::LeakyRelu { slope: f32(attributes.float_or("alpha", 0.01)?) },
+        "Elu" => Activation::Elu { alpha: f32(attributes.float_or("alpha", 1.0)?) },
+        "Sigmoid" => Activation::Sigmoid,
+        "Tanh" => Activation::Tanh,
+        "HardSwish" => Activation::HardSwish,
+        "Exp" => Activation::Exp,
+        // |x| is x where positive, else -x.
+        "Abs" => Activation::LeakyRelu { slope: f32(-1.0) },
+        "Gelu" => match attributes.text_or("approximate", "none")? {
+            "none" => Activation::Gelu,
+            "tanh" => return gelu_by_tanh(builder, call, x),
+            other => return Err(Problem::new(format!("it is approximated by `{other}`, which kiln does not have"))),
+        },
+        "Clip" => return clip(builder, call, x),
+        "HardSigmoid" => return hard_sigmoid(builder, call, x),
+        "PRelu" => return prelu(builder, call, x),
+        "Selu" => {
+            // gamma * elu(x), by Klambauer et al. 2017, arXiv:1706.02515, whose constants are the defaults.
+            let alpha = attributes.float_or("alpha", 1.673_263_2)?;
+            let gamma = attributes.float_or("gamma", 1.050_701)?;
+            let elu = Op::Activate(Activation::Elu { alpha: f32(alpha) });
+            let y = builder.add_part(call, "elu", elu, &[x], vec![])?;
+            return with_literal(builder, call, "", Binary::Mul, y, gamma);
+        }
+        "Neg" => return with_literal(builder, call, "", Binary::Mul, x, -1.0),
+        other => return Err(Problem::new(format!("{other} is no function of one number"))),
+    };
+    Ok(vec![Value::Node(builder.add(call, Op::Activate(activation), &[x], vec![])?)])
+}
+
+/// `x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2` (Hendrycks and Gimpel 2016, arXiv:1606.08415).
+fn gelu_by_tanh(builder: &mut Builder, call: &Call<'_>, x: NodeId) -> Result<Vec<Value>, Problem> {
+    let rate = (2.0 / std::f64::consts::PI).sqrt() as f32;
+    let mul = Op::Binary(Binary::Mul);
+    let square = builder.add_part(call, "square", mul.clone(), &[x, x], vec![])?;
+    // x + c * x^3 is x * (1 + c * x^2).
+    let inner = scaled_and_shifted(builder, call, square, 0.044_715 * rate, rate)?;
+    let inner = builder.add_part(call, "inner", mul.clone(), &[inner, x], vec![])?;
+    let tanh = builder.add_part(call, "tanh", Op::Activate(Activation::Tanh), &[inner], vec![])?;
+    let share = scaled_and_shifted(builder, call, tanh, 0.5, 0.5)?;
+    Ok(vec![Value::Node(builder.add(call, mul, &[x, share], vec![])?)])
+}
+
+/// `scale * x + shift`.
+fn scaled_and_shifted(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    x: NodeId,
+    scale: f32,
+    shift: f32,
+) -> Result<NodeId, Problem> {
+    let scale = builder.literal(call, "scale", scale)?;
+    let scaled = builder.add_part(call, "scaled", Op::Binary(Binary::Mul), &[x, scale], vec![])?;
+    let shift = builder.literal(call, "shift", shift)?;
+    builder.add_part(call, "shifted", Op::Binary(Binary::Add), &[scaled, shift], vec![])
+}
+
+/// A value and a literal.
+fn with_literal(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    part: &str,
+    binary: Binary,
+    x: NodeId,
+    value: f32,
+) -> Result<Vec<Value>, Problem> {
+    let literal = builder.literal(call, "literal", value)?;
+    Ok(vec![Value::Node(builder.add_part(call, part, Op::Binary(binary), &[x, literal], vec![])?)])
+}
+
+/// `Clip`, whose bounds are attributes before version 11 and inputs since.
+fn clip(builder: &mut Builder, call: &Call<'_>, x: NodeId) -> Result<Vec<Value>, Problem> {
+    let bound = |attribute: &str, input: usize| -> Result<Option<f32>, Problem> {
+        let Some(known) = call.known(input)? else { return call.attributes.float(attribute) };
+        let scalar =
+            known.tensor.scalar().ok_or_else(|| Problem::new(format!("its bound `{}` is no number", known.name)))?;
+        Ok(Some(scalar as f32))
+    };
+    let lo = bound("min", 1)?.unwrap_or(f32::NEG_INFINITY);
+    let hi = bound("max", 2)?.unwrap_or(f32::INFINITY);
+    let [least, largest] = [f32::MIN, f32::MAX];
+    let activation = match (lo, hi) {
+        (lo, hi) if lo <= least && hi >= largest => return Ok(vec![Value::Node(x)]),
+        (lo, hi) if lo == 0.0 && hi >= largest => Activation::Relu,
+        (lo, hi) => Activation::Clip { lo: F32::new(lo), hi: F32::new(hi) },
+    };
+    Ok(vec![Value::Node(builder.add(call, Op::Activate(activation), &[x], vec![])?)])
+}
+
+/// `min(max(alpha * x + beta, 0), 1)`.
+fn hard_sigmoid(builder: &mut Builder, call: &Call<'_>, x: NodeId) -> Result<Vec<Value>, Problem> {
+    let (alpha, beta) = (call.attributes.float_or("alpha", 0.2)?, call.attributes.float_or("beta", 0.5)?);
+    // Exporters write a sixth with as many digits as they see fit.
+    if (alpha - 1.0 / 6.0).abs() < 1e-6 && beta == 0.5 {
+        return Ok(vec![Value::Node(builder.add(call, Op::Activate(Activation::HardSigmoid), &[x], vec![])?)]);
+    }
+    let shifted = scaled_and_shifted(builder, call, x, alpha, beta)?;
+    let clip = Op::Activate(Activation::Clip { lo: F32::new(0.0), hi: F32::new(1.0) });
+    Ok(vec![Value::Node(builder.add(call, clip, &[shifted], vec![])?)])
+}
+
+/// `x` where positive, else `slope * x`, with slopes that broadcast to the value: `max(x, 0) + slope * min(x, 0)`.
+fn prelu(builder: &mut Builder, call: &Call<'_>, x: NodeId) -> Result<Vec<Value>, Problem> {
+    if let Some(slope) = call.known(1)?.and_then(|known| known.tensor.scalar()) {
+        let op = Op::Activate(Activation::LeakyRelu { slope: F32::new(slope as f32) });
+        return Ok(vec![Value::Node(builder.add(call, op, &[x], vec![])?)]);
+    }
+    let slope = builder.operand(call, 1)?;
+    let above = builder.add_part(call, "above", Op::Activate(Activation::Relu), &[x], vec![])?;
+    let clip = Activation::Clip { lo: F32::new(f32::NEG_INFINITY), hi: F32::new(0.0) };
+    let below = builder.add_part(call, "below", Op::Activate(clip), &[x], vec![])?;
+    let scaled = builder.add_part(call, "scaled", Op::Binary(Binary::Mul), &[below, slope], vec![])?;
+    Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Add), &[above, scaled], vec![])?)])
+}
+
+/// `Add`, `Sub`, `Mul`, `Div`.
+pub(super) fn pair(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let binary = match call.operator().as_str() {
+        "Add" => Binary::Add,
+        "Sub" => Binary::Sub,
+        "Mul" => Binary::Mul,
+        _ => Binary::Div,
+    };
+    let node = match (binary, call.required(0)?, call.required(1)?) {
+        (Binary::Add | Binary::Mul, Value::Node(x), Value::Known(known))
+        | (Binary::Add | Binary::Mul, Value::Known(known), Value::Node(x)) => affine(builder, call, binary, *x, known)?,
+        _ => None,
+    };
+    let node = match node {
+        Some(node) => node,
+        None => {
+            let operands = [side(builder, call, 0)?, side(builder, call, 1)?];
+            builder.add(call, Op::Binary(binary), &operands, vec![])?
+        }
+    };
+    Ok(vec![Value::Node(node)])
+}
+
+/// A vector by channel that is too large for a literal stays a weight: a stage of its own.
+fn affine(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    binary: Binary,
+    x: NodeId,
+    known: &Known,
+) -> Result<Option<NodeId>, Problem> {
+    let shape = builder.ty(x).shape.clone();
+    let (&[_, channels] | &[_, channels, _, _]) = shape.as_slice() else { return Ok(None) };
+    let missing = shape.len().saturating_sub(known.tensor.shape.len());
+    let by_channel = known.tensor.shape.len() <= shape.len()
+        && known
+            .tensor
+            .shape
+            .iter()
+            .enumerate()
+            .all(|(i, &extent)| extent == if missing + i == 1 { channels } else { 1 });
+    if !by_channel || known.tensor.len() != channels || channels <= Constant::LIMIT {
+        return Ok(None);
+    }
+    let vector = builder.weight(known, if binary == Binary::Add { Kind::Bias } else { Kind::Gamma });
+    let pool = &mut builder.graph.weights;
+    let vector = pool.reshape(vector, &[channels]);
+    let weights = match binary {
+        Binary::Add => vec![pool.splat(&[channels], 1.0), vector],
+        _ => vec![vector, pool.splat(&[channels], 0.0)],
+    };
+    let op = Op::Fused { before: vec![], core: Core::Identity, after: vec![Stage::Affine] };
+    Ok(Some(builder.add(call, op, &[x], weights)?))
+}
+
+/// An operand of a pair. A literal with one value everywhere is a scalar, where that changes no shape.
+fn side(builder: &mut Builder, call: &Call<'_>, input: usize) -> Result<NodeId, Problem> {
+    let (this, other) = (call.required(input)?, call.required(1 - input)?);
+    let Value::Known(known) = this else { return builder.operand(call, input) };
+    let shape = builder.shape_of(other);
+    if geometry::broadcast(&[&shape, &known.tensor.shape])? == shape
+        && known.tensor.is_float()
+        && let Some(value) = uniform(&known.tensor)
+    {
+        return builder.literal(call, "literal", value);
+    }
+    builder.operand(call, input)
+}
+
+/// The value that every element of a small tensor has.
+fn uniform(tensor: &Tensor) -> Option<f32> {
+    if tensor.len() > Constant::LIMIT {
+        return None;
+    }
+    let values = tensor.to_floats();
+    let first = *values.first()? as f32;
+    values.iter().all(|&v| (v as f32).to_bits() == first.to_bits()).then_some(first)
+}
+
+/// `Sum` and `Mean` of any number of values.
+pub(super) fn sum(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let count = call.inputs.len();
+    let mean = call.operator() == "Mean" && count > 1;
+    let mut sum = builder.operand(call, 0)?;
+    for i in 1..count {
+        let other = builder.operand(call, i)?;
+        let part = if i + 1 == count && !mean { "" } else { "sum" };
+        sum = builder.add_part(call, part, Op::Binary(Binary::Add), &[sum, other], vec![])?;
+    }
+    if mean {
+        return with_literal(builder, call, "", Binary::Div, sum, count as f32);
+    }
+    Ok(vec![Value::Node(sum)])
+}
+
+/// `Min` and `Max` of a value and numbers.
+pub(super) fn bound(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let mut value = None;
+    let (mut lo, mut hi) = (f32::NEG_INFINITY, f32::INFINITY);
+    let is_min = call.operator() == "Min";
+    for i in 0..call.inputs.len() {
+        match call.required(i)? {
+            Value::Node(node) if value.is_none_or(|value| value == *node) => value = Some(*node),
+            Value::Known(known) if uniform(&known.tensor).is_some() => {
+                let bound = uniform(&known.tensor).unwrap_or_default();
+                if is_min { hi = hi.min(bound) } else { lo = lo.max(bound) }
+            }
+            Value::Node(_) | Value::Known(_) => {
+                return Err(Problem::new("kiln has it of one value and numbers, not of several values"));
+            }
+        }
+    }
+    let x = value.ok_or_else(|| Problem::new("it has no input"))?;
+    for input in &call.inputs {
+        if let Some(Value::Known(known)) = input
+            && geometry::broadcast(&[&builder.ty(x).shape, &known.tensor.shape])? != builder.ty(x).shape
+        {
+            return Err(Problem::new("its bounds have more elements than the value"));
+        }
+    }
+    let activation = match lo {
+        0.0 => Activation::Relu,
+        _ => Activation::Clip { lo: F32::new(lo), hi: F32::new(hi) },
+    };
+    Ok(vec![Value::Node(builder.add(call, Op::Activate(activation), &[x], vec![])?)])
+}
+
+/// `Pow` to the exponents that are products: 1, 2 and 3.
+pub(super) fn power(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let x = builder.operand(call, 0)?;
+    let exponent = call.required_known(1)?;
+    let Some(value) = uniform(&exponent.tensor) else {
+        return Err(Problem::new("its exponents differ from element to element"));
+    };
+    match value {
+        1.0 => Ok(vec![Value::Node(x)]),
+        2.0 => Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Mul), &[x, x], vec![])?)]),
+        3.0 => {
+            let square = builder.add_part(call, "square", Op::Binary(Binary::Mul), &[x, x], vec![])?;
+            Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Mul), &[square, x], vec![])?)])
+        }
+        other => Err(Problem::new(format!("kiln raises to 1, 2 and 3, not to {other}"))),
+    }
+}
+
+/// `Identity`, and `Dropout`, which at inference is one.
+pub(super) fn identity(_: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    if let Some(known) = call.known(2)?
+        && call.operator() == "Dropout"
+        && known.tensor.scalar() != Some(0.0)
+    {
+        return Err(Problem::new("it is in training mode, and kiln compiles for inference"));
+    }
+    Ok(vec![call.required(0)?.clone()])
+}
+
+/// `Cast` of numbers to numbers.
+pub(super) fn cast(_: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let to = match call.attributes.int("to")? {
+        Some(to) => data_type(to),
+        None => Some(DataType::Float),
+    };
+    match to {
+        Some(DataType::Float | DataType::Double) => Ok(vec![call.required(0)?.clone()]),
+        other => Err(Problem::new(format!(
+            "it casts to {}, and kiln computes in FLOAT alone",
+            other.map_or("no type", |to| to.as_str_name())
+        ))),
+    }
+}

@@ -1,0 +1,616 @@
+//! What operators answer, held against formulas that share nothing with the conversion.
+
+use super::super::proto::NodeProto;
+use super::model::{Is, Model, floats, integers};
+use super::{answers, imported, near, ramp};
+use crate::front::{self, NoFiles};
+use crate::graph::{Op, text};
+use crate::kernel;
+use crate::pipeline::{Options, compile};
+
+/// The answer of one node to one input.
+fn of(model: Model, op: &str, inputs: &str, attributes: &[(&str, Is<'_>)], x: &[f32]) -> Vec<f32> {
+    let model = model.node(op, inputs, "y", attributes).output("y");
+    answers(&model, &[x.to_vec()]).remove(0)
+}
+
+fn by(x: &[f32], f: impl Fn(f64) -> f64) -> Vec<f32> {
+    x.iter().map(|&v| f(f64::from(v)) as f32).collect()
+}
+
+#[test]
+fn functions_of_one_number_are_their_formulas() {
+    let x = ramp(24);
+    let check = |opset: i64, op: &str, attributes: &[(&str, Is<'_>)], f: &dyn Fn(f64) -> f64| {
+        near(&of(Model::new(opset).input("x", &[2, 3, 2, 2]), op, "x", attributes, &x), &by(&x, f), 1e-6);
+    };
+    check(17, "Relu", &[], &|v| v.max(0.0));
+    check(17, "LeakyRelu", &[], &|v| if v < 0.0 { 0.01 * v } else { v });
+    check(17, "LeakyRelu", &[("alpha", Is::Float(0.25))], &|v| if v < 0.0 { 0.25 * v } else { v });
+    check(17, "Elu", &[("alpha", Is::Float(2.0))], &|v| if v < 0.0 { 2.0 * v.exp_m1() } else { v });
+    check(17, "Selu", &[], &|v| 1.050701 * if v < 0.0 { 1.6732632 * v.exp_m1() } else { v });
+    check(17, "Sigmoid", &[], &|v| 1.0 / (1.0 + (-v).exp()));
+    check(17, "HardSigmoid", &[], &|v| (0.2 * v + 0.5).clamp(0.0, 1.0));
+    check(17, "HardSigmoid", &[("alpha", Is::Float(0.16666667))], &|v| (v / 6.0 + 0.5).clamp(0.0, 1.0));
+    let gelu = |v: f64| v * (1.0 + (0.797_884_560_8 * (v + 0.044_715 * v.powi(3))).tanh()) / 2.0;
+    check(20, "Gelu", &[("approximate", Is::Text("tanh"))], &gelu);
+    check(17, "HardSwish", &[], &|v| v * (v / 6.0 + 0.5).clamp(0.0, 1.0));
+    check(17, "Tanh", &[], &f64::tanh);
+    check(17, "Exp", &[], &f64::exp);
+    check(17, "Abs", &[], &f64::abs);
+    check(17, "Neg", &[], &|v| -v);
+    check(10, "Clip", &[("min", Is::Float(-1.0)), ("max", Is::Float(0.5))], &|v| v.clamp(-1.0, 0.5));
+    check(10, "Clip", &[("min", Is::Float(0.0))], &|v| v.max(0.0));
+    check(10, "Clip", &[], &|v| v);
+    check(17, "Identity", &[], &|v| v);
+    check(7, "Dropout", &[], &|v| v);
+    check(17, "Cast", &[("to", Is::Int(1))], &|v| v);
+}
+
+#[test]
+fn bounds_and_exponents_may_be_inputs() {
+    let x = ramp(12);
+    let model = || {
+        Model::new(17).input("x", &[1, 3, 2, 2]).weight("lo", &[], &[-0.5]).weight("hi", &[1], &[0.75]).weight(
+            "two",
+            &[],
+            &[2.0],
+        )
+    };
+    let check =
+        |op: &str, inputs: &str, f: &dyn Fn(f64) -> f64| near(&of(model(), op, inputs, &[], &x), &by(&x, f), 1e-6);
+    check("Clip", "x lo hi", &|v| v.clamp(-0.5, 0.75));
+    check("Clip", "x _ hi", &|v| v.min(0.75));
+    check("Max", "x lo", &|v| v.max(-0.5));
+    check("Min", "hi x two", &|v| v.min(0.75));
+    check("Pow", "x two", &|v| v * v);
+}
+
+#[test]
+fn prelu_has_slopes_by_channel() {
+    let (x, slope) = (ramp(12), [0.5, -2.0, 0.0]);
+    let model = Model::new(17).input("x", &[1, 3, 2, 2]).weight("s", &[3, 1, 1], &slope);
+    let expected: Vec<f32> = x.iter().enumerate().map(|(i, &v)| if v < 0.0 { v * slope[i / 4] } else { v }).collect();
+    near(&of(model, "PRelu", "x s", &[], &x), &expected, 1e-6);
+}
+
+#[test]
+fn pairs_broadcast() {
+    let x = ramp(24);
+    let w = [1.0, -2.0, 4.0];
+    for (op, f) in [
+        ("Add", (|a, b| a + b) as fn(f32, f32) -> f32),
+        ("Sub", |a, b| a - b),
+        ("Mul", |a, b| a * b),
+        ("Div", |a, b| a / b),
+    ] {
+        let model = || Model::new(17).input("x", &[2, 3, 2, 2]).weight("w", &[3, 1, 1], &w);
+        let expected = |f: &dyn Fn(f32, f32) -> f32| -> Vec<f32> {
+            x.iter().enumerate().map(|(i, &v)| f(v + 10.0, w[i / 4 % 3])).collect()
+        };
+        let moved: Vec<f32> = x.iter().map(|v| v + 10.0).collect();
+        near(&of(model(), op, "x w", &[], &moved), &expected(&f), 1e-6);
+        near(&of(model(), op, "w x", &[], &moved), &expected(&|a, b| f(b, a)), 1e-6);
+        let last = Model::new(17).input("x", &[2, 3, 2, 2]).weight("w", &[2], &w[..2]);
+        let expected: Vec<f32> = moved.iter().enumerate().map(|(i, &v)| f(v, w[i % 2])).collect();
+        near(&of(last, op, "x w", &[], &moved), &expected, 1e-6);
+    }
+}
+
+#[test]
+fn large_constants_stay_weights() {
+    // By channel they are a stage, else a value.
+    for (shape, is_stage) in [(&[1, 1100, 1, 1][..], true), (&[1, 1100, 2, 1], false)] {
+        let len = shape.iter().product::<i64>() as usize;
+        let (x, w) = (ramp(2200), ramp(len));
+        for op in ["Add", "Mul"] {
+            let model = Model::new(17).input("x", &[1, 1100, 2, 1]).weight("w", shape, &w);
+            let model = model.node(op, "x w", "y", &[]).output("y");
+            let import = imported(&model);
+            assert_eq!(import.graph.ids().any(|id| matches!(import.graph.node(id).op, Op::Weight { .. })), !is_stage);
+            let f = |a: f32, b: f32| if op == "Add" { a + b } else { a * b };
+            let expected: Vec<f32> = (0..2200).map(|i| f(x[i], w[i * len / 2200])).collect();
+            near(&answers(&model, std::slice::from_ref(&x))[0], &expected, 1e-6);
+        }
+    }
+}
+
+/// A convolution in plain loops: `[n, c, h, w]`, `[o, c / groups, kh, kw]`, pads before.
+fn convolved(
+    x: &[f32],
+    [c, h, w]: [usize; 3],
+    kernel: &[f32],
+    [o, kh, kw]: [usize; 3],
+    groups: usize,
+    [top, left]: [usize; 2],
+    stride: usize,
+    [oh, ow]: [usize; 2],
+) -> Vec<f32> {
+    let (n, each) = (x.len() / (c * h * w), c / groups);
+    let mut y = Vec::new();
+    for image in 0..n {
+        for channel in 0..o {
+            for (row, column) in (0..oh).flat_map(|row| (0..ow).map(move |column| (row, column))) {
+                let mut sum = 0.0;
+                for i in 0..each {
+                    for (a, b) in (0..kh).flat_map(|a| (0..kw).map(move |b| (a, b))) {
+                        let (Some(r), Some(s)) =
+                            ((row * stride + a).checked_sub(top), (column * stride + b).checked_sub(left))
+                        else {
+                            continue;
+                        };
+                        if r < h && s < w {
+                            let from = channel / (o / groups) * each + i;
+                            sum += x[((image * c + from) * h + r) * w + s]
+                                * kernel[((channel * each + i) * kh + a) * kw + b];
+                        }
+                    }
+                }
+                y.push(sum);
+            }
+        }
+    }
+    y
+}
+
+#[test]
+fn convolutions_pad_as_they_say() {
+    let (x, kernel) = (ramp(2 * 4 * 5 * 7), ramp(6 * 2 * 3 * 2));
+    let model = || Model::new(17).input("x", &[2, 4, 5, 7]).weight("w", &[6, 2, 3, 2], &kernel);
+    // Rows: (3 - 1) * 2 + 3 - 5 = 2 in all; columns: (4 - 1) * 2 + 2 - 7 = 1.
+    for (auto_pad, pads, out) in [
+        ("SAME_UPPER", [1, 0], [3, 4]),
+        ("SAME_LOWER", [1, 1], [3, 4]),
+        ("VALID", [0, 0], [2, 3]),
+        ("NOTSET", [2, 1], [3, 4]),
+    ] {
+        let mut attributes =
+            vec![("strides", Is::Ints(&[2, 2])), ("group", Is::Int(2)), ("auto_pad", Is::Text(auto_pad))];
+        if auto_pad == "NOTSET" {
+            attributes.push(("pads", Is::Ints(&[2, 1, 0, 0])));
+        }
+        let expected = convolved(&x, [4, 5, 7], &kernel, [6, 3, 2], 2, pads, 2, out);
+        near(&of(model(), "Conv", "x w", &attributes, &x), &expected, 1e-5);
+    }
+}
+
+/// A transposed convolution in plain loops, all of it: `[n, c, h, w]`, `[c, o / groups, kh, kw]`.
+fn spread(
+    x: &[f32],
+    [c, h, w]: [usize; 3],
+    kernel: &[f32],
+    [o, kh, kw]: [usize; 3],
+    groups: usize,
+    stride: [usize; 2],
+    dilation: [usize; 2],
+) -> (Vec<f32>, [usize; 2]) {
+    let oh = (h - 1) * stride[0] + (kh - 1) * dilation[0] + 1;
+    let ow = (w - 1) * stride[1] + (kw - 1) * dilation[1] + 1;
+    let mut y = vec![0.0; x.len() / (c * h * w) * o * oh * ow];
+    for (at, value) in x.iter().enumerate() {
+        let (image, from, row, column) = (at / (c * h * w), at / (h * w) % c, at / w % h, at % w);
+        let group = from / (c / groups);
+        for (i, tap) in kernel[from * (o / groups) * kh * kw..][..o / groups * kh * kw].iter().enumerate() {
+            let (channel, a, b) = (group * (o / groups) + i / (kh * kw), i / kw % kh, i % kw);
+            let to = (row * stride[0] + a * dilation[0], column * stride[1] + b * dilation[1]);
+            y[((image * o + channel) * oh + to.0) * ow + to.1] += value * tap;
+        }
+    }
+    (y, [oh, ow])
+}
+
+#[test]
+fn transposed_convolutions_spread_their_inputs() {
+    for (taps, stride, dilation, groups) in [
+        ([2, 2], [2, 2], [1, 1], 1),
+        ([3, 3], [2, 2], [1, 1], 2),
+        ([3, 2], [1, 1], [1, 1], 1),
+        ([4, 1], [2, 3], [1, 1], 2),
+        ([2, 3], [3, 2], [2, 3], 1),
+        ([1, 2], [1, 2], [1, 2], 2),
+    ] {
+        let [kh, kw] = taps;
+        let (x, kernel) = (ramp(2 * 4 * 3 * 5), ramp(4 * (6 / groups) * kh * kw));
+        let (whole, [oh, ow]) = spread(&x, [4, 3, 5], &kernel, [6, kh, kw], groups, stride, dilation);
+        let signed = |pair: [usize; 2]| pair.map(|v| v as i64);
+        let shape = [4, (6 / groups) as i64, kh as i64, kw as i64];
+        let (stride, dilation) = (signed(stride), signed(dilation));
+        let attributes = || {
+            vec![("strides", Is::Ints(&stride)), ("dilations", Is::Ints(&dilation)), ("group", Is::Int(groups as i64))]
+        };
+        let model = || Model::new(17).input("x", &[2, 4, 3, 5]).weight("w", &shape, &kernel);
+        near(&of(model(), "ConvTranspose", "x w", &attributes(), &x), &whole, 1e-5);
+        // One row is cut off above, a column of zeros comes behind; a bias is added.
+        let bias = ramp(6);
+        let mut padded = attributes();
+        padded.extend([("pads", Is::Ints(&[1, 0, 0, 0])), ("output_padding", Is::Ints(&[0, 1]))]);
+        let mut expected = Vec::new();
+        for (plane, values) in whole.chunks_exact(oh * ow).enumerate() {
+            for row in values.chunks_exact(ow).skip(1) {
+                expected.extend(row.iter().chain([&0.0]).map(|v| v + bias[plane % 6]));
+            }
+        }
+        near(&of(model().weight("b", &[6], &bias), "ConvTranspose", "x w b", &padded, &x), &expected, 1e-5);
+    }
+}
+
+#[test]
+fn resizing_takes_scales_or_sizes() {
+    let x = [0.0, 1.0, 2.0, 4.0];
+    let check = |model: Model, op: &str, inputs: &str, attributes: &[(&str, Is<'_>)], expected: &[f32]| {
+        near(&of(model.input("x", &[1, 1, 1, 4]), op, inputs, attributes, &x), expected, 1e-6);
+    };
+    let twice = [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0];
+    let scales = |opset| Model::new(opset).weight("s", &[4], &[1.0, 1.0, 1.0, 2.0]);
+    check(scales(9), "Upsample", "x s", &[], &twice);
+    check(scales(10), "Resize", "x s", &[], &twice);
+    let linear = || ("mode", Is::Text("linear"));
+    check(scales(9), "Upsample", "x s", &[linear()], &[0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 4.0]);
+    check(scales(13), "Resize", "x _ s", &[linear()], &[0.0, 0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 4.0]);
+    let asymmetric = || ("coordinate_transformation_mode", Is::Text("asymmetric"));
+    check(scales(13), "Resize", "x _ s", &[asymmetric(), ("nearest_mode", Is::Text("floor"))], &twice);
+    let sizes = || Model::new(18).integers("z", &[2], &[1, 7]);
+    let align = ("coordinate_transformation_mode", Is::Text("align_corners"));
+    let attributes = [linear(), align, ("axes", Is::Ints(&[2, 3]))];
+    let kept = |policy: &'static str| {
+        [("keep_aspect_ratio_policy", Is::Text(policy)), ("axes", Is::Ints(&[2, 3])), asymmetric()]
+    };
+    check(sizes(), "Resize", "x _ _ z", &kept("not_larger"), &x);
+    check(sizes(), "Resize", "x _ _ z", &kept("not_smaller"), &[0.0, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0].repeat(2));
+    check(sizes(), "Resize", "x _ _ z", &attributes, &[0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0]);
+}
+
+#[test]
+fn lines_are_images_of_one_row() {
+    let (x, kernel) = (ramp(2 * 3 * 7), ramp(4 * 3 * 2));
+    let model = Model::new(17).input("x", &[2, 3, 7]).weight("w", &[4, 3, 2], &kernel);
+    let attributes = [("strides", Is::Ints(&[2])), ("pads", Is::Ints(&[1, 0]))];
+    let expected = convolved(&x, [3, 1, 7], &kernel, [4, 1, 2], 1, [0, 1], 2, [1, 4]);
+    near(&of(model, "Conv", "x w", &attributes, &x), &expected, 1e-5);
+    let pool = [("kernel_shape", Is::Ints(&[3])), ("strides", Is::Ints(&[2]))];
+    let model = || Model::new(17).input("x", &[2, 3, 7]);
+    let most: Vec<f32> = (0..18).map(|i| x[i / 3 * 7 + i % 3 * 2 + 2]).collect();
+    near(&of(model(), "MaxPool", "x", &pool, &x), &most, 0.0);
+    let means: Vec<f32> = (0..6).map(|i| x[i * 7 + 3]).collect();
+    near(&of(model(), "GlobalAveragePool", "x", &[], &x), &means, 1e-6);
+}
+
+#[test]
+fn a_bias_may_be_computed() {
+    let x = ramp(8);
+    let model = Model::new(17)
+        .input("x", &[1, 2, 2, 2])
+        .input("b", &[3])
+        .weight("w", &[3, 2, 1, 1], &[1.0, 0.0, 0.0, 1.0, 1.0, 1.0])
+        .node("Conv", "x w b", "y", &[])
+        .output("y");
+    let y = answers(&model, &[x.clone(), vec![10.0, 20.0, 30.0]]).remove(0);
+    let expected: Vec<f32> =
+        (0..12).map(|i| [x[i % 4], x[4 + i % 4], x[i % 4] + x[4 + i % 4]][i / 4] + [10.0, 20.0, 30.0][i / 4]).collect();
+    near(&y, &expected, 1e-6);
+}
+
+#[test]
+fn products_with_matrices_are_scaled_transposed_and_added_to() {
+    // A [2, 3], B [3, 4].
+    let (a, b) = (ramp(6), ramp(12));
+    let product = |i: usize, j: usize| (0..3).map(|k| a[3 * i + k] * b[4 * k + j]).sum::<f32>();
+    let transposed = |x: &[f32], columns: usize| -> Vec<f32> {
+        (0..x.len()).map(|i| x[i % (x.len() / columns) * columns + i / (x.len() / columns)]).collect()
+    };
+    let scales = || vec![("alpha", Is::Float(0.5)), ("beta", Is::Float(2.0))];
+    for (shape, c) in
+        [(&[4][..], ramp(4)), (&[1, 4], ramp(4)), (&[], vec![3.0]), (&[2, 1], ramp(2)), (&[2, 4], ramp(8))]
+    {
+        let expected: Vec<f32> = (0..8)
+            .map(|i| {
+                let added = match (shape, c.len()) {
+                    (_, 1) => c[0],
+                    (&[2, 1], _) => c[i / 4],
+                    (_, 4) => c[i % 4],
+                    _ => c[i],
+                };
+                0.5 * product(i / 4, i % 4) + 2.0 * added
+            })
+            .collect();
+        let model = Model::new(17).input("x", &[2, 3]).weight("b", &[3, 4], &b).weight("c", shape, &c);
+        near(&of(model, "Gemm", "x b c", &scales(), &a), &expected, 1e-6);
+        let model = Model::new(17).input("x", &[3, 2]).weight("b", &[4, 3], &transposed(&b, 4)).weight("c", shape, &c);
+        let mut attributes = scales();
+        attributes.extend([("transA", Is::Int(1)), ("transB", Is::Int(1))]);
+        near(&of(model, "Gemm", "x b c", &attributes, &transposed(&a, 3)), &expected, 1e-6);
+    }
+    let expected: Vec<f32> = (0..8).map(|i| product(i / 4, i % 4)).collect();
+    for shape in [&[2, 3][..], &[1, 2, 3], &[2, 1, 1, 3]] {
+        let model = Model::new(17).input("x", shape).weight("b", &[3, 4], &b);
+        near(&of(model, "MatMul", "x b", &[], &a), &expected, 1e-6);
+    }
+}
+
+#[test]
+fn batch_norm_is_its_formula() {
+    let x = ramp(12);
+    let (gamma, beta, mean, var) = ([1.0, -2.0, 0.5], [0.0, 1.0, 2.0], [0.5, 0.0, -1.0], [1.0, 4.0, 0.25]);
+    let model = Model::new(9)
+        .input("x", &[1, 3, 2, 2])
+        .weight("g", &[3], &gamma)
+        .weight("b", &[3], &beta)
+        .weight("m", &[3], &mean)
+        .weight("v", &[3], &var);
+    let expected: Vec<f32> =
+        (0..12).map(|i| (x[i] - mean[i / 4]) / (var[i / 4] + 0.5f32).sqrt() * gamma[i / 4] + beta[i / 4]).collect();
+    near(&of(model, "BatchNormalization", "x g b m v", &[("epsilon", Is::Float(0.5))], &x), &expected, 1e-6);
+}
+
+#[test]
+fn pools_count_as_they_say() {
+    // One row of five: windows of two, a step of two, one column of padding before.
+    let x = [1.0, 2.0, 4.0, 8.0, 16.0];
+    let model = || Model::new(19).input("x", &[1, 1, 1, 5]);
+    let window = |more: Vec<(&'static str, Is<'static>)>| {
+        let mut attributes = vec![("kernel_shape", Is::Ints(&[1, 2])), ("strides", Is::Ints(&[1, 2]))];
+        attributes.extend(more);
+        attributes
+    };
+    let check = |op: &str, more: Vec<(&'static str, Is<'static>)>, expected: &[f32]| {
+        near(&of(model(), op, "x", &window(more), &x), expected, 1e-6);
+    };
+    check("MaxPool", vec![], &[2.0, 8.0]);
+    check("MaxPool", vec![("ceil_mode", Is::Int(1))], &[2.0, 8.0, 16.0]);
+    check("MaxPool", vec![("dilations", Is::Ints(&[1, 2]))], &[4.0, 16.0]);
+    check("AveragePool", vec![("pads", Is::Ints(&[0, 1, 0, 0]))], &[1.0, 3.0, 12.0]);
+    let counted = vec![("pads", Is::Ints(&[0, 1, 0, 0])), ("count_include_pad", Is::Int(1))];
+    check("AveragePool", counted, &[0.5, 3.0, 12.0]);
+    check("AveragePool", vec![("auto_pad", Is::Text("SAME_UPPER"))], &[1.5, 6.0, 16.0]);
+    check("AveragePool", vec![("auto_pad", Is::Text("SAME_LOWER"))], &[1.0, 3.0, 12.0]);
+    near(&of(model(), "GlobalAveragePool", "x", &[], &x), &[6.2], 1e-6);
+    near(&of(model(), "GlobalMaxPool", "x", &[], &x), &[16.0], 1e-6);
+}
+
+#[test]
+fn reductions_run_along_their_axes() {
+    let x = ramp(24);
+    let at = |n: usize, c: usize, h: usize, w: usize| x[((n * 3 + c) * 2 + h) * 2 + w];
+    let model = |opset| Model::new(opset).input("x", &[2, 3, 2, 2]);
+    let maps: Vec<f32> = (0..6).map(|i| x[4 * i..4 * i + 4].iter().sum::<f32>() / 4.0).collect();
+    near(&of(model(13), "ReduceMean", "x", &[("axes", Is::Ints(&[2, 3]))], &x), &maps, 1e-6);
+    let flat = [("axes", Is::Ints(&[-1, -2])), ("keepdims", Is::Int(0))];
+    near(&of(model(13), "ReduceMean", "x", &flat, &x), &maps, 1e-6);
+    let places = || (0..8).map(|i| (i / 4, i / 2 % 2, i % 2));
+    let channels: Vec<f32> = places().map(|(n, h, w)| (0..3).map(|c| at(n, c, h, w)).sum()).collect();
+    let with_axes = |axes: &[i64]| model(18).integers("a", &[axes.len() as i64], axes);
+    near(&of(with_axes(&[1]), "ReduceSum", "x a", &[], &x), &channels, 1e-6);
+    let most: Vec<f32> = places().map(|(n, h, w)| at(n, 2, h, w)).collect();
+    near(&of(with_axes(&[1]), "ReduceMax", "x a", &[("keepdims", Is::Int(0))], &x), &most, 1e-6);
+    let least: Vec<f32> = (0..6).map(|i| x[i * 2]).collect();
+    near(&of(with_axes(&[0, 3]), "ReduceMin", "x a", &[], &x), &least, 1e-6);
+    near(&of(model(18), "ReduceSum", "x", &[], &x), &[x.iter().sum()], 1e-5);
+    near(&of(model(18), "ReduceSum", "x", &[("noop_with_empty_axes", Is::Int(1))], &x), &x, 0.0);
+}
+
+#[test]
+fn softmax_takes_one_axis_or_before_version_13_all_that_follow() {
+    let x = ramp(12);
+    let shares = |groups: &dyn Fn(usize) -> usize| -> Vec<f32> {
+        let sum = |group| (0..12).filter(|&i| groups(i) == group).map(|i| f64::from(x[i]).exp()).sum::<f64>();
+        (0..12).map(|i| (f64::from(x[i]).exp() / sum(groups(i))) as f32).collect()
+    };
+    let model = |opset| Model::new(opset).input("x", &[2, 3, 2]);
+    near(&of(model(13), "Softmax", "x", &[], &x), &shares(&|i| i / 2), 1e-6);
+    near(&of(model(13), "Softmax", "x", &[("axis", Is::Int(1))], &x), &shares(&|i| i / 6 * 2 + i % 2), 1e-6);
+    near(&of(model(11), "Softmax", "x", &[], &x), &shares(&|i| i / 6), 1e-6);
+    near(&of(model(11), "Softmax", "x", &[("axis", Is::Int(2))], &x), &shares(&|i| i / 2), 1e-6);
+}
+
+#[test]
+fn slices_step_and_splits_part() {
+    let x = ramp(2 * 3 * 5 * 6);
+    let at = |n: usize, c: usize, h: usize, w: usize| x[((n * 3 + c) * 5 + h) * 6 + w];
+    let slice = |starts: &[i64], ends: &[i64], axes: &[i64], steps: &[i64]| {
+        let len = [starts.len() as i64];
+        let model = Model::new(17).input("x", &[2, 3, 5, 6]);
+        let model = model.integers("s", &len, starts).integers("e", &len, ends);
+        of(model.integers("a", &len, axes).integers("t", &len, steps), "Slice", "x s e a t", &[], &x)
+    };
+    let picked = |c: &[usize], h: &[usize], w: &[usize]| -> Vec<f32> {
+        let mut y = Vec::new();
+        for n in 0..2 {
+            c.iter().for_each(|&c| h.iter().for_each(|&h| w.iter().for_each(|&w| y.push(at(n, c, h, w)))));
+        }
+        y
+    };
+    let all = [0, 1, 2, 3, 4, 5];
+    near(&slice(&[1, -3], &[i64::MAX, -1], &[1, 3], &[1, 1]), &picked(&[1, 2], &all[..5], &[3, 4]), 0.0);
+    near(&slice(&[0, 1], &[5, 6], &[2, 3], &[2, 2]), &picked(&all[..3], &[0, 2, 4], &[1, 3, 5]), 0.0);
+    near(&slice(&[0], &[i64::MAX], &[1], &[2]), &picked(&[0, 2], &all[..5], &all), 0.0);
+    near(&slice(&[1], &[4], &[3], &[2]), &picked(&all[..3], &all[..5], &[1, 3]), 0.0);
+
+    let model = Model::new(17)
+        .input("x", &[2, 3, 5, 6])
+        .integers("p", &[2], &[1, 4])
+        .node("Split", "x p", "a b", &[("axis", Is::Int(2))])
+        .node("Concat", "b a", "y", &[("axis", Is::Int(-2))])
+        .output("y");
+    near(&answers(&model, std::slice::from_ref(&x))[0], &picked(&all[..3], &[1, 2, 3, 4, 0], &all), 0.0);
+}
+
+#[test]
+fn padding_surrounds_any_axis_and_cuts_where_it_is_negative() {
+    let x = ramp(12);
+    let pads = |pads: &[i64]| {
+        let model = Model::new(17).input("x", &[1, 3, 2, 2]).integers("p", &[8], pads).weight("v", &[], &[7.0]);
+        of(model, "Pad", "x p v", &[], &x)
+    };
+    let seven = |count: usize| vec![7.0; count];
+    near(&pads(&[0, 1, 0, 0, 0, 2, 0, 0]), &[seven(4), x.clone(), seven(8)].concat(), 0.0);
+    let rows = [&[7.0, 7.0, x[0], x[1], x[2], x[3]][..], &[7.0, 7.0, x[4], x[5], x[6], x[7]]].concat();
+    near(&pads(&[0, 0, 1, 0, 0, -1, 0, 0]), &rows, 0.0);
+    near(&pads(&[0, -2, -1, 0, 0, 0, 0, -1]), &[x[10]], 0.0);
+}
+
+#[test]
+fn channels_become_pixels_and_back() {
+    // Channels 0 to 7 at one pixel: blocks of 2×2 pixels of two channels.
+    let x: Vec<f32> = (0..8).map(|i| i as f32).collect();
+    let block = || ("blocksize", Is::Int(2));
+    let model = || Model::new(13).input("x", &[1, 8, 1, 1]);
+    let dcr = [0.0, 2.0, 4.0, 6.0, 1.0, 3.0, 5.0, 7.0];
+    near(&of(model(), "DepthToSpace", "x", &[block()], &x), &dcr, 0.0);
+    near(&of(model(), "DepthToSpace", "x", &[block(), ("mode", Is::Text("CRD"))], &x), &x, 0.0);
+    near(&of(Model::new(13).input("x", &[1, 2, 2, 2]), "SpaceToDepth", "x", &[block()], &dcr), &x, 0.0);
+}
+
+#[test]
+fn shapes_that_exporters_compute_are_known() {
+    // x.view(x.size(0), -1), as PyTorch exports it.
+    let x = ramp(24);
+    let model = Model::new(9)
+        .input("x", &[2, 3, 2, 2])
+        .integers("zero", &[], &[0])
+        .integers("rest", &[], &[-1])
+        .node("Shape", "x", "s", &[])
+        .node("Gather", "s zero", "n", &[])
+        .node("Unsqueeze", "n", "a", &[("axes", Is::Ints(&[0]))])
+        .node("Unsqueeze", "rest", "b", &[("axes", Is::Ints(&[0]))])
+        .node("Concat", "a b", "t", &[("axis", Is::Int(0))])
+        .node("Reshape", "x t", "y", &[])
+        .output("y");
+    assert_eq!(text::print(&imported(&model).graph).matches("reshape").count(), 1);
+    let import = imported(&model);
+    assert_eq!(import.graph.node(import.graph.outputs()[0].node).ty.shape, [2, 12]);
+    near(&answers(&model, std::slice::from_ref(&x))[0], &x, 0.0);
+
+    // expand(-1, ..) as PyTorch exports it: Where(Equal(t, -1), ones, t).
+    let model = Model::new(17)
+        .input("x", &[1, 3, 1, 2])
+        .integers("t", &[4], &[2, -1, 2, -1])
+        .integers("four", &[1], &[4])
+        .node("ConstantOfShape", "four", "ones", &[("value", Is::Tensor(integers("", &[1], &[1]).into()))])
+        .node("Constant", "", "minus", &[("value", Is::Tensor(integers("", &[1], &[-1]).into()))])
+        .node("Mul", "ones minus", "open", &[])
+        .node("Equal", "t open", "is", &[])
+        .node("Where", "is ones t", "shape", &[])
+        .node("Expand", "x shape", "y", &[])
+        .output("y");
+    let x = ramp(6);
+    let expected: Vec<f32> = (0..24).map(|i| x[i / 4 % 3 * 2 + i % 2]).collect();
+    near(&answers(&model, &[x])[0], &expected, 0.0);
+
+    // Ranges, casts, slices backwards, and a product of extents.
+    let model = Model::new(17)
+        .input("x", &[2, 3, 4])
+        .integers("from", &[1], &[-1])
+        .integers("to", &[1], &[-100])
+        .integers("axis", &[1], &[0])
+        .node("Shape", "x", "s", &[])
+        .node("Slice", "s from to axis from", "back", &[])
+        .node("Cast", "back", "f", &[("to", Is::Int(1))])
+        .node("Cast", "f", "shape", &[("to", Is::Int(7))])
+        .node("Reshape", "x shape", "y", &[])
+        .output("y");
+    let import = imported(&model);
+    assert_eq!(import.graph.node(import.graph.outputs()[0].node).ty.shape, [4, 3, 2]);
+}
+
+#[test]
+fn weights_are_computed_before_the_network_runs() {
+    // A kernel that is transposed, scaled and joined; halves are widened.
+    let half = |v: f32| half_bits(v).to_le_bytes();
+    let mut halves = floats("h", &[1, 3], &[]);
+    halves.data_type = Some(10);
+    halves.raw_data = Some([1.0, -0.5, 2.0].into_iter().flat_map(half).collect::<Vec<u8>>().into());
+    let mut model = Model::new(17).input("x", &[1, 2]).weight("w", &[3, 2], &ramp(6)).weight("two", &[], &[2.0]);
+    model.graph().initializer.push(halves);
+    let model = model
+        .node("Transpose", "w", "wt", &[])
+        .node("Mul", "wt two", "scaled", &[])
+        .node("Cast", "h", "bias", &[("to", Is::Int(1))])
+        .node("Gemm", "x scaled bias", "y", &[])
+        .output("y");
+    let w = ramp(6);
+    let expected: Vec<f32> = (0..3).map(|o| 2.0 * (3.0 * w[2 * o] - w[2 * o + 1]) + [1.0, -0.5, 2.0][o]).collect();
+    near(&answers(&model, &[vec![3.0, -1.0]])[0], &expected, 1e-6);
+}
+
+/// The bits of a half that holds a number exactly.
+fn half_bits(v: f32) -> u16 {
+    let bits = v.to_bits();
+    (((bits >> 16) & 0x8000) | ((((bits >> 23) & 0xff) + 15 - 127) << 10) | ((bits >> 13) & 0x3ff)) as u16
+}
+
+#[test]
+fn outputs_may_be_inputs_or_known() {
+    let model = Model::new(17)
+        .input("x", &[2])
+        .weight("w", &[3], &[1.0, 2.0, 3.0])
+        .node("Identity", "x", "y", &[])
+        .node("Neg", "w", "z", &[])
+        .output("y")
+        .output("z");
+    let outputs = answers(&model, &[vec![4.0, 5.0]]);
+    assert_eq!(outputs, [vec![4.0, 5.0], vec![-1.0, -2.0, -3.0]]);
+}
+
+#[test]
+fn nodes_are_named_as_in_the_file_and_place_their_mistakes_there() {
+    let mut model =
+        Model::new(17).input("x", &[1, 2]).node("Relu", "x", "r", &[]).node("Relu", "r", "y", &[]).output("y");
+    let named = |node: &mut NodeProto, name: &str| node.name = Some(name.to_owned());
+    named(&mut model.graph().node[0], "/block/Relu");
+    named(&mut model.graph().node[1], "/block/Relu");
+    let graph = imported(&model).graph;
+    let names: Vec<&str> = graph.ids().map(|id| graph.node(id).origin.name.as_str()).collect();
+    assert_eq!(names, ["x", "/block/Relu", "/block/Relu#2"]);
+    assert_eq!(graph.name, "M");
+
+    model.graph().node[1].op_type = Some("Gemm".to_owned());
+    let said = super::mistakes(model.bytes());
+    assert!(said.contains(" --> m.onnx:2:1"), "{said}");
+    assert!(said.contains("2 | /block/Relu: y = Gemm(r)"), "{said}");
+}
+
+/// A network as PyTorch exports it has the kernels of the same network in the language.
+#[test]
+fn a_network_from_onnx_has_the_kernels_of_the_language() {
+    let model = Model::new(17)
+        .input("image", &[1, 3, 15, 15])
+        .weight("c.weight", &[24, 3, 3, 3], &ramp(648))
+        .weight("g", &[24], &ramp(24))
+        .weight("b", &[24], &ramp(24))
+        .weight("m", &[24], &ramp(24))
+        .weight("v", &[24], &[1.0; 24])
+        .weight("d.weight", &[24, 1, 3, 3], &ramp(216))
+        .weight("l.weight", &[5, 24], &ramp(120))
+        .weight("l.bias", &[5], &ramp(5))
+        .integers("pads", &[8], &[0, 0, 0, 0, 0, 0, 1, 1])
+        .weight("three", &[], &[3.0])
+        .weight("zero", &[], &[0.0])
+        .weight("six", &[], &[6.0])
+        .node("Pad", "image pads", "p", &[])
+        .node("Conv", "p c.weight", "c", &[("strides", Is::Ints(&[2, 2]))])
+        .node("BatchNormalization", "c g b m v", "n", &[])
+        .node("Add", "n three", "n3", &[])
+        .node("Clip", "n3 zero six", "gate", &[])
+        .node("Mul", "n gate", "product", &[])
+        .node("Div", "product six", "h", &[])
+        .node("Conv", "h d.weight", "d", &[("group", Is::Int(24)), ("pads", Is::Ints(&[1, 1, 1, 1]))])
+        .node("Sigmoid", "d", "s", &[])
+        .node("Mul", "d s", "silu", &[])
+        .node("ReduceMean", "silu", "pooled", &[("axes", Is::Ints(&[-2, -1]))])
+        .node("Flatten", "pooled", "f", &[])
+        .node("Gemm", "f l.weight l.bias", "y", &[("transB", Is::Int(1))])
+        .output("y");
+    let spec = "pub net M(image: [1, 3, 15, 15]) {
+        let x = image.pad([0, 0, 1, 1]).conv(24, 3, stride = 2, bias = false).bn().hard_swish();
+        x.conv(24, 3, padding = 1, groups = 24, bias = false).silu().global_avg_pool().flatten().linear(5)
+    }";
+    let spec = front::parse_text("m.net", spec).expect("it parses");
+    let declared =
+        front::elaborate(&spec, "M", &Default::default(), &NoFiles).unwrap_or_else(|error| panic!("{error}"));
+    let kernels = |graph| {
+        let compiled = compile(graph, &Options::default()).expect("it compiles");
+        let kernels = compiled.programs.iter().flat_map(|program| program.kernels.iter().map(kernel::text::kernel));
+        kernels.collect::<Vec<String>>()
+    };
+    assert_eq!(kernels(imported(&model).graph), kernels(declared));
+}

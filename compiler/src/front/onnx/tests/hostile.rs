@@ -1,0 +1,253 @@
+//! Files that no exporter writes: each is a mistake that is told, without a panic and without much memory.
+
+use super::super::proto::tensor_proto::DataType;
+use super::super::proto::{ModelProto, NodeProto, TensorProto};
+use super::model::{Is, Model, floats, integers};
+use super::{answers, mistakes};
+use prost::Message;
+
+/// `y = relu(x)` after what is told.
+fn around(model: Model) -> Model {
+    model.input("x", &[1, 3, 4, 4]).output("y")
+}
+
+#[test]
+fn cut_off_and_garbled_files_are_refused() {
+    let model = Model::new(17)
+        .input("x", &[1, 2, 4, 4])
+        .weight("w", &[3, 2, 1, 1], &[0.5; 6])
+        .node("Conv", "x w", "c", &[("kernel_shape", Is::Ints(&[1, 1]))])
+        .node("Relu", "c", "y", &[])
+        .output("y");
+    assert_eq!(answers(&model, &[vec![1.0; 32]])[0][0], 1.0);
+    let bytes = model.bytes();
+    for len in 0..bytes.len() {
+        // Some beginnings are files of their own: they lack what comes later.
+        let _ = super::super::import("m.onnx", bytes.slice(..len), &Default::default(), &super::Alone)
+            .expect_err("a part of a model");
+    }
+    // Any byte may be another: whatever comes of it is no panic.
+    for at in 0..bytes.len() {
+        for flip in [1u8, 0x80, 0xff] {
+            let mut garbled = bytes.to_vec();
+            garbled[at] ^= flip;
+            let _ = super::super::import("m.onnx", garbled.into(), &Default::default(), &super::Alone);
+        }
+    }
+    assert!(mistakes(b"not a model".as_slice().into()).contains("cannot read m.onnx as an ONNX file"));
+    assert!(mistakes(Vec::new().into()).contains("it holds no graph"));
+}
+
+#[test]
+fn many_empty_messages_do_not_fill_the_memory() {
+    // A node of two bytes becomes hundreds of bytes of memory.
+    let mut graph = Vec::new();
+    (0..4_000_000).for_each(|_| graph.extend([0x0a, 0x00]));
+    let mut file = vec![0x3a];
+    prost::encoding::encode_varint(graph.len() as u64, &mut file);
+    file.extend(graph);
+    assert!(mistakes(file.into()).contains("hold more messages than fit into"));
+    // So do integers of one byte.
+    let mut model = around(Model::new(17)).node("Relu", "x", "y", &[]);
+    model.graph().initializer.push(integers("many", &[30_000_000], &vec![0; 30_000_000]));
+    assert!(mistakes(model.bytes()).contains("hold more messages than fit into"));
+}
+
+#[test]
+fn messages_in_messages_end_somewhere() {
+    let mut inner = ModelProto::default().encode_to_vec();
+    for _ in 0..200 {
+        // A graph in an attribute in a node in a graph.
+        let wrap = |tag: u8, of: Vec<u8>| {
+            let mut out = vec![tag];
+            prost::encoding::encode_varint(of.len() as u64, &mut out);
+            out.extend(of);
+            out
+        };
+        inner = wrap(0x0a, wrap(0x2a, wrap(0x32, inner)));
+    }
+    let mut file = vec![0x3a];
+    prost::encoding::encode_varint(inner.len() as u64, &mut file);
+    file.extend(inner);
+    assert!(mistakes(file.into()).contains("deep"));
+}
+
+#[test]
+fn names_mean_one_thing() {
+    let twice = around(Model::new(17)).node("Relu", "x", "y", &[]).node("Sigmoid", "x", "y", &[]);
+    let said = mistakes(twice.bytes());
+    assert!(said.contains("`y` is made a second time") && said.contains("m.onnx:2:1"), "{said}");
+    let over = around(Model::new(17)).node("Relu", "x", "y", &[]).node("Relu", "y", "x", &[]);
+    assert!(mistakes(over.bytes()).contains("`x` is made a second time"));
+    let unknown = around(Model::new(17)).node("Add", "x gone", "z", &[]).node("Add", "z lost", "y", &[]);
+    let said = mistakes(unknown.bytes());
+    assert!(said.contains("nothing gives `gone`") && said.contains("nothing gives `lost`"), "{said}");
+    let no_output = Model::new(17).input("x", &[1]).node("Relu", "x", "y", &[]);
+    assert!(mistakes(no_output.bytes()).contains("the model has no output"));
+    let other_output = Model::new(17).input("x", &[1]).node("Relu", "x", "y", &[]).output("z");
+    assert!(mistakes(other_output.bytes()).contains("the output `z` is nothing that"));
+    let two = around(Model::new(17)).node("Relu", "x", "y", &[]).weight("w", &[1], &[1.0]).weight("w", &[1], &[1.0]);
+    assert!(mistakes(two.bytes()).contains("there are two initializers `w`"));
+}
+
+#[test]
+fn nodes_that_wait_for_each_other_are_named() {
+    let model = around(Model::new(17))
+        .node("Add", "x c", "a", &[])
+        .node("Relu", "a", "b", &[])
+        .node("Relu", "b", "c", &[])
+        .node("Relu", "c", "y", &[]);
+    let said = mistakes(model.bytes());
+    assert!(said.contains("nodes wait for each other's results: `"), "{said}");
+    assert!(["`a`", "`b`", "`c`"].iter().all(|name| said.contains(name)), "{said}");
+    let itself = around(Model::new(17)).node("Add", "x y", "y", &[]);
+    assert!(mistakes(itself.bytes()).contains("nodes wait for each other's results: `y`"));
+}
+
+#[test]
+fn all_operators_that_are_not_there_are_told_at_once() {
+    let mut model = around(Model::new(17)).node("NonMaxSuppression", "x", "a", &[]);
+    for i in 0..7 {
+        model = model.node("LSTM", "a", &format!("l{i}"), &[]);
+    }
+    let reads = (0..7).map(|i| format!("l{i} ")).collect::<String>();
+    let mut model = model.node("Concat", &reads, "y", &[("axis", Is::Int(0))]);
+    model.graph().node[0].domain = Some("com.microsoft".to_owned());
+    let said = mistakes(model.bytes());
+    let operators =
+        ["com.microsoft.NonMaxSuppression: 1 node, `a`", "LSTM: 7 nodes, `l0`, `l1`, `l2`, `l3`, `l4` and 2 more"];
+    assert!(operators.iter().all(|operator| said.contains(operator)), "{said}");
+}
+
+#[test]
+fn versions_that_are_not_read_are_refused() {
+    for (opset, said) in [(6, "version 6 of ONNX's operators"), (22, "version 22"), (i64::MIN, "version -9223")] {
+        let model = around(Model::new(opset)).node("Relu", "x", "y", &[]);
+        assert!(mistakes(model.bytes()).contains(said), "{opset}");
+    }
+    let mut none = around(Model::new(17)).node("Relu", "x", "y", &[]);
+    none.proto.opset_import.clear();
+    assert!(mistakes(none.bytes()).contains("does not say which version"));
+}
+
+#[test]
+fn tensors_are_what_their_shapes_say() {
+    let with = |tensor: TensorProto| {
+        let mut model = around(Model::new(17)).node("Add", "x w", "y", &[]);
+        model.graph().initializer.push(tensor);
+        mistakes(model.bytes())
+    };
+    assert!(with(floats("w", &[3], &[1.0])).contains("holds 1 elements, and its shape [3] says 3"));
+    assert!(with(floats("w", &[-3], &[1.0])).contains("its shape [-3] is negative"));
+    assert!(with(floats("w", &[1 << 40, 1 << 40], &[])).contains("more elements than fit into memory"));
+    assert!(with(floats("w", &[1 << 40], &[1.0])).contains("holds 1 elements"));
+    let text = TensorProto { data_type: Some(DataType::String as i32), ..floats("w", &[1], &[1.0]) };
+    assert!(with(text).contains("elements of type STRING are not supported"));
+    let none = TensorProto { data_type: Some(999), ..floats("w", &[1], &[1.0]) };
+    assert!(with(none).contains("there is no type 999"));
+    assert!(with(integers("w", &[1], &[1])).contains("holds no numbers of type FLOAT"));
+}
+
+#[test]
+fn shapes_of_inputs_are_positive_and_of_a_size() {
+    for shape in [&[1, 3, 0, 4][..], &[-1, 3], &[i64::MIN]] {
+        let model = Model::new(17).input("x", shape).node("Relu", "x", "y", &[]).output("y");
+        assert!(mistakes(model.bytes()).contains("--input-shape"), "{shape:?}");
+    }
+    let large = Model::new(17).input("x", &[1 << 40, 1 << 40]).node("Relu", "x", "y", &[]).output("y");
+    assert!(mistakes(large.bytes()).contains("more than 2^31 elements"));
+}
+
+#[test]
+fn attributes_have_their_types_and_make_sense() {
+    let conv = |name: &str, is: Is<'_>| {
+        let model =
+            around(Model::new(17)).weight("w", &[2, 3, 3, 3], &[0.0; 54]).node("Conv", "x w", "y", &[(name, is)]);
+        mistakes(model.bytes())
+    };
+    assert!(conv("strides", Is::Int(1)).contains("`strides` is of type INT, not INTS"));
+    assert!(conv("strides", Is::Ints(&[0, 1])).contains("its strides is 0, and must be positive"));
+    assert!(conv("dilations", Is::Ints(&[i64::MAX, 1])).contains("does not fit a map of 4×4 pixels"));
+    assert!(conv("kernel_shape", Is::Ints(&[3])).contains("windows over rows and columns alone"));
+    assert!(conv("kernel_shape", Is::Ints(&[2, 3])).contains("is not its kernel's, 3×3"));
+    assert!(conv("pads", Is::Ints(&[-1, 0, 0, 0])).contains("four that are not negative"));
+    assert!(conv("pads", Is::Ints(&[i64::MAX, 0, i64::MAX, 0])).contains("does not fit"));
+    assert!(conv("group", Is::Int(2)).contains("into 2 groups"));
+    assert!(conv("group", Is::Int(-2)).contains("must be positive"));
+    assert!(conv("auto_pad", Is::Text("SOME")).contains("`SOME` is not known"));
+}
+
+#[test]
+fn arithmetic_on_shapes_does_not_overflow() {
+    let model = |values: &[i64], nodes: &[(&str, &str, &str)]| {
+        let mut model = around(Model::new(17)).integers("v", &[values.len() as i64], values);
+        for (op, inputs, outputs) in nodes {
+            model = model.node(op, inputs, outputs, &[]);
+        }
+        mistakes(model.bytes())
+    };
+    let most = [i64::MAX];
+    assert!(model(&most, &[("Mul", "v v", "s"), ("Reshape", "x s", "y")]).contains("does not fit the type"));
+    assert!(model(&most, &[("Add", "v v", "s"), ("Reshape", "x s", "y")]).contains("does not fit the type"));
+    assert!(model(&[i64::MIN], &[("Neg", "v", "s"), ("Reshape", "x s", "y")]).contains("Neg `s`"));
+    assert!(model(&[0], &[("Div", "v v", "s"), ("Reshape", "x s", "y")]).contains("does not fit the type"));
+    assert!(model(&most, &[("ConstantOfShape", "v", "s"), ("Add", "x s", "y")]).contains("too large"));
+    assert!(model(&[1 << 31, 1 << 31, 4], &[("ConstantOfShape", "v", "s"), ("Add", "x s", "y")]).contains("too large"));
+    assert!(model(&[-5], &[("ConstantOfShape", "v", "s"), ("Add", "x s", "y")]).contains("is no shape"));
+    assert!(model(&[-1, -1], &[("Reshape", "x v", "y")]).contains("cannot take the shape [-1, -1]"));
+    assert!(model(&[i64::MAX, i64::MAX], &[("Reshape", "x v", "y")]).contains("cannot take the shape"));
+    assert!(model(&[-7, 3], &[("Reshape", "x v", "y")]).contains("cannot take the shape"));
+    assert!(model(&most, &[("Expand", "x v", "y")]).contains("do not broadcast"));
+    assert!(model(&[i64::MAX, i64::MIN], &[("Squeeze", "x v", "y")]).contains("has no axis"));
+    assert!(model(&most, &[("Tile", "v v", "y")]).contains("too large"));
+    assert!(model(&[1, i64::MAX, 1, 1], &[("Expand", "x v", "y")]).contains("do not broadcast"));
+    assert!(model(&[i64::MAX - 1, 1, 4, 4], &[("Expand", "x v", "y")]).contains("Expand `y`"));
+    let pads = [0, 0, i64::MAX, i64::MAX, 0, 0, i64::MAX, i64::MAX];
+    assert!(model(&pads, &[("Pad", "x v", "y")]).contains("Pad `y`"));
+    let cuts = [0, 0, i64::MIN, 0, 0, 0, i64::MIN, 0];
+    assert!(model(&cuts, &[("Pad", "x v", "y")]).contains("Pad `y`"));
+    let ends = [i64::MIN, i64::MAX, i64::MIN, i64::MAX];
+    assert!(model(&ends, &[("Slice", "x v v v v", "y")]).contains("has no axis"));
+}
+
+#[test]
+fn ranges_end() {
+    let range = |start: i64, limit: i64, step: i64| {
+        let scalar = |name: &str, value: i64| integers(name, &[], &[value]);
+        let mut model = around(Model::new(17)).node("Range", "a b c", "s", &[]).node("Reshape", "x s", "y", &[]);
+        model.graph().initializer.extend([scalar("a", start), scalar("b", limit), scalar("c", step)]);
+        mistakes(model.bytes())
+    };
+    assert!(range(i64::MIN, i64::MAX, 1).contains("too large"));
+    assert!(range(0, 5, 0).contains("its step is 0"));
+    assert!(range(0, 1 << 30, 1).contains("too large"));
+}
+
+#[test]
+fn what_depends_on_inputs_cannot_shape_anything() {
+    let model = Model::new(17)
+        .input("x", &[1, 4])
+        .input("s", &[2])
+        .node("Reshape", "x s", "a", &[])
+        .node("Reshape", "a s", "b", &[])
+        .node("Tile", "x s", "c", &[])
+        .node("Concat", "b c", "y", &[("axis", Is::Int(0))])
+        .output("y");
+    let said = mistakes(model.bytes());
+    assert!(said.contains("its input 2, `s`, depends on the network's inputs"), "{said}");
+    // What follows from it is not told again, and other mistakes are.
+    assert!(!said.contains("Reshape `b`") && said.contains("Tile `c`"), "{said}");
+}
+
+#[test]
+fn nodes_without_inputs_are_refused() {
+    for op in
+        ["Relu", "Conv", "Gemm", "Reshape", "Concat", "Slice", "Clip", "Shape", "Gather", "Where", "Range", "Split"]
+    {
+        let mut model = around(Model::new(17));
+        let node = NodeProto { op_type: Some(op.to_owned()), output: vec!["y".to_owned()], ..Default::default() };
+        model.graph().node.push(node);
+        let said = mistakes(model.bytes());
+        assert!(said.contains(&format!("{op} `y`: ")), "{op}: {said}");
+    }
+}
