@@ -58,19 +58,17 @@ impl<'a> Runner<'a> {
         Ok(Runner { compiled, weights, ready })
     }
 
-    /// The first output for these inputs, which stand in the network's order.
-    pub(crate) fn run(&self, inputs: &[Vec<f32>]) -> Result<Vec<f32>, Failure> {
+    /// The outputs for these inputs, both in the network's order.
+    pub(crate) fn run(&self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, Failure> {
         let compiled = self.compiled;
         match &self.ready {
-            Ready::Interp => self.weights.with(|source| {
-                let outputs = graph_interp::run(&compiled.source, source, inputs).context("cannot run the network")?;
-                Ok(outputs.into_iter().next().unwrap_or_default())
-            }),
+            Ready::Interp => self
+                .weights
+                .with(|source| graph_interp::run(&compiled.source, source, inputs).context("cannot run the network")),
             Ready::Kernel => self.weights.with(|source| {
                 let options = kernel_interp::Options::default();
-                let outputs = kernel_interp::run_with(&compiled.programs[0], source, inputs, options)
-                    .context("cannot run the kernels")?;
-                Ok(outputs.into_iter().next().unwrap_or_default())
+                kernel_interp::run_with(&compiled.programs[0], source, inputs, options)
+                    .context("cannot run the kernels")
             }),
             Ready::Aot { folder, program, flags } => {
                 let mut command = flags.clone();
@@ -79,10 +77,11 @@ impl<'a> Runner<'a> {
                     array::write(&path, &compiled.source.node(id).ty.shape, input)?;
                     command.push(path.display().to_string());
                 }
-                let output = folder.path().join("output.npy");
-                command.extend(["--output".to_owned(), output.display().to_string()]);
+                let count = compiled.source.outputs().len();
+                let outputs: Vec<PathBuf> = (0..count).map(|i| folder.path().join(format!("output{i}.npy"))).collect();
+                command.extend(outputs.iter().flat_map(|path| ["--output".to_owned(), path.display().to_string()]));
                 run_program(program, &command)?;
-                Ok(array::read(&output)?.1)
+                outputs.iter().map(|path| Ok(array::read(path)?.1)).collect()
             }
         }
     }

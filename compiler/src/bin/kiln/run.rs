@@ -1,5 +1,6 @@
 //! `kiln run`: a network on a tensor, a photo, or a folder of photos, by one of three engines.
 
+use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -12,6 +13,7 @@ use crate::array;
 use crate::classes::{Labels, gives_probabilities, rank};
 use crate::dump::print;
 use crate::engine::{Engine, Runner};
+use crate::folder::NewFolder;
 use crate::inputs::Inputs;
 use crate::progress::Doing;
 use crate::report::Failure;
@@ -34,6 +36,9 @@ pub(crate) struct Args {
     /// Write the first output to a `.npy` file, that of several photos stacked in their order
     #[arg(long)]
     output: Option<PathBuf>,
+    /// Write each output to `DIR/NAME.npy`; the folder must not be there yet
+    #[arg(long, value_name = "DIR")]
+    outputs: Option<PathBuf>,
     /// How many classes to print of each image; default: 5, and 1 in a table of several images
     #[arg(long)]
     top: Option<usize>,
@@ -62,7 +67,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let doing = Doing::new(format!("reading {}", args.spec.name()));
     let (graph, weights) = args.spec.load_with(args.weights.as_deref())?;
     let mut inputs = Inputs::read(&graph, &args.input, &doing)?;
-    let output = PerImage::of(&graph, inputs.batch())?;
+    let folder = args.outputs.as_deref().map(|path| NewFolder::begin(path, false)).transpose()?;
+    let wanted = if folder.is_some() { graph.outputs().len() } else { 1 };
+    let outputs = (0..wanted).map(|i| PerImage::of(&graph, i, inputs.batch())).collect::<Result<Vec<_>, _>>()?;
+    let output = &outputs[0];
     if output.classes().is_none() && (args.csv || args.json) {
         return Err(Failure::new(format!(
             "the first output has shape {:?}: there are no classes to print",
@@ -80,14 +88,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let probabilities = gives_probabilities(&compiled.source);
     let several = inputs.runs() > 1 || inputs.names(0, output.images).len() > 1;
     let top = args.top.unwrap_or(if several && !args.csv && !args.json { 1 } else { 5 });
-    let (mut answers, mut stacked) = (Vec::new(), Vec::new());
+    let (mut answers, mut stacked) = (Vec::new(), vec![Vec::new(); wanted]);
     for run in 0..inputs.runs() {
         let values = runner.run(inputs.load(run)?)?;
         let names = inputs.names(run, output.images);
-        if args.output.is_some() {
-            stacked.extend_from_slice(&values[..names.len() * output.len()]);
+        // The last batch of photos may not be full.
+        for (stacked, values) in stacked.iter_mut().zip(&values) {
+            stacked.extend_from_slice(&values[..values.len() / output.images * names.len()]);
         }
-        for (image, values) in names.into_iter().zip(values.chunks_exact(output.len())) {
+        for (image, values) in names.into_iter().zip(values[0].chunks_exact(output.len())) {
             let said = match output.classes() {
                 Some(_) => Said::Classes(rank(values, probabilities, top)),
                 None => {
@@ -100,7 +109,14 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     }
     drop(doing);
     if let Some(path) = &args.output {
-        array::write(path, &output.stacked(answers.len()), &stacked)?;
+        array::write(path, &output.stacked(stacked[0].len()), &stacked[0])?;
+    }
+    if let Some(folder) = folder {
+        let names = file_names(compiled.source.outputs().iter().map(|output| output.name.as_str()));
+        for ((name, output), values) in names.iter().zip(&outputs).zip(&stacked) {
+            array::write(&folder.path().join(name), &output.stacked(values.len()), values)?;
+        }
+        folder.finish()?;
     }
     print(&if args.json {
         format!("{}\n", answers::json(&compiled.source.name, &answers, &labels))
@@ -112,7 +128,22 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     Ok(())
 }
 
-/// How a network's first output is shared out over the images of a run.
+/// A `.npy` file for each output, no two alike: what a file system may not take in a name is an underscore.
+fn file_names<'a>(outputs: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut taken = BTreeSet::new();
+    let plain = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' };
+    outputs
+        .map(|output| {
+            let stem: String = output.chars().map(plain).collect();
+            let mut names = std::iter::once(format!("{stem}.npy")).chain((2..).map(|n| format!("{stem}_{n}.npy")));
+            let free = names.find(|name| !taken.contains(name)).unwrap_or_default();
+            taken.insert(free.clone());
+            free
+        })
+        .collect()
+}
+
+/// How an output is shared out over the images of a run.
 struct PerImage {
     images: usize,
     /// Whether the output's first extent counts the images.
@@ -127,12 +158,14 @@ impl PerImage {
     ///
     /// # Errors
     /// Where a batch of photos has an output that is not one of each.
-    fn of(graph: &Graph, batch: Option<usize>) -> Result<Self, Failure> {
-        let shape = graph.node(graph.outputs()[0].node).ty.shape.clone();
+    fn of(graph: &Graph, output: usize, batch: Option<usize>) -> Result<Self, Failure> {
+        let output = &graph.outputs()[output];
+        let shape = graph.node(output.node).ty.shape.clone();
         let images = batch.unwrap_or(if shape.len() == 2 { shape[0] } else { 1 });
         let counted = shape.first() == Some(&images);
         if images > 1 && !counted {
-            return Err(Failure::new(format!("of {images} photos the first output is {shape:?}: not one of each"))
+            let name = &output.name;
+            return Err(Failure::new(format!("of {images} photos the output `{name}` is {shape:?}: not one of each"))
                 .help("run the network on one photo at a time, with a batch of 1"));
         }
         Ok(PerImage { images, counted, shape })
@@ -147,8 +180,9 @@ impl PerImage {
         (self.counted && self.shape.len() == 2).then(|| self.shape[1])
     }
 
-    /// The shape of the outputs of so many images, one after the other.
-    fn stacked(&self, images: usize) -> Vec<usize> {
+    /// The shape of the outputs of several images, one after the other, so many numbers in all.
+    fn stacked(&self, numbers: usize) -> Vec<usize> {
+        let images = numbers / self.len().max(1);
         let each = if self.counted { &self.shape[1..] } else { &self.shape[..] };
         if images == self.images { self.shape.clone() } else { [&[images][..], each].concat() }
     }

@@ -1,9 +1,9 @@
 // __HEADER__
-//! Runs the network once: `run INPUT... [--threads N] [--target T] [--top K] [--output FILE.npy]`.
+//! Runs the network once: `run INPUT... [--threads N] [--target T] [--top K] [--output FILE.npy]...`.
 //!
 //! An input is a `.npy` file of little-endian f32 in C order, or the bare numbers. With several inputs, give one file
-//! for each, in the network's order. The first output is printed, as its largest classes where it has classes, and
-//! written to a file if one is named.
+//! for each, in the network's order. The first output is printed, as its largest classes where it has classes. Outputs
+//! are written to the files that are named, in the network's order.
 
 use std::fs;
 use std::process::ExitCode;
@@ -34,6 +34,9 @@ fn run() -> Result<()> {
         let names: Vec<String> = __MODEL__::INPUTS.iter().map(TensorInfo::to_string).collect();
         return Err(format!("give a file for each input: {}", names.join(", ")).into());
     }
+    if options.outputs.len() > __MODEL__::OUTPUTS.len() {
+        return Err(format!("there are {} outputs to write", __MODEL__::OUTPUTS.len()).into());
+    }
     let mut tensors = Vec::new();
     for (path, info) in options.inputs.iter().zip(__MODEL__::INPUTS) {
         tensors.push(read(path, info).map_err(|error| format!("{path}: {error}"))?);
@@ -46,11 +49,11 @@ fn run() -> Result<()> {
     let named: Vec<(&str, &[f32])> =
         __MODEL__::INPUTS.iter().zip(&tensors).map(|(info, tensor)| (info.name, tensor.as_slice())).collect();
     session.run_named(&named)?;
-    let output = session.output(OUTPUT.name).unwrap_or_default();
-    if let Some(path) = &options.output {
-        fs::write(path, npy(OUTPUT.shape, output)).map_err(|error| format!("{path}: {error}"))?;
+    for (path, info) in options.outputs.iter().zip(__MODEL__::OUTPUTS) {
+        let output = session.output(info.name).unwrap_or_default();
+        fs::write(path, npy(info.shape, output)).map_err(|error| format!("{path}: {error}"))?;
     }
-    print(output, options.top);
+    print(session.output(OUTPUT.name).unwrap_or_default(), options.top);
     Ok(())
 }
 
@@ -60,19 +63,19 @@ struct Options {
     threads: usize,
     target: Option<String>,
     top: usize,
-    output: Option<String>,
+    outputs: Vec<String>,
 }
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
-        let mut options = Self { inputs: Vec::new(), threads: 1, target: None, top: 5, output: None };
+        let mut options = Self { inputs: Vec::new(), threads: 1, target: None, top: 5, outputs: Vec::new() };
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
             match arg.as_str() {
                 "--threads" => options.threads = value()?.parse().map_err(|error| format!("--threads: {error}"))?,
                 "--top" => options.top = value()?.parse().map_err(|error| format!("--top: {error}"))?,
                 "--target" => options.target = Some(value()?),
-                "--output" => options.output = Some(value()?),
+                "--output" => options.outputs.push(value()?),
                 flag if flag.starts_with("--") => return Err(format!("there is no option {flag}").into()),
                 _ => options.inputs.push(arg),
             }

@@ -177,7 +177,7 @@ fn logits(graph: Graph, golden: &Golden, engine: Engine) -> Result<f64, Failure>
     let targets = if engine == Engine::Interp { Vec::new() } else { vec![target] };
     let compiled = compile(graph, &Options { targets, ..Options::default() })?;
     let weights = Weights::Fill(golden.gain);
-    let found = Runner::new(engine, &compiled, &weights, target, 1)?.run(&inputs)?;
+    let found = Runner::new(engine, &compiled, &weights, target, 1)?.run(&inputs)?.swap_remove(0);
     if found.len() != golden.output.len() {
         return Err(Failure::new(format!("{} logits, not {}", found.len(), golden.output.len())));
     }
