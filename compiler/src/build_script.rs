@@ -14,7 +14,7 @@ use crate::diag::{Diagnostic, Error, Span};
 use crate::files::Files;
 use crate::front;
 use crate::pipeline::{Options, compile};
-use crate::target::Target;
+use crate::target::{Target, targets_of};
 
 /// Compiles a network from a build script.
 ///
@@ -34,8 +34,8 @@ use crate::target::Target;
 /// ```
 ///
 /// Paths are relative to the package's folder. The kernels are made for the architecture that the package is built for:
-/// on x86-64 for each of its instruction sets, elsewhere in plain Rust. The module has `unsafe` code, so it cannot stand
-/// in a crate that forbids it; the module's own attributes allow it in a crate that denies it.
+/// for each of its instruction sets, or in plain Rust where none has kernels. The module has `unsafe` code, so it cannot
+/// stand in a crate that forbids it; the module's own attributes allow it in a crate that denies it.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is compiled before `emit`"]
 pub struct Build {
@@ -171,8 +171,7 @@ impl Build {
     fn targets_for(&self, package: &Package) -> Result<Vec<Target>, Error> {
         let mut targets = match &self.targets {
             Some(targets) => targets.clone(),
-            None if package.architecture == "x86_64" => Options::default().targets,
-            None => vec![Target::Portable],
+            None => targets_of(&package.architecture),
         };
         targets.sort_unstable();
         targets.dedup();

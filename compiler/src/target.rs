@@ -21,6 +21,14 @@ pub struct Machine {
     pub l2: usize,
 }
 
+/// The targets with kernels of their own for an architecture, by Rust's name for it, best first; elsewhere the portable
+/// one.
+pub fn targets_of(architecture: &str) -> Vec<Target> {
+    let own: Vec<Target> =
+        Target::ALL.into_iter().filter(|target| target.architecture() == Some(architecture)).collect();
+    if own.is_empty() { vec![Target::Portable] } else { own }
+}
+
 impl Machine {
     /// The machine that a target stands for.
     pub fn of(target: Target) -> Machine {

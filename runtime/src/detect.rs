@@ -8,8 +8,8 @@ use super::target::{AvailableTarget, Target};
 impl Target {
     /// Whether the processor that this runs on has every instruction of the target, and the system saves its registers.
     pub fn is_available(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
         match self {
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
@@ -17,11 +17,14 @@ impl Target {
                     && is_x86_feature_detected!("avx512vl")
                     && Self::Avx2.is_available()
             }
+            #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            Self::Base | Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Base => true,
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx512 | Self::Avx2 | Self::Base => false,
+            Self::Portable => true,
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        matches!(self, Self::Portable)
     }
 
     /// The best target that is available here.

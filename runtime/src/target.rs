@@ -39,6 +39,14 @@ impl Target {
         }
     }
 
+    /// The architecture that has it, by Rust's name, as `target_arch` is asked for; none where any has it.
+    pub const fn architecture(self) -> Option<&'static str> {
+        match self {
+            Self::Avx512 | Self::Avx2 | Self::Base => Some("x86_64"),
+            Self::Portable => None,
+        }
+    }
+
     /// Whether a multiply-add rounds once.
     pub const fn has_fma(self) -> bool {
         match self {
