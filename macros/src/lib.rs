@@ -26,6 +26,13 @@ pub fn network_x86_64(input: proc_macro::TokenStream) -> proc_macro::TokenStream
     expand(input.into(), &targets_of("x86_64")).into()
 }
 
+/// A program for each instruction set of AArch64.
+#[doc(hidden)]
+#[proc_macro]
+pub fn network_aarch64(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    expand(input.into(), &targets_of("aarch64")).into()
+}
+
 /// For any other architecture.
 #[doc(hidden)]
 #[proc_macro]

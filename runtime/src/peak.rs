@@ -35,6 +35,7 @@ macro_rules! chains {
 chains!("x86_64", avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", c0 c1 c2 c3 c4 c5 c6 c7 c8 c9 c10 c11);
 chains!("x86_64", avx2, "avx2,fma", c0 c1 c2 c3 c4 c5);
 chains!("x86_64", base, "sse2", c0 c1 c2);
+chains!("aarch64", neon, "neon", c0 c1 c2 c3 c4);
 
 /// Floating-point operations a second of one core in multiply-adds of `target`, two operations a lane: the best of
 /// seven rounds. None where the processor lacks the target, and for the portable one, whose vectors are the compiler's.
@@ -52,8 +53,13 @@ pub fn multiply_add_peak(target: Target) -> Option<f64> {
         // SAFETY: as above.
         #[cfg(target_arch = "x86_64")]
         Target::Base => Some(unsafe { base() }),
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Target::Neon => Some(unsafe { neon() }),
         #[cfg(not(target_arch = "x86_64"))]
         Target::Avx512 | Target::Avx2 | Target::Base => None,
+        #[cfg(not(target_arch = "aarch64"))]
+        Target::Neon => None,
         Target::Portable => None,
     };
     let seconds = (0..7).map(|_| round()).collect::<Option<Vec<f64>>>()?;
