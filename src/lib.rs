@@ -51,7 +51,9 @@ pub use kiln_rt::tensor::TensorInfo;
 /// What expansions name. No part of the interface.
 #[doc(hidden)]
 pub mod __private {
-    #[cfg(all(feature = "macros", not(target_arch = "x86_64")))]
+    #[cfg(all(feature = "macros", target_arch = "aarch64"))]
+    pub use kiln_macros::network_aarch64 as network;
+    #[cfg(all(feature = "macros", not(any(target_arch = "x86_64", target_arch = "aarch64"))))]
     pub use kiln_macros::network_portable as network;
     #[cfg(all(feature = "macros", target_arch = "x86_64"))]
     pub use kiln_macros::network_x86_64 as network;

@@ -21,9 +21,10 @@ pub struct Options {
 }
 
 impl Default for Options {
-    /// All instruction sets of x86-64 that have kernels of their own.
+    /// All instruction sets that have kernels of their own.
     fn default() -> Self {
-        Options { targets: vec![Target::Avx512, Target::Avx2, Target::Base], optimize: optimize::Options::default() }
+        let own = |target: &Target| target.architecture().is_some();
+        Options { targets: Target::ALL.into_iter().filter(own).collect(), optimize: optimize::Options::default() }
     }
 }
 

@@ -21,6 +21,14 @@ pub struct Machine {
     pub l2: usize,
 }
 
+/// The targets with kernels of their own for an architecture, by Rust's name for it, best first; elsewhere the portable
+/// one.
+pub fn targets_of(architecture: &str) -> Vec<Target> {
+    let own: Vec<Target> =
+        Target::ALL.into_iter().filter(|target| target.architecture() == Some(architecture)).collect();
+    if own.is_empty() { vec![Target::Portable] } else { own }
+}
+
 impl Machine {
     /// The machine that a target stands for.
     pub fn of(target: Target) -> Machine {
@@ -32,11 +40,13 @@ impl Machine {
             // A block is four registers. A product overwrites a factor, so a weight that serves two pixels is copied for
             // the first, and 16 registers do not hold that: two blocks instead, each weight used once.
             Target::Base => ([1, 1], 2, 1, 4),
+            // A block is four registers: 6×1 accumulators, four weights and a broadcast are 29 of 32.
+            Target::Neon => ([6, 0], 4, 4, 8),
             Target::Portable => ([2, 0], 2, 2, 4),
         };
         let l2 = match target {
             Target::Avx512 => 2 << 20,
-            Target::Avx2 | Target::Base | Target::Portable => 512 << 10,
+            Target::Avx2 | Target::Base | Target::Neon | Target::Portable => 512 << 10,
         };
         Machine { target, tile_pixels, lone_pixel_blocks, depthwise_pixels, blocks_in_registers, l2 }
     }

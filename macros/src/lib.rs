@@ -12,18 +12,25 @@ use kiln_compiler::back::rust::{Compiled, ExpandOptions, Signature, emit_tokens}
 use kiln_compiler::diag::{Diagnostic, Error, Errors};
 use kiln_compiler::front::{Overrides, TokenSpans, elaborate, parse_tokens};
 use kiln_compiler::pipeline::{self, Options};
-use kiln_compiler::target::Target;
+use kiln_compiler::target::{Target, targets_of};
 use proc_macro2::{Span, TokenStream, TokenTree};
 use quote::{quote, quote_spanned};
 
 use declared::Declared;
 use files::Files;
 
-/// For x86-64: a program for each of its instruction sets.
+/// A program for each instruction set of x86-64.
 #[doc(hidden)]
 #[proc_macro]
 pub fn network_x86_64(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
-    expand(input.into(), &[Target::Avx512, Target::Avx2, Target::Base]).into()
+    expand(input.into(), &targets_of("x86_64")).into()
+}
+
+/// A program for each instruction set of AArch64.
+#[doc(hidden)]
+#[proc_macro]
+pub fn network_aarch64(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    expand(input.into(), &targets_of("aarch64")).into()
 }
 
 /// For any other architecture.

@@ -8,8 +8,8 @@ use super::target::{AvailableTarget, Target};
 impl Target {
     /// Whether the processor that this runs on has every instruction of the target, and the system saves its registers.
     pub fn is_available(self) -> bool {
-        #[cfg(target_arch = "x86_64")]
         match self {
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 is_x86_feature_detected!("avx512f")
                     && is_x86_feature_detected!("avx512bw")
@@ -17,11 +17,18 @@ impl Target {
                     && is_x86_feature_detected!("avx512vl")
                     && Self::Avx2.is_available()
             }
+            #[cfg(target_arch = "x86_64")]
             Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
-            Self::Base | Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Base => true,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx512 | Self::Avx2 | Self::Base => false,
+            #[cfg(not(target_arch = "aarch64"))]
+            Self::Neon => false,
+            Self::Portable => true,
         }
-        #[cfg(not(target_arch = "x86_64"))]
-        matches!(self, Self::Portable)
     }
 
     /// The best target that is available here.
@@ -79,7 +86,7 @@ mod tests {
             assert_eq!(target.name().parse(), Ok(target));
         }
         let error = "avx".parse::<Target>().unwrap_err();
-        assert_eq!(error.to_string(), "there is no target `avx`; targets are avx512, avx2, base, portable");
+        assert_eq!(error.to_string(), "there is no target `avx`; targets are avx512, avx2, base, neon, portable");
     }
 
     #[test]
@@ -100,5 +107,6 @@ mod tests {
         }
         assert!(AvailableTarget::compiled_in(Target::Portable).is_some());
         assert_eq!(AvailableTarget::compiled_in(Target::Base).is_some(), cfg!(target_arch = "x86_64"));
+        assert_eq!(AvailableTarget::compiled_in(Target::Neon).is_some(), cfg!(target_arch = "aarch64"));
     }
 }

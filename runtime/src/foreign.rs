@@ -175,6 +175,7 @@ pub unsafe fn target(model: *const Model) -> *const c_char {
         Target::Avx512 => c"avx512",
         Target::Avx2 => c"avx2",
         Target::Base => c"base",
+        Target::Neon => c"neon",
         Target::Portable => c"portable",
     };
     name.as_ptr()

@@ -6,17 +6,16 @@ use std::time::Instant;
 use super::target::Target;
 
 /// Multiply-adds of a measured round, for each accumulator.
-#[cfg(target_arch = "x86_64")]
 const ROUNDS: usize = 1 << 17;
 
-/// Writes a function that runs `ROUNDS` multiply-adds on as many accumulators as keep the units of `$simd` busy, and
+/// Writes a function that runs `ROUNDS` multiply-adds on as many accumulators as keep the units of `$name` busy, and
 /// returns the seconds that they took.
 macro_rules! chains {
-    ($name:ident, $simd:ident, $feature:literal, $($acc:ident)*) => {
-        #[cfg(target_arch = "x86_64")]
+    ($architecture:literal, $name:ident, $feature:literal, $($acc:ident)*) => {
+        #[cfg(target_arch = $architecture)]
         #[target_feature(enable = $feature)]
         fn $name() -> f64 {
-            use super::simd::$simd::F32x16;
+            use super::simd::$name::F32x16;
             let (a, b) = (F32x16::splat(black_box(0.999)), F32x16::splat(black_box(1e-3)));
             $(let mut $acc = F32x16::splat(black_box(1.0));)*
             let start = Instant::now();
@@ -33,9 +32,10 @@ macro_rules! chains {
     };
 }
 
-chains!(avx512, avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", c0 c1 c2 c3 c4 c5 c6 c7 c8 c9 c10 c11);
-chains!(avx2, avx2, "avx2,fma", c0 c1 c2 c3 c4 c5);
-chains!(base, base, "sse2", c0 c1 c2);
+chains!("x86_64", avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma", c0 c1 c2 c3 c4 c5 c6 c7 c8 c9 c10 c11);
+chains!("x86_64", avx2, "avx2,fma", c0 c1 c2 c3 c4 c5);
+chains!("x86_64", base, "sse2", c0 c1 c2);
+chains!("aarch64", neon, "neon", c0 c1 c2 c3 c4);
 
 /// Floating-point operations a second of one core in multiply-adds of `target`, two operations a lane: the best of
 /// seven rounds. None where the processor lacks the target, and for the portable one, whose vectors are the compiler's.
@@ -43,22 +43,27 @@ pub fn multiply_add_peak(target: Target) -> Option<f64> {
     if !target.is_available() {
         return None;
     }
-    #[cfg(target_arch = "x86_64")]
-    {
+    let round = || match target {
         // SAFETY: the processor has the target's instructions, as was just asked.
-        let round = || unsafe {
-            Some(match target {
-                Target::Avx512 => avx512(),
-                Target::Avx2 => avx2(),
-                Target::Base => base(),
-                Target::Portable => return None,
-            })
-        };
-        let seconds = (0..7).map(|_| round()).collect::<Option<Vec<f64>>>()?;
-        Some((2 * 16 * ROUNDS) as f64 / seconds.into_iter().fold(f64::INFINITY, f64::min))
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    None
+        #[cfg(target_arch = "x86_64")]
+        Target::Avx512 => Some(unsafe { avx512() }),
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Target::Avx2 => Some(unsafe { avx2() }),
+        // SAFETY: as above.
+        #[cfg(target_arch = "x86_64")]
+        Target::Base => Some(unsafe { base() }),
+        // SAFETY: as above.
+        #[cfg(target_arch = "aarch64")]
+        Target::Neon => Some(unsafe { neon() }),
+        #[cfg(not(target_arch = "x86_64"))]
+        Target::Avx512 | Target::Avx2 | Target::Base => None,
+        #[cfg(not(target_arch = "aarch64"))]
+        Target::Neon => None,
+        Target::Portable => None,
+    };
+    let seconds = (0..7).map(|_| round()).collect::<Option<Vec<f64>>>()?;
+    Some((2 * 16 * ROUNDS) as f64 / seconds.into_iter().fold(f64::INFINITY, f64::min))
 }
 
 /// Bytes a second that one core reads from a buffer of `bytes` again and again: the best of seven rounds. A small buffer

@@ -11,13 +11,15 @@ pub enum Target {
     Avx2,
     /// Any x86-64: SSE2.
     Base,
+    /// Any AArch64: NEON, its Advanced SIMD.
+    Neon,
     /// Any architecture: plain Rust.
     Portable,
 }
 
 impl Target {
     /// All targets, best first.
-    pub const ALL: [Self; 4] = [Self::Avx512, Self::Avx2, Self::Base, Self::Portable];
+    pub const ALL: [Self; 5] = [Self::Avx512, Self::Avx2, Self::Base, Self::Neon, Self::Portable];
 
     /// The name by which a target is asked for and printed.
     pub const fn name(self) -> &'static str {
@@ -25,6 +27,7 @@ impl Target {
             Self::Avx512 => "avx512",
             Self::Avx2 => "avx2",
             Self::Base => "base",
+            Self::Neon => "neon",
             Self::Portable => "portable",
         }
     }
@@ -35,14 +38,24 @@ impl Target {
             Self::Avx512 => "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma",
             Self::Avx2 => "avx2,fma",
             Self::Base => "sse2",
+            Self::Neon => "neon",
             Self::Portable => "",
+        }
+    }
+
+    /// The architecture that has it, by Rust's name, as `target_arch` is asked for; none where any has it.
+    pub const fn architecture(self) -> Option<&'static str> {
+        match self {
+            Self::Avx512 | Self::Avx2 | Self::Base => Some("x86_64"),
+            Self::Neon => Some("aarch64"),
+            Self::Portable => None,
         }
     }
 
     /// Whether a multiply-add rounds once.
     pub const fn has_fma(self) -> bool {
         match self {
-            Self::Avx512 | Self::Avx2 => true,
+            Self::Avx512 | Self::Avx2 | Self::Neon => true,
             Self::Base | Self::Portable => false,
         }
     }
@@ -70,7 +83,7 @@ impl AvailableTarget {
     }
 
     /// `target`, where the program as a whole is compiled for its instructions: [`Target::Base`] on x86-64,
-    /// [`Target::Portable`] everywhere, and others as `-C target-cpu` or `-C target-feature` says.
+    /// [`Target::Neon`] on AArch64, [`Target::Portable`] everywhere, and others as `-C target-cpu` or `-C target-feature` says.
     pub const fn compiled_in(target: Target) -> Option<Self> {
         let there = match target {
             Target::Avx512 => {
@@ -85,6 +98,7 @@ impl AvailableTarget {
             }
             Target::Avx2 => cfg!(all(target_feature = "avx2", target_feature = "fma")),
             Target::Base => cfg!(all(target_arch = "x86_64", target_feature = "sse2")),
+            Target::Neon => cfg!(all(target_arch = "aarch64", target_feature = "neon")),
             Target::Portable => true,
         };
         if there { Some(Self(target)) } else { None }

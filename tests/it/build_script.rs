@@ -53,8 +53,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{name} {}", values.iter().map(|value| value.to_bits().to_string()).collect::<Vec<_>>().join(" "));
     };
     let image = floats("image.bin")?;
-    for target in [example::model::Target::Avx512, example::model::Target::Avx2, example::model::Target::Base] {
-        if target.is_available() {
+    for target in example::model::Target::ALL {
+        if target.is_available() && target != example::model::Target::Portable {
             let model = example::model::Small::load_for(target)?;
             show(target.name(), model.session(example::model::Threads::new(2)).run(&image)?);
         }
@@ -193,7 +193,8 @@ fn a_build_script_compiles_networks_into_its_package() {
     let two = oracle(&package.graph("nets/two.net", "Two", &["channels=21"]), &vector);
     let check = |answers: &[(String, Vec<f32>)]| {
         let small = oracle(&package.graph("nets/small.net", "Small", &[]), &image);
-        let targets = [Target::Avx512, Target::Avx2, Target::Base].into_iter().filter(|target| target.is_available());
+        let here = |target: &Target| target.is_available() && *target != Target::Portable;
+        let targets = Target::ALL.into_iter().filter(here);
         let names: Vec<&str> = targets.map(Target::name).chain(["best", "two"]).collect();
         assert_eq!(answers.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), names);
         for (name, found) in answers {

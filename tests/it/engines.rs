@@ -40,7 +40,7 @@ pub(crate) fn inputs(graph: &Graph) -> Vec<Vec<f32>> {
 fn check(name: &str, graph: &Verified<Graph>, expected: &[Vec<f32>], source: &dyn Source) {
     let inputs = inputs(graph);
     let mut with_fma: Option<Vec<Vec<u32>>> = None;
-    for target in [Target::Avx512, Target::Avx2, Target::Base] {
+    for target in [Target::Avx512, Target::Avx2, Target::Base, Target::Neon] {
         let program = lower(graph, target).expect("everything lowers");
         plan::check(&program).unwrap_or_else(|lost| panic!("{name} on {target}: {lost:?}"));
         let program = kernel::verify::verify(program).unwrap_or_else(|found| panic!("{name} on {target}: {found:?}"));
@@ -96,7 +96,7 @@ fn activations_answer_as_the_oracle_does_everywhere() {
         let graph = verify::verify(graph).expect("a sound graph");
         let (source, inputs) = (FillSource { gain: 1.0 }, [values.clone()]);
         let expected = interp::run(&graph, &source, &inputs).expect("the oracle runs").remove(0);
-        for target in [Target::Avx512, Target::Avx2, Target::Base, Target::Portable] {
+        for target in Target::ALL {
             let program = kernel::verify::verify(lower(&graph, target).expect("it lowers")).expect("a sound program");
             let options = kernel::interp::Options::default();
             let found = kernel::interp::run_with(&program, &source, &inputs, options).expect("it runs").remove(0);

@@ -6,10 +6,11 @@
 //!
 //! | module | an `F32x16` is | `mul_add` |
 //! | --- | --- | --- |
-//! | [`avx512`] | one `__m512` | one rounding |
-//! | [`avx2`] | two `__m256` | one rounding |
-//! | [`base`] | four `__m128` (SSE2) | product and sum rounded |
-//! | [`portable`] | `[f32; 16]` | product and sum rounded |
+//! | `avx512` | one `__m512` | one rounding |
+//! | `avx2` | two `__m256` | one rounding |
+//! | `base` | four `__m128` (SSE2) | product and sum rounded |
+//! | `neon` | four `float32x4_t` | one rounding |
+//! | `portable` | `[f32; 16]` | product and sum rounded |
 //!
 //! | method | lane by lane |
 //! | --- | --- |
@@ -24,7 +25,7 @@
 //! | `recip` | `1 / x`, correctly rounded |
 //! | `exp` | below |
 //!
-//! AVX-512 and AVX2 give the same bits for every method, and so do base and portable.
+//! AVX-512, AVX2 and NEON give the same bits for every method, and so do base and portable.
 //!
 //! # Pinned values
 //!
@@ -49,6 +50,8 @@ pub mod avx2;
 pub mod avx512;
 #[cfg(target_arch = "x86_64")]
 pub mod base;
+#[cfg(target_arch = "aarch64")]
+pub mod neon;
 pub mod portable;
 
 /// `e^x` is infinite from here on, and `k` still an exponent that two factors can hold.

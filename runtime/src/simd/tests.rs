@@ -180,6 +180,8 @@ module!(avx512, super::Target::Avx512, "avx512f,avx512bw,avx512dq,avx512vl,avx2,
 module!(avx2, super::Target::Avx2, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
 module!(base, super::Target::Base, "sse2");
+#[cfg(target_arch = "aarch64")]
+module!(neon, super::Target::Neon, "neon");
 module!(portable, super::Target::Portable);
 
 /// The module of a target that is available.
@@ -191,8 +193,12 @@ fn results(target: Target, a: Lanes, b: Lanes, c: Lanes, n: usize) -> Results {
         Target::Avx2 => avx2::results(a, b, c, n),
         #[cfg(target_arch = "x86_64")]
         Target::Base => base::results(a, b, c, n),
+        #[cfg(target_arch = "aarch64")]
+        Target::Neon => neon::results(a, b, c, n),
         #[cfg(not(target_arch = "x86_64"))]
         Target::Avx512 | Target::Avx2 | Target::Base => unreachable!("not available"),
+        #[cfg(not(target_arch = "aarch64"))]
+        Target::Neon => unreachable!("not available"),
         Target::Portable => portable::results(a, b, c, n),
     }
 }
@@ -205,8 +211,12 @@ fn exp(target: Target, x: Lanes) -> Lanes {
         Target::Avx2 => avx2::exp(x),
         #[cfg(target_arch = "x86_64")]
         Target::Base => base::exp(x),
+        #[cfg(target_arch = "aarch64")]
+        Target::Neon => neon::exp(x),
         #[cfg(not(target_arch = "x86_64"))]
         Target::Avx512 | Target::Avx2 | Target::Base => unreachable!("not available"),
+        #[cfg(not(target_arch = "aarch64"))]
+        Target::Neon => unreachable!("not available"),
         Target::Portable => portable::exp(x),
     }
 }

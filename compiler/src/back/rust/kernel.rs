@@ -97,6 +97,7 @@ fn description(kernel: &Kernel, target: Target, layers: &[&str]) -> String {
         Target::Avx512 => text.push_str("- The processor has AVX-512 F, BW, DQ and VL, AVX2 and FMA.\n"),
         Target::Avx2 => text.push_str("- The processor has AVX2 and FMA.\n"),
         Target::Base => text.push_str("- The processor has SSE2, as every x86-64 has.\n"),
+        Target::Neon => text.push_str("- The processor has NEON, as every AArch64 has.\n"),
         Target::Portable => {}
     }
     let _ = writeln!(text, "- `lo <= hi <= {}`.", kernel.units);

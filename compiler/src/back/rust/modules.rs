@@ -29,12 +29,16 @@ pub(super) fn family(kernel: &Kernel) -> String {
     snake(&kind(&kernel.name))
 }
 
-/// When a target's code is compiled: x86 targets on that architecture, the portable one where they are not.
+/// When a target's code is compiled: on its architecture, the portable one's on those that no other target is for.
 pub(super) fn condition(compiled: &Compiled<'_>, target: Target) -> TokenStream {
-    match target {
-        Target::Avx512 | Target::Avx2 | Target::Base => quote! { #[cfg(target_arch = "x86_64")] },
-        Target::Portable if compiled.programs.len() > 1 => quote! { #[cfg(not(target_arch = "x86_64"))] },
-        Target::Portable => quote! {},
+    if let Some(architecture) = target.architecture() {
+        return quote! { #[cfg(target_arch = #architecture)] };
+    }
+    let others: BTreeSet<&str> = compiled.targets().filter_map(Target::architecture).collect();
+    match others.len() {
+        0 => quote! {},
+        1 => quote! { #[cfg(not(#(target_arch = #others)*))] },
+        2.. => quote! { #[cfg(not(any(#(target_arch = #others),*)))] },
     }
 }
 

@@ -69,6 +69,7 @@ fn target_plan(compiled: &Compiled<'_>, index: usize, rt: &TokenStream) -> Resul
         Target::Avx512 => "Avx512",
         Target::Avx2 => "Avx2",
         Target::Base => "Base",
+        Target::Neon => "Neon",
         Target::Portable => "Portable",
     });
     let (arena, scratch) = (Literal::usize_unsuffixed(program.arena), Literal::usize_unsuffixed(program.scratch));

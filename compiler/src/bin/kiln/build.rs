@@ -22,7 +22,7 @@ pub(crate) struct Args {
     /// A safetensors file, or `fill[:GAIN]` for weights by formula; default: a model's own, else `fill`
     #[arg(long)]
     weights: Option<String>,
-    /// Instruction sets to make kernels for: avx512, avx2, base, portable; default: the first three
+    /// Instruction sets to make kernels for: avx512, avx2, base, neon, portable; default: all but portable
     #[arg(long, value_delimiter = ',')]
     target: Vec<Target>,
     /// The licence of the network with these weights, an SPDX expression as `MIT OR Apache-2.0`

@@ -60,7 +60,7 @@ pub(crate) fn graph(args: &GraphArgs) -> Result<(), Failure> {
 pub(crate) struct KernelArgs {
     #[command(flatten)]
     spec: Spec,
-    /// For which instruction set: avx512, avx2, base or portable
+    /// For which instruction set: avx512, avx2, base, neon or portable
     #[arg(long, default_value = "avx2")]
     target: Target,
     /// Only kernels whose name contains this

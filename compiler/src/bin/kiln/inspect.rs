@@ -17,7 +17,7 @@ use crate::spec::Spec;
 pub(crate) struct Args {
     #[command(flatten)]
     spec: Spec,
-    /// For which instruction set: avx512, avx2, base or portable
+    /// For which instruction set: avx512, avx2, base, neon or portable
     #[arg(long, default_value = "avx2")]
     target: Target,
     /// Count kernels by kind, relayouts and bytes moved

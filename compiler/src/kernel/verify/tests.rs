@@ -384,7 +384,7 @@ fn lowered_networks_are_accepted_and_read_back() {
         let name = variant.name;
         let graph = front::load(&format!("zoo:{name}"), None, &[], &front::NoFiles).expect("it elaborates");
         let graph = crate::graph::verify::verify(graph).expect("it is a graph");
-        for target in [Target::Avx512, Target::Avx2, Target::Base] {
+        for target in [Target::Avx512, Target::Avx2, Target::Base, Target::Neon] {
             let program = crate::lower::lower(&graph, target).expect("it lowers");
             let text = text::print(&program);
             let program = verify(program).unwrap_or_else(|found| panic!("{name} {target}: {}", found[0]));

@@ -28,8 +28,7 @@ const FAMILIES: [&str; 10] =
 fn every_family_on_every_target() {
     let spec = parse_text("families.net", NET).unwrap_or_else(|error| panic!("{error}"));
     let graph = elaborate(&spec, "Families", &Overrides::default(), &NoFiles).unwrap_or_else(|error| panic!("{error}"));
-    let targets = vec![Target::Avx512, Target::Avx2, Target::Base, Target::Portable];
-    let options = Options { targets, ..Options::default() };
+    let options = Options { targets: Target::ALL.to_vec(), ..Options::default() };
     let Compiled { programs, .. } = compile(graph, &options).unwrap_or_else(|error| panic!("{error}"));
     let kinds: BTreeSet<String> = programs.iter().flat_map(|p| p.kernels.iter().map(|k| kind(&k.name))).collect();
     assert_eq!(kinds.iter().map(String::as_str).collect::<Vec<_>>(), FAMILIES);
