@@ -83,7 +83,7 @@ fn build(folder: &Path, example: &str) -> PathBuf {
     cargo(folder, &["build", "--release", "--example", example]);
     // Examples of all crates have one name: this one's moves away before the next is built.
     let program = folder.join(example);
-    std::fs::copy(target_folder().join("release/examples").join(example), &program).expect("the program");
+    std::fs::rename(target_folder().join("release/examples").join(example), &program).expect("the program");
     program
 }
 
@@ -100,6 +100,15 @@ pub(crate) fn run_example(name: &str, compiled: &pipeline::Compiled, source: &dy
     std::fs::write(folder.join("examples").join(format!("{name}.rs")), program).expect("a file");
     let program = build(&folder, name);
     Command::new(program).status().expect("the program runs")
+}
+
+/// Weights and programs fill disks: of crates whose test fails alone they are kept, to be looked at.
+impl Drop for Built {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            std::fs::remove_dir_all(&self.folder).ok();
+        }
+    }
 }
 
 impl Built {
