@@ -120,7 +120,7 @@ pub fn verify(program: Program) -> Result<Verified<Program>, Vec<Violation>> {
         report.kernel = None;
     }
     if report.found.is_empty() {
-        let mut traces = trace::Traces::new(&program);
+        let mut traces = trace::Traces::new(&program, trace::BUDGET);
         in_place::check(&program, &mut traces, &mut report);
         sharing::check(&program, &mut traces, &mut report);
         flow::check(&program, &mut traces, &mut report);
@@ -132,7 +132,7 @@ pub fn verify(program: Program) -> Result<Verified<Program>, Vec<Violation>> {
 /// since the last barrier did. The memory plan is as it is, so where a step writes over what another unit of the step
 /// before still reads, the barrier stays.
 pub fn spare_barriers(program: Verified<Program>) -> Verified<Program> {
-    let least = sharing::least_waits(&program, &mut trace::Traces::new(&program));
+    let least = sharing::least_waits(&program, &mut trace::Traces::new(&program, trace::SMALL_BUDGET));
     let mut program = program.into_inner();
     for (step, waits) in program.steps.iter_mut().zip(least) {
         step.waits = waits;

@@ -18,6 +18,11 @@ use outline::Outline;
 pub(super) use outline::each_read;
 use walk::Walk;
 
+/// Values of walked loops and runs together, for one kernel. Real kernels need at most some hundred thousand.
+pub(super) const BUDGET: usize = 1 << 25;
+/// The same where a proof only spares a barrier: kernels that read channel by channel would take seconds.
+pub(super) const SMALL_BUDGET: usize = 1 << 17;
+
 /// Elements `start..end` of a block that a unit touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Run {
@@ -57,12 +62,13 @@ type Key = (KernelId, Vec<TableId>, Wanted);
 /// Traces of a program's kernels, each made once.
 pub(super) struct Traces<'a> {
     program: &'a Program,
+    budget: usize,
     known: HashMap<Key, Option<Rc<Trace>>>,
 }
 
 impl<'a> Traces<'a> {
-    pub(super) fn new(program: &'a Program) -> Self {
-        Traces { program, known: HashMap::new() }
+    pub(super) fn new(program: &'a Program, budget: usize) -> Self {
+        Traces { program, budget, known: HashMap::new() }
     }
 
     /// The trace that proves a step's units: writes, reads of what is also written, and scratch.
@@ -126,7 +132,7 @@ impl<'a> Traces<'a> {
             .iter()
             .map(|arg| table(arg).map_or(&[][..], |id| &self.program.tables[id.index()].values))
             .collect();
-        let made = trace(self.program.kernel(step), &entries, &key.2).map(Rc::new);
+        let made = trace(self.program.kernel(step), &entries, &key.2, self.budget).map(Rc::new);
         self.known.insert(key, made.clone());
         made
     }
@@ -149,9 +155,9 @@ fn in_scratch(program: &Program, at: &Region) -> bool {
 }
 
 /// None if there is too much to run through.
-fn trace(kernel: &Kernel, tables: &[&[u32]], wanted: &Wanted) -> Option<Trace> {
+fn trace(kernel: &Kernel, tables: &[&[u32]], wanted: &Wanted, budget: usize) -> Option<Trace> {
     let outline = Outline::new(kernel, wanted);
-    let mut walk = Walk::new(&outline, tables, wanted);
+    let mut walk = Walk::new(&outline, tables, wanted, budget);
     let mut trace = Trace::default();
     let mut total: BTreeMap<ParamId, usize> = BTreeMap::new();
     for unit in 0..kernel.units {

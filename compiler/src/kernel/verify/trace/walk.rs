@@ -6,9 +6,6 @@ use super::outline::{Node, Outline};
 use super::{Run, Wanted, merged};
 use crate::kernel::{At, Bound, Index, ParamId, Term, Var};
 
-/// Values of walked loops and runs together, for one kernel. Real kernels need at most some hundred thousand.
-const BUDGET: usize = 1 << 25;
-
 /// What one call touches.
 #[derive(Default)]
 pub(super) struct Touched {
@@ -37,14 +34,14 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(outline: &'a Outline<'a>, tables: &'a [&'a [u32]], wanted: &'a Wanted) -> Self {
+    pub(super) fn new(outline: &'a Outline<'a>, tables: &'a [&'a [u32]], wanted: &'a Wanted, budget: usize) -> Self {
         Walk {
             outline,
             tables,
             wanted,
             values: vec![0; outline.walked.len()],
             folded: Vec::new(),
-            budget: BUDGET,
+            budget,
             unit: 0,
             touched: Touched::default(),
         }
