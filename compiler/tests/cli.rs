@@ -272,21 +272,23 @@ fn every_output_is_written_to_a_file_of_its_name() {
     let folder = folder();
     let path = folder.path();
     let net = r#"
-pub net Pair(image: [2, 3, 4, 5]) {
-    let scores = image.relu();
-    let boxes = scores.global_max_pool().flatten();
+pub net Pair(image: [2, 3, 4, 5], other: [1, 3, 1, 1]) {
+    let scores = image.global_max_pool().flatten();
+    let boxes = other.relu();
     (scores, boxes)
 }
 "#;
     fs::write(path.join("pair.net"), net).expect("a file");
     for engine in ["interp", "aot"] {
-        let args = ["run", "pair.net", "--weights", "fill", "--input", "fill", "--engine", engine, "--outputs", engine];
+        let inputs = ["--input", "image=fill", "--input", "other=fill"];
+        let args =
+            [&["run", "pair.net", "--weights", "fill", "--engine", engine, "--outputs", engine], &inputs[..]].concat();
         succeeds(path, &args);
         assert_eq!(names(&path.join(engine)), [".kiln", "boxes.npy", "scores.npy"]);
         let read = |name: &str| fs::read(path.join(engine).join(name)).expect("an output");
         let says = |file: &[u8], shape: &[u8]| file.windows(shape.len()).any(|window| window == shape);
-        assert!(says(&read("scores.npy"), b"(2, 3, 4, 5)") && says(&read("boxes.npy"), b"(2, 3)"));
-        assert_eq!(read("scores.npy").len() - 128, 4 * 120);
+        assert!(says(&read("scores.npy"), b"(2, 3)") && says(&read("boxes.npy"), b"(1, 3, 1, 1)"));
+        assert_eq!([read("scores.npy").len(), read("boxes.npy").len()], [128 + 4 * 6, 128 + 4 * 3]);
         assert!(fails(path, &args).contains("exists"));
     }
     assert_eq!(fs::read(path.join("interp/boxes.npy")).ok(), fs::read(path.join("aot/boxes.npy")).ok());

@@ -88,13 +88,15 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let probabilities = gives_probabilities(&compiled.source);
     let several = inputs.runs() > 1 || inputs.names(0, output.images).len() > 1;
     let top = args.top.unwrap_or(if several && !args.csv && !args.json { 1 } else { 5 });
-    let (mut answers, mut stacked) = (Vec::new(), vec![Vec::new(); wanted]);
+    // Outputs that go to files are held until all are there; what is only printed is not.
+    let held = if args.output.is_some() || folder.is_some() { wanted } else { 0 };
+    let (mut answers, mut stacked) = (Vec::new(), vec![Vec::new(); held]);
     for run in 0..inputs.runs() {
         let values = runner.run(inputs.load(run)?)?;
         let names = inputs.names(run, output.images);
         // The last batch of photos may not be full.
         for (stacked, values) in stacked.iter_mut().zip(&values) {
-            stacked.extend_from_slice(&values[..values.len() / output.images * names.len()]);
+            stacked.extend_from_slice(&values[..values.len() * names.len() / output.images]);
         }
         for (image, values) in names.into_iter().zip(values[0].chunks_exact(output.len())) {
             let said = match output.classes() {
