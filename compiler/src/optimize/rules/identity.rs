@@ -24,7 +24,7 @@ pub const RULES: &[Rule] = &[
         reading: "x + 0 == x",
         phase: Phase::Fold,
         patterns: &["(add ?x ?c)", "(add ?c ?x)", "(sub ?x ?c)"],
-        guard: |site| is_uniform(site, 0.0),
+        guard: |site| is_uniform(site, "?c", 0.0),
         when: &[SAME_SHAPE],
         apply: |site| Some(site.id("?x")),
     },
@@ -33,7 +33,7 @@ pub const RULES: &[Rule] = &[
         reading: "x * 1 == x",
         phase: Phase::Fold,
         patterns: &["(mul ?x ?c)", "(mul ?c ?x)", "(div ?x ?c)"],
-        guard: |site| is_uniform(site, 1.0),
+        guard: |site| is_uniform(site, "?c", 1.0),
         when: &[SAME_SHAPE],
         apply: |site| Some(site.id("?x")),
     },
@@ -115,15 +115,16 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
-const SAME_SHAPE: Condition = Condition {
+pub(super) const SAME_SHAPE: Condition = Condition {
     name: "same-shape",
     reason: "the constant has more axes or larger ones, so that the result has another shape",
     holds: |site| site.ty("?x").is_some() && site.ty("?x") == site.root_ty(),
 };
 
-fn is_uniform(site: &Site<'_>, value: f32) -> bool {
+/// Whether a variable is a literal of this value everywhere.
+pub(super) fn is_uniform(site: &Site<'_>, variable: &str, value: f32) -> bool {
     // `==` between floats: -0.0 is zero.
-    site.constant("?c").and_then(|constant| constant.uniform()).is_some_and(|uniform| uniform == value)
+    site.constant(variable).and_then(|constant| constant.uniform()).is_some_and(|uniform| uniform == value)
 }
 
 fn permutation(site: &Site<'_>, variable: &str) -> Option<Vec<usize>> {

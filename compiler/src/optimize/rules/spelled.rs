@@ -1,7 +1,8 @@
 //! Activations that files of other frameworks spell out.
 
+use super::identity::{SAME_SHAPE, is_uniform};
 use super::site::Site;
-use super::{Condition, Phase, Rule};
+use super::{Phase, Rule};
 use crate::graph::{Activation, Op};
 
 /// The rules of this theme.
@@ -50,12 +51,6 @@ pub const RULES: &[Rule] = &[
     },
 ];
 
-const SAME_SHAPE: Condition = Condition {
-    name: "same-shape",
-    reason: "a constant broadcasts the value to another shape",
-    holds: |site| site.ty("?x").is_some() && site.ty("?x") == site.root_ty(),
-};
-
 /// What a gate by `?f` makes of a value.
 fn swish(site: &Site<'_>) -> Option<Activation> {
     match site.activation("?f")? {
@@ -75,10 +70,6 @@ fn swish(site: &Site<'_>) -> Option<Activation> {
 
 fn is_relu6(site: &Site<'_>) -> bool {
     site.activation("?f") == Some(Activation::RELU6)
-}
-
-fn is_uniform(site: &Site<'_>, variable: &str, value: f32) -> bool {
-    site.constant(variable).and_then(|constant| constant.uniform()) == Some(value)
 }
 
 /// Whether `?d` takes a sixth, by division or by a product.

@@ -1,0 +1,165 @@
+//! What convolutions and resizing answer, held against plain loops that share nothing with the conversion.
+
+use super::answers::of;
+use super::model::{Is, Model};
+use super::{near, ramp};
+
+/// A convolution in plain loops: `[n, c, h, w]`, `[o, c / groups, kh, kw]`, pads before.
+fn convolved(
+    x: &[f32],
+    [c, h, w]: [usize; 3],
+    kernel: &[f32],
+    [o, kh, kw]: [usize; 3],
+    groups: usize,
+    [top, left]: [usize; 2],
+    stride: usize,
+    [oh, ow]: [usize; 2],
+) -> Vec<f32> {
+    let (n, each) = (x.len() / (c * h * w), c / groups);
+    let mut y = Vec::new();
+    for image in 0..n {
+        for channel in 0..o {
+            for (row, column) in (0..oh).flat_map(|row| (0..ow).map(move |column| (row, column))) {
+                let mut sum = 0.0;
+                for i in 0..each {
+                    for (a, b) in (0..kh).flat_map(|a| (0..kw).map(move |b| (a, b))) {
+                        let (Some(r), Some(s)) =
+                            ((row * stride + a).checked_sub(top), (column * stride + b).checked_sub(left))
+                        else {
+                            continue;
+                        };
+                        if r < h && s < w {
+                            let from = channel / (o / groups) * each + i;
+                            sum += x[((image * c + from) * h + r) * w + s]
+                                * kernel[((channel * each + i) * kh + a) * kw + b];
+                        }
+                    }
+                }
+                y.push(sum);
+            }
+        }
+    }
+    y
+}
+
+#[test]
+fn convolutions_pad_as_they_say() {
+    let (x, kernel) = (ramp(2 * 4 * 5 * 7), ramp(6 * 2 * 3 * 2));
+    let model = || Model::new(17).input("x", &[2, 4, 5, 7]).weight("w", &[6, 2, 3, 2], &kernel);
+    // Rows: (3 - 1) * 2 + 3 - 5 = 2 in all; columns: (4 - 1) * 2 + 2 - 7 = 1.
+    for (auto_pad, pads, out) in [
+        ("SAME_UPPER", [1, 0], [3, 4]),
+        ("SAME_LOWER", [1, 1], [3, 4]),
+        ("VALID", [0, 0], [2, 3]),
+        ("NOTSET", [2, 1], [3, 4]),
+    ] {
+        let mut attributes =
+            vec![("strides", Is::Ints(&[2, 2])), ("group", Is::Int(2)), ("auto_pad", Is::Text(auto_pad))];
+        if auto_pad == "NOTSET" {
+            attributes.push(("pads", Is::Ints(&[2, 1, 0, 0])));
+        }
+        let expected = convolved(&x, [4, 5, 7], &kernel, [6, 3, 2], 2, pads, 2, out);
+        near(&of(model(), "Conv", "x w", &attributes, &x), &expected, 1e-5);
+    }
+}
+
+/// A transposed convolution in plain loops, all of it: `[n, c, h, w]`, `[c, o / groups, kh, kw]`.
+fn spread(
+    x: &[f32],
+    [c, h, w]: [usize; 3],
+    kernel: &[f32],
+    [o, kh, kw]: [usize; 3],
+    groups: usize,
+    stride: [usize; 2],
+    dilation: [usize; 2],
+) -> (Vec<f32>, [usize; 2]) {
+    let oh = (h - 1) * stride[0] + (kh - 1) * dilation[0] + 1;
+    let ow = (w - 1) * stride[1] + (kw - 1) * dilation[1] + 1;
+    let mut y = vec![0.0; x.len() / (c * h * w) * o * oh * ow];
+    for (at, value) in x.iter().enumerate() {
+        let (image, from, row, column) = (at / (c * h * w), at / (h * w) % c, at / w % h, at % w);
+        let group = from / (c / groups);
+        for (i, tap) in kernel[from * (o / groups) * kh * kw..][..o / groups * kh * kw].iter().enumerate() {
+            let (channel, a, b) = (group * (o / groups) + i / (kh * kw), i / kw % kh, i % kw);
+            let to = (row * stride[0] + a * dilation[0], column * stride[1] + b * dilation[1]);
+            y[((image * o + channel) * oh + to.0) * ow + to.1] += value * tap;
+        }
+    }
+    (y, [oh, ow])
+}
+
+#[test]
+fn transposed_convolutions_spread_their_inputs() {
+    for (taps, stride, dilation, groups) in [
+        ([2, 2], [2, 2], [1, 1], 1),
+        ([3, 3], [2, 2], [1, 1], 2),
+        ([3, 2], [1, 1], [1, 1], 1),
+        ([4, 1], [2, 3], [1, 1], 2),
+        ([2, 3], [3, 2], [2, 3], 1),
+        ([1, 2], [1, 2], [1, 2], 2),
+    ] {
+        let [kh, kw] = taps;
+        let (x, kernel) = (ramp(2 * 4 * 3 * 5), ramp(4 * (6 / groups) * kh * kw));
+        let (whole, [oh, ow]) = spread(&x, [4, 3, 5], &kernel, [6, kh, kw], groups, stride, dilation);
+        let signed = |pair: [usize; 2]| pair.map(|v| v as i64);
+        let shape = [4, (6 / groups) as i64, kh as i64, kw as i64];
+        let (stride, dilation) = (signed(stride), signed(dilation));
+        let attributes = || {
+            vec![("strides", Is::Ints(&stride)), ("dilations", Is::Ints(&dilation)), ("group", Is::Int(groups as i64))]
+        };
+        let model = || Model::new(17).input("x", &[2, 4, 3, 5]).weight("w", &shape, &kernel);
+        near(&of(model(), "ConvTranspose", "x w", &attributes(), &x), &whole, 1e-5);
+        // One row is cut off above, a column of zeros comes behind; a bias is added.
+        let bias = ramp(6);
+        let mut padded = attributes();
+        padded.extend([("pads", Is::Ints(&[1, 0, 0, 0])), ("output_padding", Is::Ints(&[0, 1]))]);
+        let mut expected = Vec::new();
+        for (plane, values) in whole.chunks_exact(oh * ow).enumerate() {
+            for row in values.chunks_exact(ow).skip(1) {
+                expected.extend(row.iter().chain([&0.0]).map(|v| v + bias[plane % 6]));
+            }
+        }
+        near(&of(model().weight("b", &[6], &bias), "ConvTranspose", "x w b", &padded, &x), &expected, 1e-5);
+    }
+}
+
+#[test]
+fn resizing_takes_scales_or_sizes() {
+    let x = [0.0, 1.0, 2.0, 4.0];
+    let check = |model: Model, op: &str, inputs: &str, attributes: &[(&str, Is<'_>)], expected: &[f32]| {
+        near(&of(model.input("x", &[1, 1, 1, 4]), op, inputs, attributes, &x), expected, 1e-6);
+    };
+    let twice = [0.0, 0.0, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0];
+    let scales = |opset| Model::new(opset).weight("s", &[4], &[1.0, 1.0, 1.0, 2.0]);
+    check(scales(9), "Upsample", "x s", &[], &twice);
+    check(scales(10), "Resize", "x s", &[], &twice);
+    let linear = || ("mode", Is::Text("linear"));
+    check(scales(9), "Upsample", "x s", &[linear()], &[0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 4.0]);
+    check(scales(13), "Resize", "x _ s", &[linear()], &[0.0, 0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 4.0]);
+    let asymmetric = || ("coordinate_transformation_mode", Is::Text("asymmetric"));
+    check(scales(13), "Resize", "x _ s", &[asymmetric(), ("nearest_mode", Is::Text("floor"))], &twice);
+    let sizes = || Model::new(18).integers("z", &[2], &[1, 7]);
+    let align = ("coordinate_transformation_mode", Is::Text("align_corners"));
+    let attributes = [linear(), align, ("axes", Is::Ints(&[2, 3]))];
+    let kept = |policy: &'static str| {
+        [("keep_aspect_ratio_policy", Is::Text(policy)), ("axes", Is::Ints(&[2, 3])), asymmetric()]
+    };
+    check(sizes(), "Resize", "x _ _ z", &kept("not_larger"), &x);
+    check(sizes(), "Resize", "x _ _ z", &kept("not_smaller"), &[0.0, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0].repeat(2));
+    check(sizes(), "Resize", "x _ _ z", &attributes, &[0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0]);
+}
+
+#[test]
+fn lines_are_images_of_one_row() {
+    let (x, kernel) = (ramp(2 * 3 * 7), ramp(4 * 3 * 2));
+    let model = Model::new(17).input("x", &[2, 3, 7]).weight("w", &[4, 3, 2], &kernel);
+    let attributes = [("strides", Is::Ints(&[2])), ("pads", Is::Ints(&[1, 0]))];
+    let expected = convolved(&x, [3, 1, 7], &kernel, [4, 1, 2], 1, [0, 1], 2, [1, 4]);
+    near(&of(model, "Conv", "x w", &attributes, &x), &expected, 1e-5);
+    let pool = [("kernel_shape", Is::Ints(&[3])), ("strides", Is::Ints(&[2]))];
+    let model = || Model::new(17).input("x", &[2, 3, 7]);
+    let most: Vec<f32> = (0..18).map(|i| x[i / 3 * 7 + i % 3 * 2 + 2]).collect();
+    near(&of(model(), "MaxPool", "x", &pool, &x), &most, 0.0);
+    let means: Vec<f32> = (0..6).map(|i| x[i * 7 + 3]).collect();
+    near(&of(model(), "GlobalAveragePool", "x", &[], &x), &means, 1e-6);
+}
