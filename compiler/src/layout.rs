@@ -236,6 +236,7 @@ fn wish(graph: &Graph, conversion: &Conversion) -> Option<(NodeId, Vec<(usize, u
             Op::Linear(_) | Op::Fused { core: Core::Linear(_), .. } => false,
             Op::BatchNorm { .. }
             | Op::Activate(_)
+            | Op::Cast(_)
             | Op::MaxPool(_)
             | Op::AvgPool(_)
             | Op::GlobalAvgPool
@@ -282,7 +283,7 @@ fn assign_node(graph: &Graph, id: NodeId, layouts: &mut Layouts) -> Layout {
             let map = layouts.require_map(graph, id, 0, Wanted::DistinctLanes);
             Layout::Blocked(layouts.fresh(&map.lanes()))
         }
-        Op::Activate(_) => match layout(layouts, 0) {
+        Op::Activate(_) | Op::Cast(_) => match layout(layouts, 0) {
             Layout::Plain => Layout::Plain,
             Layout::Blocked(map) => Layout::Blocked(layouts.fresh(&map.lanes())),
         },
@@ -473,7 +474,7 @@ fn is_pixel(ty: &TensorType) -> bool {
 /// Whether all that reads a value wants it row-major.
 fn is_read_plain(graph: &Graph, id: NodeId) -> bool {
     graph.users(id).into_iter().all(|user| match &graph.node(user).op {
-        Op::Softmax { .. } | Op::Transpose { .. } | Op::Activate(_) => true,
+        Op::Softmax { .. } | Op::Transpose { .. } | Op::Activate(_) | Op::Cast(_) => true,
         op => is_alias(op) && is_read_plain(graph, user),
     })
 }

@@ -2,6 +2,7 @@
 
 use kiln_compiler::back::rust::{Signature, Tensor};
 use kiln_compiler::front::spec::{Call, ExprKind, Function, Ident, Item, Spec};
+use kiln_compiler::graph::DType;
 use kiln_compiler::front::{TokenSpans, nets};
 use proc_macro2::{Span, TokenStream, TokenTree};
 
@@ -80,7 +81,7 @@ fn signature(name: &str, function: &Function) -> Signature {
             .collect(),
         _ => vec![tensor("output")],
     };
-    Signature { name: name.to_owned(), inputs: inputs.collect(), outputs, probabilities: false }
+    Signature { name: name.to_owned(), inputs: inputs.collect(), outputs, probabilities: false, quantizes: false }
 }
 
 /// The signature of most networks.
@@ -90,9 +91,10 @@ fn one_to_one(name: &str) -> Signature {
         inputs: vec![tensor("input")],
         outputs: vec![tensor("output")],
         probabilities: false,
+        quantizes: false,
     }
 }
 
 fn tensor(name: &str) -> Tensor {
-    Tensor { name: name.to_owned(), shape: vec![] }
+    Tensor { name: name.to_owned(), dtype: DType::F32, shape: vec![] }
 }

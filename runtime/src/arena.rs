@@ -2,7 +2,9 @@
 
 use std::alloc::{Layout, alloc_zeroed, dealloc};
 use std::ptr::NonNull;
-use std::{error, fmt};
+use std::{error, fmt, slice};
+
+use super::tensor::{DType, Elements};
 
 /// Where every buffer starts: a cache line, which is also the widest vector.
 pub const ALIGNMENT: usize = 64;
@@ -10,7 +12,7 @@ pub const ALIGNMENT: usize = 64;
 /// A huge page of x86-64 and, in its usual setting, of AArch64.
 const HUGE_PAGE: usize = 2 << 20;
 
-/// A buffer of `f32`, zeroed when made, on a cache line.
+/// A buffer of `f32`, zeroed when made, on a cache line. Elements of other types lie in one as well.
 ///
 /// A buffer of two huge pages or more starts at one, and is made of them where the system gives them. A network's arena
 /// is written all over in every run: with pages of 4 KiB, making them takes longer than some networks' whole first run,
@@ -80,13 +82,32 @@ impl AlignedBuf {
     /// The elements.
     pub fn as_slice(&self) -> &[f32] {
         // SAFETY: start is valid for len initialized elements as long as self lives, and self is borrowed.
-        unsafe { std::slice::from_raw_parts(self.start.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts(self.start.as_ptr(), self.len) }
     }
 
     /// The elements, to be changed.
     pub fn as_mut_slice(&mut self) -> &mut [f32] {
         // SAFETY: as in as_slice, and self is borrowed exclusively.
-        unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+        unsafe { slice::from_raw_parts_mut(self.start.as_ptr(), self.len) }
+    }
+
+    /// The first `len` elements, taken for some of this type.
+    ///
+    /// # Panics
+    /// Where there is no room for so many.
+    pub fn elements(&self, dtype: DType, len: usize) -> Elements<'_> {
+        assert!(len <= self.len.saturating_mul(size_of::<f32>() / dtype.size()), "{len} elements in {}", self.len);
+        let start = self.start.as_ptr();
+        // SAFETY: so many elements lie in the buffer, whose alignment does for them all; their bytes are initialized, and
+        // any bytes are an element; self is borrowed.
+        unsafe {
+            match dtype {
+                DType::F32 => Elements::F32(slice::from_raw_parts(start, len)),
+                DType::I32 => Elements::I32(slice::from_raw_parts(start.cast(), len)),
+                DType::I8 => Elements::I8(slice::from_raw_parts(start.cast(), len)),
+                DType::U8 => Elements::U8(slice::from_raw_parts(start.cast(), len)),
+            }
+        }
     }
 
     /// The first element, for code that shares the buffer between workers. No reference is made: who writes through

@@ -2,15 +2,15 @@
 
 /// The blocks of a value that is read: block b lies `offsets[b]` elements past the base.
 #[derive(Clone, Copy)]
-pub struct Blocks {
-    base: *const f32,
+pub struct Blocks<T = f32> {
+    base: *const T,
     offsets: *const u32,
 }
 
-impl Blocks {
-    /// Blocks at `offsets`, in `f32` elements, from `base` on.
+impl<T: Copy> Blocks<T> {
+    /// Blocks at `offsets`, in elements, from `base` on.
     #[inline]
-    pub fn new(base: *const f32, offsets: &'static [u32]) -> Self {
+    pub fn new(base: *const T, offsets: &'static [u32]) -> Self {
         Self { base, offsets: offsets.as_ptr() }
     }
 
@@ -19,7 +19,7 @@ impl Blocks {
     /// # Safety
     /// `block` is less than the number of offsets, and its offset lies within the allocation of the base.
     #[inline]
-    pub unsafe fn at(self, block: usize) -> *const f32 {
+    pub unsafe fn at(self, block: usize) -> *const T {
         // SAFETY: the table is static and has a block-th entry; the sum stays in the base's allocation.
         unsafe { self.base.add(*self.offsets.add(block) as usize) }
     }
@@ -27,15 +27,15 @@ impl Blocks {
 
 /// The blocks of a value that is written.
 #[derive(Clone, Copy)]
-pub struct BlocksMut {
-    base: *mut f32,
+pub struct BlocksMut<T = f32> {
+    base: *mut T,
     offsets: *const u32,
 }
 
-impl BlocksMut {
-    /// Blocks at `offsets`, in `f32` elements, from `base` on.
+impl<T: Copy> BlocksMut<T> {
+    /// Blocks at `offsets`, in elements, from `base` on.
     #[inline]
-    pub fn new(base: *mut f32, offsets: &'static [u32]) -> Self {
+    pub fn new(base: *mut T, offsets: &'static [u32]) -> Self {
         Self { base, offsets: offsets.as_ptr() }
     }
 
@@ -44,7 +44,7 @@ impl BlocksMut {
     /// # Safety
     /// As [`Blocks::at`].
     #[inline]
-    pub unsafe fn at(self, block: usize) -> *mut f32 {
+    pub unsafe fn at(self, block: usize) -> *mut T {
         // SAFETY: the table is static and has a block-th entry; the sum stays in the base's allocation.
         unsafe { self.base.add(*self.offsets.add(block) as usize) }
     }

@@ -4,8 +4,8 @@
 //! code, cannot be given back: it ends the process, as it does in every function with C's calling convention.
 
 use std::cell::RefCell;
-use std::ffi::{CStr, CString, c_char, c_int};
-use std::ptr;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::{ptr, slice};
 
 use super::arena::OutOfMemory;
 use super::detect::UnknownTarget;
@@ -13,6 +13,7 @@ use super::model::{LoadError, Model, Weights};
 use super::network::Network;
 use super::session::{RunError, Session, Threads};
 use super::target::Target;
+use super::tensor::{DType, Elements, ElementsMut, TensorInfo};
 
 /// What a call gives back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +66,7 @@ impl From<RunError> for Failure {
         let status = match error {
             RunError::OutOfMemory(_) => Status::Memory,
             RunError::Length { .. }
+            | RunError::Type { .. }
             | RunError::InputCount { .. }
             | RunError::OutputCount { .. }
             | RunError::UnknownInput { .. }
@@ -143,7 +145,7 @@ pub unsafe fn load_from(
     // No more is read than a whole file has, so that an absurd length is a long file and nothing else.
     let read = bytes.min(expected.saturating_add(1));
     // SAFETY: the caller's contract; the length is at most that of a file.
-    let file = unsafe { std::slice::from_raw_parts(weights, read) };
+    let file = unsafe { slice::from_raw_parts(weights, read) };
     // SAFETY: the caller's contract.
     unsafe { load(network, Weights::Bytes(file), target, place) }
 }
@@ -185,22 +187,62 @@ pub unsafe fn target(model: *const Model) -> *const c_char {
 ///
 /// # Safety
 /// `session` is null or came from [`session`], is not freed, and nobody else uses it meanwhile. Each pointer to the
-/// elements of an input or output is null or valid for its length.
+/// elements of an input or output is null or valid for its length in elements of the network's type.
 pub unsafe fn run<const I: usize, const O: usize>(
     session: *mut Session,
-    inputs: [(*const f32, usize); I],
-    outputs: [(*mut f32, usize); O],
+    inputs: [(*const c_void, usize); I],
+    outputs: [(*mut c_void, usize); O],
 ) -> c_int {
     // SAFETY: the caller's contract.
     let Some(session) = (unsafe { session.as_mut() }) else { return number(Err(null("session"))) };
-    number(check(session.model().network(), &inputs, &outputs).and_then(|()| {
+    let network = session.model().network();
+    number(check(network, &inputs, &outputs).and_then(|()| {
+        let (mut input_infos, mut output_infos) = (network.inputs().iter(), network.outputs().iter());
         // SAFETY: the pointers are aligned and, by the caller's contract, valid for the lengths, which are the network's;
         // what is written overlaps nothing.
-        let inputs = inputs.map(|(input, len)| unsafe { std::slice::from_raw_parts(input, len) });
+        let inputs = inputs.map(|(input, len)| unsafe { elements(next_type(&mut input_infos), input, len) });
         // SAFETY: as above.
-        let mut outputs = outputs.map(|(output, len)| unsafe { std::slice::from_raw_parts_mut(output, len) });
-        Ok(session.run_into(&inputs, &mut outputs.each_mut().map(|output| &mut **output))?)
+        let mut outputs =
+            outputs.map(|(output, len)| unsafe { elements_mut(next_type(&mut output_infos), output, len) });
+        Ok(session.run_into(&inputs, &mut outputs)?)
     }))
+}
+
+/// The type of the next tensor; a network that has fewer than it is given refuses them by their number.
+fn next_type<'a>(infos: &mut impl Iterator<Item = &'a TensorInfo>) -> DType {
+    infos.next().map_or(DType::U8, |info| info.dtype)
+}
+
+/// Elements of a type.
+///
+/// # Safety
+/// `start` is aligned and valid for reading `len` of them for as long as they are used.
+unsafe fn elements<'a>(dtype: DType, start: *const c_void, len: usize) -> Elements<'a> {
+    // SAFETY: the caller's contract.
+    unsafe {
+        match dtype {
+            DType::F32 => Elements::F32(slice::from_raw_parts(start.cast(), len)),
+            DType::I32 => Elements::I32(slice::from_raw_parts(start.cast(), len)),
+            DType::I8 => Elements::I8(slice::from_raw_parts(start.cast(), len)),
+            DType::U8 => Elements::U8(slice::from_raw_parts(start.cast(), len)),
+        }
+    }
+}
+
+/// Elements of a type, to be written.
+///
+/// # Safety
+/// `start` is aligned and valid for writing `len` of them for as long as they are used, and nobody else uses them.
+unsafe fn elements_mut<'a>(dtype: DType, start: *mut c_void, len: usize) -> ElementsMut<'a> {
+    // SAFETY: the caller's contract.
+    unsafe {
+        match dtype {
+            DType::F32 => ElementsMut::F32(slice::from_raw_parts_mut(start.cast(), len)),
+            DType::I32 => ElementsMut::I32(slice::from_raw_parts_mut(start.cast(), len)),
+            DType::I8 => ElementsMut::I8(slice::from_raw_parts_mut(start.cast(), len)),
+            DType::U8 => ElementsMut::U8(slice::from_raw_parts_mut(start.cast(), len)),
+        }
+    }
 }
 
 /// Frees what a call gave; null is nothing.
@@ -215,27 +257,33 @@ pub unsafe fn free<T>(given: *mut T) {
 }
 
 /// Whether the pointers are what their network's inputs and outputs ask for.
-fn check(network: &Network, inputs: &[(*const f32, usize)], outputs: &[(*mut f32, usize)]) -> Result<(), Failure> {
+fn check(
+    network: &Network,
+    inputs: &[(*const c_void, usize)],
+    outputs: &[(*mut c_void, usize)],
+) -> Result<(), Failure> {
     let read = network.inputs().iter().zip(inputs).map(|(&info, &(start, len))| (info, start, len));
     let written = network.outputs().iter().zip(outputs).map(|(&info, &(start, len))| (info, start.cast_const(), len));
     for (tensor, start, given) in read.clone().chain(written.clone()) {
         if start.is_null() {
             return Err(null(tensor.name));
         }
-        if !start.is_aligned() {
-            return Err(Failure::new(Status::Pointer, format!("`{}` is not aligned for a float", tensor.name)));
+        if !start.addr().is_multiple_of(tensor.dtype.size()) {
+            let message = format!("`{}` is not aligned for elements of type {}", tensor.name, tensor.dtype);
+            return Err(Failure::new(Status::Pointer, message));
         }
         if given != tensor.len() {
             return Err(RunError::Length { tensor, given }.into());
         }
     }
-    let overlap = |(a, b): (*const f32, *const f32), (m, n): (usize, usize)| {
-        a.addr() < b.addr().saturating_add(n * size_of::<f32>())
-            && b.addr() < a.addr().saturating_add(m * size_of::<f32>())
+    let bytes = |(tensor, start, len): (TensorInfo, *const c_void, usize)| {
+        start.addr()..start.addr().saturating_add(len * tensor.dtype.size())
     };
     for (index, (output, start, len)) in written.clone().enumerate() {
+        let own = bytes((output, start, len));
         for (other, other_start, other_len) in read.clone().chain(written.clone().take(index)) {
-            if overlap((start, other_start), (len, other_len)) {
+            let others = bytes((other, other_start, other_len));
+            if own.start < others.end && others.start < own.end {
                 let message = format!("`{}` and `{}` overlap", other.name, output.name);
                 return Err(Failure::new(Status::Pointer, message));
             }

@@ -5,7 +5,7 @@ use core::{error, fmt};
 use super::network::Network;
 use super::plan::{Context, Plan};
 use super::target::{AvailableTarget, Target};
-use super::tensor::TensorInfo;
+use super::tensor::{DType, Elements, ElementsMut, TensorInfo};
 use super::weights_file::{self, WeightsError};
 
 /// A network on lent memory. Its results are the bits of a session on the same target.
@@ -61,23 +61,26 @@ impl<'m> LentSession<'m> {
     /// Runs with inputs and outputs in the network's order.
     ///
     /// # Errors
-    /// Another number of inputs or outputs, or one of another length: nothing was computed.
+    /// Another number of inputs or outputs, or one of another length or type: nothing was computed.
     pub fn run<const I: usize, const O: usize>(
         &mut self,
-        inputs: [&[f32]; I],
-        outputs: [&mut [f32]; O],
+        inputs: [Elements<'_>; I],
+        mut outputs: [ElementsMut<'_>; O],
     ) -> Result<(), LentError> {
         let (input_infos, output_infos) = (self.network.inputs(), self.network.outputs());
         if (I, O) != (input_infos.len(), output_infos.len()) {
             return Err(LentError::Count);
         }
-        let given = inputs.iter().map(|input| input.len()).chain(outputs.iter().map(|output| output.len()));
+        let given = inputs.iter().copied().chain(outputs.iter().map(ElementsMut::as_elements));
         for (&tensor, given) in input_infos.iter().chain(output_infos).zip(given) {
-            if given != tensor.len() {
-                return Err(LentError::Length { tensor, given });
+            if given.dtype() != tensor.dtype {
+                return Err(LentError::Type { tensor, given: given.dtype() });
+            }
+            if given.len() != tensor.len() {
+                return Err(LentError::Length { tensor, given: given.len() });
             }
         }
-        let (inputs, outputs) = (inputs.map(<[f32]>::as_ptr), outputs.map(<[f32]>::as_mut_ptr));
+        let (inputs, outputs) = (inputs.map(Elements::base), outputs.each_mut().map(ElementsMut::base));
         let (arena, scratch) = (self.arena.as_mut_ptr(), self.scratch.as_mut_ptr());
         let context = Context::new(arena, scratch, self.weights.as_ptr(), &inputs, &outputs);
         // SAFETY: the processor has the target, as its token says. Arena and scratch are at least as long as the plan
@@ -118,6 +121,13 @@ pub enum LentError {
     ByteOrder,
     /// Another number of inputs or outputs.
     Count,
+    /// An input or output with elements of another type.
+    Type {
+        /// The tensor.
+        tensor: TensorInfo,
+        /// The type that was given.
+        given: DType,
+    },
     /// An input or output of another length.
     Length {
         /// The tensor.
@@ -141,6 +151,9 @@ impl fmt::Display for LentError {
             Self::Alignment => f.write_str("the weights file does not start at a multiple of four bytes"),
             Self::ByteOrder => f.write_str("weights files are little endian, and this processor is not"),
             Self::Count => f.write_str("another number of inputs or outputs than the network has"),
+            Self::Type { tensor, given } => {
+                write!(f, "`{}` has elements of type {}, but {given} were given", tensor.name, tensor.dtype)
+            }
             Self::Length { tensor, given } => {
                 write!(f, "`{}` has {} elements, but {given} were given", tensor.name, tensor.len())
             }

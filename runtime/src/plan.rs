@@ -44,13 +44,13 @@ impl<'a> Context<'a> {
         self.weights
     }
 
-    /// Input `index` of the network, as many elements as it declares.
+    /// Input `index` of the network: as many elements as it declares, of the type that it declares.
     #[inline]
     pub fn input(&self, index: usize) -> *const f32 {
         self.inputs[index]
     }
 
-    /// Output `index` of the network, as many elements as it declares.
+    /// Output `index` of the network: as many elements as it declares, of the type that it declares.
     #[inline]
     pub fn output(&self, index: usize) -> *mut f32 {
         self.outputs[index]

@@ -6,7 +6,7 @@ use super::arena::{AlignedBuf, OutOfMemory};
 use super::model::Model;
 use super::pool::Pool;
 use super::run::{Memory, StepTime};
-use super::tensor::TensorInfo;
+use super::tensor::{DType, Element, Elements, ElementsMut, TensorInfo};
 
 /// How many threads a session uses, the caller's among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,20 +65,28 @@ impl Session {
     /// Runs a network of one input and returns its first output.
     ///
     /// # Errors
-    /// A network with several inputs, or an input of another length.
-    pub fn run(&mut self, input: &[f32]) -> Result<&[f32], RunError> {
-        self.run_inputs(&[input])?;
-        self.state
-            .as_ref()
-            .map_err(|&error| error.into())
-            .map(|state| state.outputs.first().map_or(&[][..], AlignedBuf::as_slice))
+    /// A network with several inputs, an input of another length, or elements of another type on either side.
+    pub fn run<I, O: Element>(&mut self, input: &[I]) -> Result<&[O], RunError>
+    where
+        for<'a> Elements<'a>: From<&'a [I]>,
+    {
+        if let Some(&tensor) = self.model.network().outputs().first()
+            && tensor.dtype != O::DTYPE
+        {
+            return Err(RunError::Type { tensor, given: O::DTYPE });
+        }
+        let state = self.state.as_mut().map_err(|error| *error)?;
+        state.bind_inputs(&self.model, &[input])?;
+        state.bind_own_outputs();
+        state.run(&self.model);
+        Ok(self.first_output().and_then(O::elements).unwrap_or_default())
     }
 
     /// Runs with each input by its name, in any order; [`Session::output`] gives the results.
     ///
     /// # Errors
-    /// An input that is unknown, given twice, missing, or of another length.
-    pub fn run_named(&mut self, inputs: &[(&str, &[f32])]) -> Result<(), RunError> {
+    /// An input that is unknown, given twice, missing, or of another length or type.
+    pub fn run_named<'a>(&mut self, inputs: &[(&str, impl Into<Elements<'a>> + Copy)]) -> Result<(), RunError> {
         let infos = self.model.network().inputs();
         let state = self.state.as_mut().map_err(|error| *error)?;
         for (index, &(name, _)) in inputs.iter().enumerate() {
@@ -92,8 +100,9 @@ impl Session {
         for (index, &info) in infos.iter().enumerate() {
             let input = inputs.iter().find(|&&(name, _)| name == info.name);
             let &(_, input) = input.ok_or(RunError::MissingInput { input: info })?;
-            check_length(info, input.len())?;
-            state.memory.bind_input(index, input.as_ptr());
+            let input = input.into();
+            check(info, input)?;
+            state.memory.bind_input(index, input.base());
         }
         state.bind_own_outputs();
         state.run(&self.model);
@@ -104,8 +113,8 @@ impl Session {
     /// gives is left as it was.
     ///
     /// # Errors
-    /// Another number of inputs or outputs, or one of another length.
-    pub fn run_into(&mut self, inputs: &[&[f32]], outputs: &mut [&mut [f32]]) -> Result<(), RunError> {
+    /// Another number of inputs or outputs, or one of another length or type.
+    pub fn run_into(&mut self, inputs: &[Elements<'_>], outputs: &mut [ElementsMut<'_>]) -> Result<(), RunError> {
         let infos = self.model.network().outputs();
         let state = self.state.as_mut().map_err(|error| *error)?;
         state.bind_inputs(&self.model, inputs)?;
@@ -113,8 +122,8 @@ impl Session {
             return Err(RunError::OutputCount { expected: infos.len(), given: outputs.len() });
         }
         for (index, (&info, output)) in infos.iter().zip(outputs).enumerate() {
-            check_length(info, output.len())?;
-            state.memory.bind_output(index, output.as_mut_ptr());
+            check(info, output.as_elements())?;
+            state.memory.bind_output(index, output.base());
         }
         state.run(&self.model);
         Ok(())
@@ -123,8 +132,8 @@ impl Session {
     /// Runs with inputs in the network's order and says how long each step took; [`Session::output`] gives the results.
     ///
     /// # Errors
-    /// Another number of inputs, or one of another length.
-    pub fn profile(&mut self, inputs: &[&[f32]]) -> Result<Vec<StepTime>, RunError> {
+    /// Another number of inputs, or one of another length or type.
+    pub fn profile<'a>(&mut self, inputs: &[impl Into<Elements<'a>> + Copy]) -> Result<Vec<StepTime>, RunError> {
         let state = self.state.as_mut().map_err(|error| *error)?;
         state.bind_inputs(&self.model, inputs)?;
         state.bind_own_outputs();
@@ -132,17 +141,14 @@ impl Session {
     }
 
     /// Output `name` of the last run; zeros before the first. None where the network has no such output.
-    pub fn output(&self, name: &str) -> Option<&[f32]> {
-        let index = self.model.network().outputs().iter().position(|info| info.name == name)?;
-        Some(self.state.as_ref().ok()?.outputs[index].as_slice())
+    pub fn output(&self, name: &str) -> Option<Elements<'_>> {
+        let infos = self.model.network().outputs();
+        let index = infos.iter().position(|info| info.name == name)?;
+        Some(self.state.as_ref().ok()?.outputs[index].elements(infos[index].dtype, infos[index].len()))
     }
 
-    fn run_inputs(&mut self, inputs: &[&[f32]]) -> Result<(), RunError> {
-        let state = self.state.as_mut().map_err(|error| *error)?;
-        state.bind_inputs(&self.model, inputs)?;
-        state.bind_own_outputs();
-        state.run(&self.model);
-        Ok(())
+    fn first_output(&self) -> Option<Elements<'_>> {
+        self.output(self.model.network().outputs().first()?.name)
     }
 }
 
@@ -152,18 +158,24 @@ impl State {
         let pool = Pool::new(threads.count());
         let mut memory = Memory::new(model.plan(), pool.workers(), inputs.len(), outputs.len())?;
         memory.bind_weights(model.weights());
-        let outputs = outputs.iter().map(|info| AlignedBuf::zeroed(info.len())).collect::<Result<_, _>>()?;
+        let words = |info: &TensorInfo| (info.len() * info.dtype.size()).div_ceil(size_of::<f32>());
+        let outputs = outputs.iter().map(|info| AlignedBuf::zeroed(words(info))).collect::<Result<_, _>>()?;
         Ok(Self { memory, pool, outputs })
     }
 
-    fn bind_inputs(&mut self, model: &Model, inputs: &[&[f32]]) -> Result<(), RunError> {
+    fn bind_inputs<'a>(
+        &mut self,
+        model: &Model,
+        inputs: &[impl Into<Elements<'a>> + Copy],
+    ) -> Result<(), RunError> {
         let infos = model.network().inputs();
         if inputs.len() != infos.len() {
             return Err(RunError::InputCount { expected: infos, given: inputs.len() });
         }
-        for (index, (&info, input)) in infos.iter().zip(inputs).enumerate() {
-            check_length(info, input.len())?;
-            self.memory.bind_input(index, input.as_ptr());
+        for (index, (&info, &input)) in infos.iter().zip(inputs).enumerate() {
+            let input = input.into();
+            check(info, input)?;
+            self.memory.bind_input(index, input.base());
         }
         Ok(())
     }
@@ -179,7 +191,7 @@ impl State {
     #[allow(unsafe_code, reason = "the one call from safe code into a network's kernels")]
     fn run(&mut self, model: &Model) {
         // SAFETY: a model has only plans whose target is available. The memory was made for this plan and pool. Weights
-        // live as long as the model, which the session keeps; inputs and outputs have the declared lengths, and outputs
+        // live as long as the model, which the session keeps; inputs and outputs have the declared types and lengths, and outputs
         // are exclusively borrowed slices or the session's own buffers, of which no slice is alive under &mut self. The
         // steps are right by the contract of Network::new.
         unsafe { model.plan().run(&self.memory, &mut self.pool) }
@@ -193,8 +205,14 @@ impl State {
     }
 }
 
-fn check_length(tensor: TensorInfo, given: usize) -> Result<(), RunError> {
-    if given == tensor.len() { Ok(()) } else { Err(RunError::Length { tensor, given }) }
+fn check(tensor: TensorInfo, given: Elements<'_>) -> Result<(), RunError> {
+    if given.dtype() != tensor.dtype {
+        return Err(RunError::Type { tensor, given: given.dtype() });
+    }
+    if given.len() != tensor.len() {
+        return Err(RunError::Length { tensor, given: given.len() });
+    }
+    Ok(())
 }
 
 /// Why a run was refused. Nothing was computed.
@@ -206,6 +224,13 @@ pub enum RunError {
         tensor: TensorInfo,
         /// The length that was given.
         given: usize,
+    },
+    /// Elements of another type.
+    Type {
+        /// The tensor.
+        tensor: TensorInfo,
+        /// The type that was given.
+        given: DType,
     },
     /// Another number of inputs.
     InputCount {
@@ -260,6 +285,9 @@ impl fmt::Display for RunError {
                     shape(tensor),
                     tensor.len()
                 )
+            }
+            Self::Type { tensor, given } => {
+                write!(f, "`{}` has elements of type {}, but {given} were given", tensor.name, tensor.dtype)
             }
             Self::InputCount { expected, given } => {
                 write!(f, "the network has {} inputs, {}, but {given} were given", expected.len(), list(expected))

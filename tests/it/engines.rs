@@ -95,7 +95,7 @@ fn activations_answer_as_the_oracle_does_everywhere() {
         graph.add_output("y", y);
         let graph = verify::verify(graph).expect("a sound graph");
         let (source, inputs) = (FillSource { gain: 1.0 }, [values.clone()]);
-        let expected = interp::run(&graph, &source, &inputs).expect("the oracle runs").remove(0);
+        let expected = interp::run_f32(&graph, &source, &inputs).expect("the oracle runs").remove(0);
         for target in Target::ALL {
             let program = kernel::verify::verify(lower(&graph, target).expect("it lowers")).expect("a sound program");
             let options = kernel::interp::Options::default();
@@ -115,7 +115,7 @@ fn programs_answer_as_the_oracle_does_on_random_networks_before_and_after_the_re
     for seed in 0..120 {
         let graph = random::network(seed, 1 + (seed % 12) as usize);
         let graph = verify::verify(graph).unwrap_or_else(|found| panic!("seed {seed}: {found:?}"));
-        let expected = interp::run(&graph, &source, &inputs(&graph)).expect("the oracle runs");
+        let expected = interp::run_f32(&graph, &source, &inputs(&graph)).expect("the oracle runs");
         check(&format!("seed {seed}, as declared"), &graph, &expected, &source);
         let optimized = optimize(&graph, &Options::default()).graph;
         let optimized = verify::verify(optimized).unwrap_or_else(|found| panic!("seed {seed}, optimized: {found:?}"));
@@ -129,7 +129,7 @@ fn check_network(name: &str, text: &str) -> Vec<String> {
     let graph = elaborated(name, text, &[]);
     let verified = verify::verify(graph.clone()).unwrap_or_else(|found| panic!("{found:?}"));
     let inputs = inputs(&verified);
-    let expected = interp::run(&verified, &source, &inputs).expect("the oracle runs");
+    let expected = interp::run_f32(&verified, &source, &inputs).expect("the oracle runs");
     check(&format!("{name}, as declared"), &verified, &expected, &source);
     let compiled = compile(graph, &pipeline::Options::default()).expect("it compiles");
     check(&format!("{name}, optimized"), &compiled.optimized, &expected, &source);

@@ -83,7 +83,7 @@ fn weights(graph: &Graph) -> Vec<u8> {
 }
 
 fn oracle(graph: &Graph, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
-    interp::run(graph, &interp::Fill { gain: GAIN }, inputs).expect("the oracle runs")
+    interp::run_f32(graph, &interp::Fill { gain: GAIN }, inputs).expect("the oracle runs")
 }
 
 fn bits(values: &[f32]) -> Vec<u32> {

@@ -75,7 +75,7 @@ fn models_of_others_answer_as_onnx_runtime_does() {
         let (inputs, expected) = (stored(&folder, "input"), stored(&folder, "output"));
         assert_eq!(graph.outputs().len(), expected.len(), "{name}");
         let compiled = compile(graph, &Options::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let outputs = interp::run(&compiled.source, &tensors, &inputs).expect("the oracle runs");
+        let outputs = interp::run_f32(&compiled.source, &tensors, &inputs).expect("the oracle runs");
         for (found, expected) in outputs.iter().zip(&expected) {
             near(name, "the graph interpreter", found, expected, tolerance);
         }

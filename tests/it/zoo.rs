@@ -70,7 +70,7 @@ fn the_oracle_gives_the_framework_s_logits() {
         let printed = text::print(&graph);
         let parsed = text::parse(&printed).expect("a printed graph parses");
         assert_eq!(text::print(&parsed), printed);
-        let found = interp::run(&parsed, &source, &inputs(&graph)).expect("it runs");
+        let found = interp::run_f32(&parsed, &source, &inputs(&graph)).expect("it runs");
         // Values are rounded to f32 between nodes; the golden logits are all f64.
         let error = error(&found[0], &golden.output);
         assert!(error <= 2e-6, "{net}: error {error:e}");
@@ -145,7 +145,7 @@ fn odd_inputs_and_batches_answer_as_the_oracle_does() {
     ] {
         let graph = zoo(net, &[image]);
         let (inputs, source) = (inputs(&graph), FillSource { gain: 4.0 });
-        let expected = interp::run(&graph, &source, &inputs).expect("it runs").swap_remove(0);
+        let expected = interp::run_f32(&graph, &source, &inputs).expect("it runs").swap_remove(0);
         let compiled = compile(graph, &Options::default()).expect("it compiles");
         let built = Built::new(&format!("odd_{net}"), &compiled, &source);
         for target in built.available_targets() {

@@ -50,6 +50,7 @@ pub fn macs(graph: &Graph, id: NodeId) -> u64 {
         | Op::Weight { .. }
         | Op::BatchNorm { .. }
         | Op::Activate(_)
+        | Op::Cast(_)
         | Op::Binary(_)
         | Op::MaxPool(_)
         | Op::AvgPool(_)

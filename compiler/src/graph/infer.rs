@@ -1,7 +1,7 @@
 //! The type of a node's value from its operator, operands and weights.
 
-use super::TensorType;
-use super::op::{Core, Op, Pads, Pool, Stage, Window};
+use super::op::{Activation, Core, F32, Filter, Op, Pads, Pool, Stage, Window};
+use super::{DType, TensorType};
 
 /// Why an operator does not fit what it is applied to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,6 +81,7 @@ pub fn weight_shapes(op: &Op, operands: &[&TensorType]) -> Result<Vec<(Role, Vec
         Op::Input(_)
         | Op::Constant(_)
         | Op::Activate(_)
+        | Op::Cast(_)
         | Op::Binary(_)
         | Op::MaxPool(_)
         | Op::AvgPool(_)
@@ -129,6 +130,7 @@ pub fn infer(op: &Op, operands: &[&TensorType], weights: &[&[usize]]) -> Result<
         let wanted = expected.map_or("at least one".to_owned(), |n| n.to_string());
         return Err(TypeError::new(format!("{} takes {wanted} operands, not {}", name(op), operands.len())));
     }
+    check_elements(op, operands)?;
     let ty = infer_shape(op, operands)?;
     let mut size = 1usize;
     for &extent in &ty.shape {
@@ -154,6 +156,84 @@ pub fn infer(op: &Op, operands: &[&TensorType], weights: &[&[usize]]) -> Result<
         }
     }
     Ok(ty)
+}
+
+/// Refuses operands of types that an operator does not compute with, or that do not mix.
+fn check_elements(op: &Op, operands: &[&TensorType]) -> Result<(), TypeError> {
+    let Some(first) = operands.first().map(|ty| ty.dtype) else { return Ok(()) };
+    let admitted: &[DType] = match op {
+        Op::Conv(_) | Op::Linear(_) => &[DType::F32, DType::F64, DType::I32],
+        Op::BatchNorm { .. } | Op::AvgPool(_) | Op::GlobalAvgPool | Op::Softmax { .. } => &[DType::F32, DType::F64],
+        Op::Activate(activation) => {
+            check_activation(*activation)?;
+            activation_elements(*activation)
+        }
+        Op::Resize(resize) => match resize.filter {
+            Filter::Nearest(_) => &DType::ALL,
+            Filter::Linear => &[DType::F32, DType::F64],
+        },
+        Op::Binary(_) | Op::MaxPool(_) | Op::GlobalMaxPool => &NUMBERS,
+        Op::Fused { before, after, .. } => {
+            for stage in before.iter().chain(after) {
+                if let Stage::Activate(activation) = stage {
+                    check_activation(*activation)?;
+                }
+            }
+            &[DType::F32]
+        }
+        Op::Input(_)
+        | Op::Constant(_)
+        | Op::Weight { .. }
+        | Op::Cast(_)
+        | Op::Concat { .. }
+        | Op::Slice { .. }
+        | Op::ChannelShuffle { .. }
+        | Op::Reshape { .. }
+        | Op::Transpose { .. }
+        | Op::Pad { .. }
+        | Op::Dropout
+        | Op::Identity => &DType::ALL,
+    };
+    if !admitted.contains(&first) {
+        return Err(TypeError::new(format!("{} does not compute with elements of type {first}", name(op))));
+    }
+    match operands.iter().position(|ty| ty.dtype != first) {
+        Some(other) => {
+            let message = format!("elements of type {first} and {} do not mix", operands[other].dtype);
+            Err(TypeError { operand: Some(other), ..TypeError::new(message) })
+        }
+        None => Ok(()),
+    }
+}
+
+/// All types but truth values.
+const NUMBERS: [DType; 6] = [DType::F32, DType::F64, DType::I64, DType::I32, DType::I8, DType::U8];
+
+fn activation_elements(activation: Activation) -> &'static [DType] {
+    match activation {
+        Activation::Relu | Activation::Clip { .. } | Activation::LeakyRelu { .. } => &NUMBERS,
+        Activation::Elu { .. }
+        | Activation::Sigmoid
+        | Activation::HardSigmoid
+        | Activation::Tanh
+        | Activation::Silu
+        | Activation::HardSwish
+        | Activation::Gelu
+        | Activation::Exp
+        | Activation::Quantize { .. } => &[DType::F32, DType::F64],
+    }
+}
+
+fn check_activation(activation: Activation) -> Result<(), TypeError> {
+    let Activation::Quantize { scale, zero, lo, hi } = activation else { return Ok(()) };
+    let is_integer = |v: F32| v.get().fract() == 0.0 && v.get().abs() <= 65536.0;
+    if !(scale.get() > 0.0 && scale.get().is_finite()) {
+        return Err(TypeError::new(format!("quantize cannot have the scale {scale}")));
+    }
+    if ![zero, lo, hi].into_iter().all(is_integer) || lo.get() > hi.get() {
+        return Err(TypeError::new(format!("quantize cannot go to {lo} .. {hi} with {zero} for 0")));
+    }
+    Ok(())
 }
 
 fn infer_shape(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeError> {
@@ -187,6 +267,7 @@ fn infer_shape(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeErro
             operands[0].clone()
         }
         Op::Activate(_) | Op::Dropout | Op::Identity => operands[0].clone(),
+        Op::Cast(dtype) => TensorType { dtype: *dtype, shape: operands[0].shape.clone() },
         Op::Binary(binary) => like(broadcast(*binary, operands[0], operands[1])?),
         Op::MaxPool(pool) | Op::AvgPool(pool) => {
             let [n, c, h, w] = feature_map("pool", operands)?;
@@ -313,6 +394,7 @@ pub fn arity(op: &Op) -> Option<usize> {
         | Op::Linear(_)
         | Op::BatchNorm { .. }
         | Op::Activate(_)
+        | Op::Cast(_)
         | Op::MaxPool(_)
         | Op::AvgPool(_)
         | Op::GlobalAvgPool
@@ -339,6 +421,7 @@ pub fn name(op: &Op) -> &'static str {
         Op::Linear(_) => "linear",
         Op::BatchNorm { .. } => "bn",
         Op::Activate(_) => "activate",
+        Op::Cast(_) => "cast",
         Op::Binary(super::Binary::Add) => "add",
         Op::Binary(super::Binary::Sub) => "sub",
         Op::Binary(super::Binary::Mul) => "mul",
@@ -477,9 +560,6 @@ fn check_chain<'a, 'b: 'a>(
 }
 
 fn broadcast(binary: super::Binary, a: &TensorType, b: &TensorType) -> Result<Vec<usize>, TypeError> {
-    if a.dtype != b.dtype {
-        return Err(TypeError::new(format!("elements of type {} and {} do not mix", a.dtype, b.dtype)));
-    }
     let rank = a.shape.len().max(b.shape.len());
     let extent = |ty: &TensorType, axis: usize| {
         let missing = rank - ty.shape.len();

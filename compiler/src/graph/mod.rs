@@ -11,6 +11,7 @@
 
 pub mod count;
 pub mod dot;
+pub mod elements;
 pub mod infer;
 pub mod interp;
 pub mod op;
@@ -29,6 +30,7 @@ use petgraph::stable_graph::{NodeIndex, StableDiGraph};
 use petgraph::visit::EdgeRef;
 
 use crate::diag::Span;
+pub use elements::Elements;
 pub use op::{
     Activation, Binary, Chain, Constant, Conv, Coordinates, Core, F32, Filter, Linear, Op, Pads, Pool, Resize,
     Rounding, Stage, Window,
@@ -40,21 +42,56 @@ pub use weights::WeightId;
 pub enum DType {
     /// IEEE 754 binary32.
     F32,
+    /// IEEE 754 binary64. Interpreted only.
+    F64,
+    /// Signed 64-bit integers. Interpreted only, and exact up to 2^53.
+    I64,
     /// Signed 32-bit integers.
     I32,
     /// Signed bytes.
     I8,
     /// Unsigned bytes.
     U8,
+    /// Truth values, 0 and 1. Interpreted only.
+    Bool,
+}
+
+impl DType {
+    /// All types.
+    pub const ALL: [DType; 7] =
+        [DType::F32, DType::F64, DType::I64, DType::I32, DType::I8, DType::U8, DType::Bool];
+
+    /// Whether elements have fractions.
+    pub fn is_float(self) -> bool {
+        match self {
+            DType::F32 | DType::F64 => true,
+            DType::I64 | DType::I32 | DType::I8 | DType::U8 | DType::Bool => false,
+        }
+    }
+
+    /// The least and the largest integer that elements hold; None for floats.
+    pub fn range(self) -> Option<(i64, i64)> {
+        match self {
+            DType::F32 | DType::F64 => None,
+            DType::I64 => Some((i64::MIN, i64::MAX)),
+            DType::I32 => Some((i32::MIN.into(), i32::MAX.into())),
+            DType::I8 => Some((i8::MIN.into(), i8::MAX.into())),
+            DType::U8 => Some((u8::MIN.into(), u8::MAX.into())),
+            DType::Bool => Some((0, 1)),
+        }
+    }
 }
 
 impl fmt::Display for DType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             DType::F32 => "f32",
+            DType::F64 => "f64",
+            DType::I64 => "i64",
             DType::I32 => "i32",
             DType::I8 => "i8",
             DType::U8 => "u8",
+            DType::Bool => "bool",
         })
     }
 }

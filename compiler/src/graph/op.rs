@@ -100,6 +100,7 @@ impl Window {
 }
 
 /// A convolution: `y[n, o, y, x] = b[o] + sum over i, kh, kw of w[o, i, kh, kw] * x[n, g*I + i, y*s + kh*d - p, ...]`.
+/// Of floats; or of i32s, whose sums wrap and whose weights are integers below 2^24.
 ///
 /// Weights: `[O, C / groups, KH, KW]`, then, where `bias`, `[O]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -114,7 +115,7 @@ pub struct Conv {
     pub bias: bool,
 }
 
-/// A fully connected layer on `[N, F]`: `y[n, o] = b[o] + sum over f of w[o, f] * x[n, f]`.
+/// A fully connected layer on `[N, F]`: `y[n, o] = b[o] + sum over f of w[o, f] * x[n, f]`. Elements as for [`Conv`].
 ///
 /// Weights: `[O, F]`, then, where `bias`, `[O]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -248,6 +249,18 @@ pub enum Activation {
     Gelu,
     /// `e^x`
     Exp,
+    /// `min(max(round(x / scale) + zero, lo), hi)`, rounded to the nearest, ties to even: the integer that stands for x
+    /// (ONNX, QuantizeLinear). `zero`, `lo` and `hi` are integers.
+    Quantize {
+        /// The distance between numbers that neighbouring integers stand for; positive.
+        scale: F32,
+        /// The integer that stands for 0.
+        zero: F32,
+        /// The least result.
+        lo: F32,
+        /// The largest result. All three are within 2^16 of 0.
+        hi: F32,
+    },
 }
 
 impl Activation {
@@ -344,9 +357,14 @@ pub enum Op {
         /// Whether gamma and beta are there.
         affine: bool,
     },
-    /// An activation.
+    /// An activation. Integers have ReLU, clip and leaky ReLU.
     Activate(Activation),
-    /// Two operands, broadcast as in ONNX (shapes aligned at their last axis; an axis of 1 repeats).
+    /// The same numbers as elements of another type. To an integer: the fraction is dropped, what does not fit becomes
+    /// the nearest that does, NaN becomes 0. From an integer to another that does not hold it: the low bits. To a truth
+    /// value: whether it is not 0. To a float: the nearest.
+    Cast(super::DType),
+    /// Two operands of one type, broadcast as in ONNX (shapes aligned at their last axis; an axis of 1 repeats).
+    /// Integers wrap; their quotients are rounded towards zero.
     Binary(Binary),
     /// The largest element of each window. NaN in a window gives NaN.
     MaxPool(Pool),

@@ -71,6 +71,7 @@ pub(crate) fn activations() -> Vec<Activation> {
         Activation::HardSwish,
         Activation::Gelu,
         Activation::Exp,
+        Activation::Quantize { scale: f32(0.25), zero: f32(3.0), lo: f32(-128.0), hi: f32(127.0) },
     ]
 }
 

@@ -81,6 +81,7 @@ fn follows(op: &Op) -> bool {
     match op {
         Op::BatchNorm { .. }
         | Op::Activate(_)
+        | Op::Cast(_)
         | Op::Binary(_)
         | Op::Softmax { .. }
         | Op::Reshape { .. }
@@ -137,6 +138,7 @@ fn label(graph: &Graph, id: NodeId) -> Option<String> {
         Op::Linear(linear) => format!("linear {}", linear.features),
         Op::BatchNorm { .. } => "BatchNorm".to_owned(),
         Op::Activate(activation) => activation_name(*activation),
+        Op::Cast(dtype) => format!("as {dtype}"),
         Op::Binary(binary) => {
             let sign = match binary {
                 Binary::Add => "+",
@@ -188,6 +190,7 @@ fn activation_name(activation: Activation) -> String {
         Activation::HardSwish => "hard-swish".to_owned(),
         Activation::Gelu => "GELU".to_owned(),
         Activation::Exp => "exp".to_owned(),
+        Activation::Quantize { lo, hi, .. } => format!("quantize to {lo} .. {hi}"),
     }
 }
 

@@ -5,7 +5,8 @@
 //! kernel's work is cut into `units` independent units; a call computes units `lo..hi`, and any split of `0..units`
 //! into calls, in any order or at once, gives the same bits. A step starts when what it [waits](Waits) for is done.
 //!
-//! A **block** is 16 lanes of one element type. Feature maps are stored as blocks of 16 channels over their pixels,
+//! A **block** is 16 lanes of f32 or i32. Bytes, which inputs and outputs may have, are widened to i32 as they are loaded,
+//! and a store keeps the low bits. Feature maps are stored as blocks of 16 channels over their pixels,
 //! `[N][H][W][16]`, each block at a place of its own; lanes past the channel count are unspecified. Weights are packed
 //! in [`Form`]s. Padding is never stored: loops and taps leave out what lies outside.
 //!
@@ -359,7 +360,7 @@ pub struct Tile {
     pub block: Var,
     /// How many.
     pub blocks: usize,
-    /// What accumulators start at; may use `pixel` and `block`.
+    /// What accumulators start at; may use `pixel` and `block`. Its type is that of the accumulators.
     pub init: Value,
     /// What is accumulated, one reduction after the other.
     pub reductions: Vec<Reduction>,
@@ -424,7 +425,7 @@ pub struct Tap {
 /// What a reduction does to an accumulator.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Update {
-    /// `acc = a * b + acc`
+    /// `acc = a * b + acc`; of i32s wrapping, as all their arithmetic.
     Fma(Value, Value),
     /// `acc = acc + value`
     Add(Value),
@@ -515,7 +516,7 @@ pub enum Binary {
     Sub,
     /// `a * b`
     Mul,
-    /// `a / b`
+    /// `a / b`, of f32s
     Div,
     /// `if a < b { a } else { b }`: b where either is NaN, so the constant comes first.
     Min,

@@ -178,6 +178,7 @@ pub(super) fn activation_name(activation: Activation) -> &'static str {
         Activation::HardSwish => "hard_swish",
         Activation::Gelu => "gelu",
         Activation::Exp => "exp",
+        Activation::Quantize { .. } => "quantize",
     }
 }
 
@@ -219,6 +220,15 @@ fn activation_of(activation: Activation, v: Value, bind: &mut dyn FnMut(Value) -
             mul(mul(v, gate), constant(1.0 / 6.0))
         }
         Activation::Exp => exp(v),
+        Activation::Quantize { scale, zero, lo, hi } => {
+            // What is clipped lies so near to 0 that the sum with 1.5 * 2^23, in which neighbours are 1 apart, rounds it.
+            const UNIT_STEPS: f32 = 12_582_912.0;
+            let [zero, lo, hi] = [zero, lo, hi].map(F32::get);
+            let quotient = if scale.get() == 1.0 { v } else { div(v, constant(scale.get())) };
+            let shifted = add(clip(lo - zero, hi - zero, quotient), constant(UNIT_STEPS));
+            let rounded = sub(shifted, constant(UNIT_STEPS));
+            if zero == 0.0 { rounded } else { add(rounded, constant(zero)) }
+        }
         Activation::Gelu => {
             // v times the normal distribution's share below v: with tail = erfc(|v| / √2) / 2 that is 1 - tail where v is
             // positive, else tail. By Abramowitz and Stegun 1964, formula 7.1.26, tail is off by at most 7.5e-8.
@@ -274,11 +284,11 @@ pub(super) fn div(a: Value, b: Value) -> Value {
     Value::Binary(Binary::Div, Box::new(a), Box::new(b))
 }
 
-fn min(a: Value, b: Value) -> Value {
+pub(super) fn min(a: Value, b: Value) -> Value {
     Value::Binary(Binary::Min, Box::new(a), Box::new(b))
 }
 
-fn max(a: Value, b: Value) -> Value {
+pub(super) fn max(a: Value, b: Value) -> Value {
     Value::Binary(Binary::Max, Box::new(a), Box::new(b))
 }
 

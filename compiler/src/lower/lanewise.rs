@@ -160,7 +160,7 @@ impl Lowering<'_> {
     }
 
     /// The result's blocks as a parameter; it may overwrite operands that it reads element by element.
-    fn lanewise_result(&mut self, kb: &mut KernelBuilder, id: NodeId, overwritable: &[ParamId]) -> ParamId {
+    pub(super) fn lanewise_result(&mut self, kb: &mut KernelBuilder, id: NodeId, overwritable: &[ParamId]) -> ParamId {
         let len = self.pixels(id) * LANES;
         let regions = self.make_blocks(id);
         let y = kb.blocks("y", len, Access::Write, regions);
@@ -171,7 +171,7 @@ impl Lowering<'_> {
     }
 
     /// A step over all blocks, images and pixels of a value; units are images of blocks.
-    fn lanewise_step(
+    pub(super) fn lanewise_step(
         &mut self,
         mut kb: KernelBuilder,
         id: NodeId,
@@ -197,7 +197,7 @@ impl Lowering<'_> {
     }
 
     /// A function of each element of a row-major value; units are runs of 64 blocks.
-    fn flat_map(
+    pub(super) fn flat_map(
         &mut self,
         id: NodeId,
         from: crate::kernel::BufferId,

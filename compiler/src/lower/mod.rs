@@ -8,6 +8,7 @@ mod build;
 mod chain;
 mod conv;
 mod depthwise;
+mod integers;
 mod lanewise;
 mod plain;
 mod pool;
@@ -44,17 +45,8 @@ pub struct Unsupported {
 /// # Errors
 /// Where an element type has no kernels: every such node.
 pub fn lower(graph: &Verified<Graph>, target: Target) -> Result<Program, Vec<Unsupported>> {
-    let unsupported: Vec<Unsupported> = graph
-        .order()
-        .into_iter()
-        .map(|id| graph.node(id))
-        .filter(|node| node.ty.dtype != DType::F32)
-        .map(|node| Unsupported {
-            op: crate::graph::infer::name(&node.op).to_owned(),
-            node: node.origin.name.clone(),
-            why: format!("no kernels for elements of type {}", node.ty.dtype),
-        })
-        .collect();
+    let unsupported: Vec<Unsupported> =
+        graph.order().into_iter().filter_map(|id| integers::unsupported(graph, id)).collect();
     if !unsupported.is_empty() {
         return Err(unsupported);
     }
@@ -89,6 +81,8 @@ struct Lowering<'g> {
     converted: HashMap<usize, Stored>,
     /// Lanes of a block that hold a channel, where that is fewer than all.
     lanes: HashMap<BufferId, usize>,
+    /// Whether the present steps turn elements of one type into those of another.
+    converts: bool,
 }
 
 impl<'g> Lowering<'g> {
@@ -117,6 +111,7 @@ impl<'g> Lowering<'g> {
             plain: HashMap::new(),
             converted: HashMap::new(),
             lanes: HashMap::new(),
+            converts: false,
         }
     }
 
@@ -129,7 +124,7 @@ impl<'g> Lowering<'g> {
         match &node.op {
             Op::Input(ty) => {
                 let position = graph.inputs().iter().position(|&input| input == id).unwrap_or_default();
-                let buffer = self.buffer(node.origin.name.clone(), ty.len(), Place::Input(position));
+                let buffer = self.value_buffer(id, node.origin.name.clone(), ty.len(), Place::Input(position));
                 self.plain.insert(id, buffer);
             }
             Op::Constant(constant) => {
@@ -147,6 +142,11 @@ impl<'g> Lowering<'g> {
             Op::Fused { before, core, after } => self.lower_core(id, *core, before, after),
             Op::BatchNorm { eps, affine } => self.lower_batch_norm(id, *eps, *affine),
             Op::Activate(activation) => self.lower_activation(id, *activation),
+            Op::Cast(_) => {
+                self.converts = true;
+                self.lower_cast(id);
+                self.converts = false;
+            }
             Op::Binary(binary) => self.lower_binary(id, *binary),
             Op::MaxPool(pool) => self.lower_pool(id, pool, pool::Kind::Max),
             Op::AvgPool(pool) => self.lower_pool(id, pool, pool::Kind::Average),
@@ -170,10 +170,14 @@ impl<'g> Lowering<'g> {
     }
 
     fn lower_core(&mut self, id: NodeId, core: Core, before: &[crate::graph::Stage], after: &[crate::graph::Stage]) {
+        let is_f32 = self.graph.node(id).ty.dtype == DType::F32;
         match core {
             Core::Conv(conv) => match self.lane_group(id, &conv) {
-                Some(width) if before.is_empty() => self.lower_lane_groups(id, conv, width, after),
-                Some(_) | None => match self.winograd(id, &conv) {
+                // A channel for each of some lanes is taken of floats alone.
+                Some(width) if before.is_empty() && (is_f32 || width == 1) => {
+                    self.lower_lane_groups(id, conv, width, after);
+                }
+                Some(_) | None => match self.winograd(id, &conv).filter(|_| is_f32) {
                     Some(winograd) => self.lower_winograd(id, conv, winograd, before, after),
                     None => self.lower_conv(id, conv, before, after),
                 },
@@ -225,13 +229,14 @@ impl<'g> Lowering<'g> {
         };
         let pixels = self.pixels(id);
         let name = self.graph.node(id).origin.name.clone();
-        self.make_map(&name, &map, pixels)
+        self.make_map(id, &name, &map, pixels)
     }
 
-    fn make_map(&mut self, name: &str, map: &ChannelMap, pixels: usize) -> Vec<Region> {
+    /// Makes buffers for blocks of a node's value.
+    fn make_map(&mut self, id: NodeId, name: &str, map: &ChannelMap, pixels: usize) -> Vec<Region> {
         let channels = map.channels_of_lanes();
         for (i, block) in map.blocks().into_iter().enumerate() {
-            let buffer = self.buffer(format!("{name}[{i}]"), pixels * LANES, Place::Arena(0));
+            let buffer = self.value_buffer(id, format!("{name}[{i}]"), pixels * LANES, Place::Arena(0));
             self.blocks.insert(block, buffer);
             let used = channels[i * LANES..(i + 1) * LANES].iter().flatten().count();
             if used < LANES {
@@ -245,7 +250,7 @@ impl<'g> Lowering<'g> {
     fn make_plain(&mut self, id: NodeId) -> BufferId {
         let node = self.graph.node(id);
         let place = self.only_output(id).map_or(Place::Arena(0), Place::Output);
-        let buffer = self.buffer(node.origin.name.clone(), node.ty.len(), place);
+        let buffer = self.value_buffer(id, node.origin.name.clone(), node.ty.len(), place);
         self.plain.insert(id, buffer);
         buffer
     }
@@ -283,6 +288,7 @@ impl<'g> Lowering<'g> {
 
     // The program.
 
+    /// A buffer of f32s.
     fn buffer(&mut self, name: String, len: usize, place: Place) -> BufferId {
         self.program.buffers.push(Buffer { name, elem: Elem::F32, len, place });
         BufferId(self.program.buffers.len() as u32 - 1)
@@ -305,8 +311,20 @@ impl<'g> Lowering<'g> {
         buffer
     }
 
-    /// Adds a step for a node, and its kernel if the program has none like it.
-    fn step(&mut self, layers: Vec<String>, kernel: Kernel, args: Vec<Arg>) {
+    /// Adds a step for a node, and its kernel if the program has none like it. A kernel of floats that is given integers
+    /// becomes one of integers, unless it converts them.
+    fn step(&mut self, layers: Vec<String>, mut kernel: Kernel, args: Vec<Arg>) {
+        integers::set_elements(&mut kernel, |i| {
+            let region = match &args[i] {
+                Arg::Flat(region) => Some(region),
+                Arg::Blocks(regions) => regions.first(),
+                Arg::Table(_) => None,
+            };
+            region.map(|region| self.program.buffer(region.buffer).elem)
+        });
+        if integers::touches_integers(&kernel) && !self.converts {
+            kernel = integers::to_integers(kernel);
+        }
         let known = self.kernels.entry(kernel.name.clone()).or_default();
         let same = known.iter().copied().find(|k| {
             let other = &self.program.kernels[k.index()];
@@ -339,7 +357,8 @@ impl<'g> Lowering<'g> {
                 continue;
             }
             let len = self.graph.node(output.node).ty.len();
-            let target = self.buffer(format!("{} (output)", output.name), len, Place::Output(position));
+            let name = format!("{} (output)", output.name);
+            let target = self.value_buffer(output.node, name, len, Place::Output(position));
             self.relayout_to_plain(output.node, stored, target);
         }
     }

@@ -56,6 +56,7 @@ impl Lowering<'_> {
             | Op::Linear(_)
             | Op::BatchNorm { .. }
             | Op::Activate(_)
+            | Op::Cast(_)
             | Op::Binary(_)
             | Op::MaxPool(_)
             | Op::AvgPool(_)

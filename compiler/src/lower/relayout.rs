@@ -20,12 +20,12 @@ impl Lowering<'_> {
         let stored = match to {
             Layout::Plain => {
                 let len = self.graph.node(value).ty.len();
-                let buffer = self.buffer(name, len, crate::kernel::Place::Arena(0));
+                let buffer = self.value_buffer(value, name, len, crate::kernel::Place::Arena(0));
                 self.relayout_to_plain(value, from, buffer);
                 Stored::Plain(buffer)
             }
             Layout::Blocked(map) => {
-                let regions = self.make_map(&name, &map, self.pixels(value));
+                let regions = self.make_map(value, &name, &map, self.pixels(value));
                 self.relayout_to_blocks(value, from, &map, regions);
                 self.stored_map(&map)
             }

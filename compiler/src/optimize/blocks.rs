@@ -119,6 +119,7 @@ fn made(graph: &Graph, id: NodeId) -> bool {
         Op::Conv(_)
         | Op::Linear(_)
         | Op::Activate(_)
+        | Op::Cast(_)
         | Op::MaxPool(_)
         | Op::AvgPool(_)
         | Op::GlobalAvgPool
@@ -162,6 +163,7 @@ fn starts_afresh(graph: &Graph, id: NodeId) -> bool {
         | Op::Weight { .. }
         | Op::BatchNorm { .. }
         | Op::Activate(_)
+        | Op::Cast(_)
         | Op::Concat { .. }
         | Op::Slice { .. }
         | Op::ChannelShuffle { .. }

@@ -76,7 +76,7 @@ pub fn cost(op: &Op, operands: &[&TensorType], weights: &[&[usize]], ty: &Tensor
         Op::Conv(_) | Op::Linear(_) => kernel(core_flops(weights, made)),
         Op::BatchNorm { .. } => kernel(4 * made),
         Op::Activate(activation) => kernel(activation_flops(*activation) * made),
-        Op::Binary(_) => kernel(made),
+        Op::Binary(_) | Op::Cast(_) => kernel(made),
         Op::MaxPool(pool) | Op::AvgPool(pool) => {
             let [rows, columns] = pool.window.kernel;
             kernel((rows * columns) as u64 * made)
@@ -136,6 +136,7 @@ fn activation_flops(activation: Activation) -> u64 {
         Activation::Relu => 1,
         Activation::Clip { .. } | Activation::LeakyRelu { .. } => 2,
         Activation::HardSigmoid | Activation::HardSwish => 4,
+        Activation::Quantize { .. } => 8,
         Activation::Elu { .. } | Activation::Sigmoid | Activation::Tanh | Activation::Silu | Activation::Exp => 16,
         Activation::Gelu => 30,
     }

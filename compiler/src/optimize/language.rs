@@ -27,6 +27,8 @@ pub enum Tag {
     BatchNorm,
     /// `(activate attributes x)`
     Activate,
+    /// `(cast attributes x)`
+    Cast,
     /// `(add x y)`
     Add,
     /// `(sub x y)`
@@ -68,12 +70,13 @@ pub enum Tag {
 }
 
 /// Each tag with its name in patterns and its arity.
-const TAGS: [(Tag, &str, usize); 24] = [
+const TAGS: [(Tag, &str, usize); 25] = [
     (Tag::Weight, "weight", 2),
     (Tag::Conv, "conv", 4),
     (Tag::Linear, "linear", 4),
     (Tag::BatchNorm, "bn", 6),
     (Tag::Activate, "activate", 2),
+    (Tag::Cast, "cast", 2),
     (Tag::Add, "add", 2),
     (Tag::Sub, "sub", 2),
     (Tag::Mul, "mul", 2),
@@ -281,6 +284,7 @@ pub fn encode(egraph: &mut EGraph, op: &Op, operands: &[Id], weights: &[WeightId
             weighted(egraph, Tag::BatchNorm, &[None, None, weights.first(), weights.get(1)])
         }
         Op::Activate(_) => with_attributes(egraph, Tag::Activate),
+        Op::Cast(_) => with_attributes(egraph, Tag::Cast),
         Op::Binary(Binary::Add) => plain(egraph, Tag::Add),
         Op::Binary(Binary::Sub) => plain(egraph, Tag::Sub),
         Op::Binary(Binary::Mul) => plain(egraph, Tag::Mul),
@@ -370,6 +374,7 @@ pub fn decode(egraph: &EGraph, term: &Term) -> Option<Applied> {
         Tag::Weight => (attributes()?, &[][..], &children[1..]),
         Tag::Conv | Tag::Linear | Tag::BatchNorm => (attributes()?, &children[1..2], &children[2..]),
         Tag::Activate
+        | Tag::Cast
         | Tag::MaxPool
         | Tag::AvgPool
         | Tag::Softmax

@@ -266,6 +266,7 @@ fn stages(chain: &Chain) -> impl Iterator<Item = &'static str> + '_ {
         Stage::Activate(Activation::HardSwish) => "hard_swish",
         Stage::Activate(Activation::Gelu) => "gelu",
         Stage::Activate(Activation::Exp) => "exp",
+        Stage::Activate(Activation::Quantize { .. }) => "quantize",
         Stage::Add => "add",
         Stage::Scale => "scale",
     })

@@ -11,6 +11,7 @@ use egg::{ENodeOrVar, Id, Language, Pattern, Searcher, Subst};
 use super::analysis::EGraph;
 use super::language::Term;
 use super::rules::{Compiled, Phase, Rule, Site, compiled};
+use crate::graph::DType;
 
 /// Bounds on one phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,6 +127,10 @@ pub fn apply(egraph: &mut EGraph, log: &mut Log, found: &Match) -> Option<Id> {
     let bound = left.vars().into_iter().filter_map(|var| found.subst.get(var)).map(|&id| egraph.find(id)).collect();
     let key = (found.rule, found.pattern, root, bound);
     if log.done.contains(&key) {
+        return None;
+    }
+    // Rules are about real numbers: sums of integers wrap, and their quotients are rounded.
+    if egraph[root].data.ty.as_ref().is_some_and(|ty| ty.dtype != DType::F32) {
         return None;
     }
     let first = egraph.nodes().len();

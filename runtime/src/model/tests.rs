@@ -4,7 +4,7 @@ use super::super::lent::{LentError, LentSession};
 use super::super::plan::{Context, Step, Waits};
 use super::super::session::RunError;
 use super::super::target::AvailableTarget;
-use super::super::tensor::TensorInfo;
+use super::super::tensor::{DType, Elements, TensorInfo};
 use super::super::weights_file::{Span, WeightsLayout, file_bytes};
 use super::super::weights_writer::write;
 use super::*;
@@ -12,7 +12,7 @@ use super::*;
 const LEN: usize = 37;
 const SPANS: &[Span] = &[Span { offset: 0, len: LEN }];
 const LAYOUT: WeightsLayout = WeightsLayout { hash: 1, bytes: file_bytes(SPANS), content_hash: None, tensors: SPANS };
-const IMAGE: TensorInfo = TensorInfo { name: "image", shape: &[1, LEN] };
+const IMAGE: TensorInfo = TensorInfo { name: "image", dtype: DType::F32, shape: &[1, LEN] };
 
 /// # Safety
 /// The contract of a step: units below `LEN`.
@@ -60,7 +60,7 @@ static NETWORK: Network = unsafe {
     Network::new(
         "example",
         &[IMAGE],
-        &[TensorInfo { name: "doubled", shape: &[1, LEN] }, TensorInfo { name: "sum", shape: &[1] }],
+        &[TensorInfo { name: "doubled", dtype: DType::F32, shape: &[1, LEN] }, TensorInfo { name: "sum", dtype: DType::F32, shape: &[1] }],
         &[Plan { target: Target::Portable, arena: LEN, scratch: 1, steps: STEPS }],
         LAYOUT,
     )
@@ -82,14 +82,14 @@ fn any_number_of_threads_gives_the_same() {
             assert_eq!(session.run(&input), Ok(expected.as_slice()));
         }
         let sum = expected.iter().map(|x| x / 2.0).sum::<f32>();
-        assert_eq!(session.output("sum"), Some([sum].as_slice()));
+        assert_eq!(session.output("sum"), Some(Elements::F32(&[sum])));
         assert_eq!(session.output("other"), None);
 
         let (mut doubled, mut total) = ([0.0; LEN], [0.0]);
-        session.run_into(&[&input], &mut [&mut doubled, &mut total]).unwrap();
+        session.run_into(&[Elements::F32(&input)], &mut [(&mut doubled).into(), (&mut total).into()]).unwrap();
         assert_eq!((doubled.as_slice(), total), (expected.as_slice(), [sum]));
-        session.run_named(&[("image", &input)]).unwrap();
-        assert_eq!(session.output("doubled"), Some(expected.as_slice()));
+        session.run_named(&[("image", input.as_slice())]).unwrap();
+        assert_eq!(session.output("doubled"), Some(Elements::F32(&expected)));
     }
 }
 
@@ -109,18 +109,24 @@ fn sessions_and_models_go_between_threads() {
 #[test]
 fn wrong_calls_are_named() {
     let mut session = model().session(Threads::new(1));
-    let short = session.run(&[0.0; 5]).unwrap_err();
+    let short = session.run::<f32, f32>(&[0.0; 5]).unwrap_err();
     assert_eq!(short.to_string(), "`image` has shape [1x37], 37 elements, but 5 were given");
     let input = [0.0; LEN];
     let unknown = session.run_named(&[("photo", &input)]).unwrap_err();
     assert_eq!(unknown.to_string(), "the network has no input `photo`; its inputs are image [1x37]");
-    assert_eq!(session.run_named(&[]), Err(RunError::MissingInput { input: IMAGE }));
+    let none: &[(&str, &[f32])] = &[];
+    assert_eq!(session.run_named(none), Err(RunError::MissingInput { input: IMAGE }));
     let twice = session.run_named(&[("image", &input), ("image", &input)]);
     assert_eq!(twice, Err(RunError::RepeatedInput { name: "image".to_owned() }));
     let (mut doubled, mut total) = ([0.0; LEN], [0.0; 2]);
-    let output = session.run_into(&[&input], &mut [&mut doubled, &mut total]).unwrap_err();
+    let given = [Elements::F32(&input)];
+    let output = session.run_into(&given, &mut [(&mut doubled).into(), (&mut total).into()]).unwrap_err();
     assert_eq!(output.to_string(), "`sum` has shape [1], 1 elements, but 2 were given");
-    assert_eq!(session.run_into(&[&input], &mut []), Err(RunError::OutputCount { expected: 2, given: 0 }));
+    assert_eq!(session.run_into(&given, &mut []), Err(RunError::OutputCount { expected: 2, given: 0 }));
+    let bytes = session.run_named(&[("image", &[0u8; LEN])]).unwrap_err();
+    assert_eq!(bytes.to_string(), "`image` has elements of type f32, but u8 were given");
+    let bytes = session.run::<f32, u8>(&input).unwrap_err();
+    assert_eq!(bytes.to_string(), "`doubled` has elements of type f32, but u8 were given");
 }
 
 #[test]
@@ -151,7 +157,8 @@ fn static_weights_are_used_in_place() {
     let unaligned: &'static [u8] = &shifted.leak()[1..];
     let copied = Model::from_packed(&NETWORK, Weights::Static(unaligned), None).unwrap();
     assert_eq!(copied.weights().addr() % ALIGNMENT, 0);
-    assert_eq!(copied.session(Threads::new(1)).run(&[0.0; LEN]).unwrap(), [3.0; LEN]);
+    let mut session = copied.session(Threads::new(1));
+    assert_eq!(session.run(&[0.0; LEN]), Ok([3.0_f32; LEN].as_slice()));
 }
 
 #[repr(align(64))]
@@ -172,16 +179,20 @@ fn lent_memory_gives_the_same_as_a_session() {
     let mut lent = LentSession::new(&NETWORK, portable, &file.0, &mut arena, &mut scratch).unwrap();
     let (mut doubled, mut total) = ([0.0; LEN], [0.0]);
     for _ in 0..2 {
-        lent.run([&input], [&mut doubled, &mut total]).unwrap();
+        lent.run([Elements::F32(&input)], [(&mut doubled).into(), (&mut total).into()]).unwrap();
         let mut session = model().session(Threads::new(1));
         assert_eq!(session.run(&input), Ok(doubled.as_slice()));
-        assert_eq!(session.output("sum"), Some(total.as_slice()));
+        assert_eq!(session.output("sum"), Some(Elements::F32(&total)));
     }
     assert_eq!(lent.target(), Target::Portable);
-    let wrong = lent.run([&input[1..]], [&mut doubled, &mut total]).unwrap_err();
+    let wrong = lent.run([Elements::F32(&input[1..])], [(&mut doubled).into(), (&mut total).into()]).unwrap_err();
     assert_eq!(wrong.to_string(), "`image` has 37 elements, but 36 were given");
-    assert!(matches!(lent.run([&input], [&mut doubled, &mut []]), Err(LentError::Length { given: 0, .. })));
-    assert!(matches!(lent.run([&input], [&mut doubled]), Err(LentError::Count)));
+    let given = [Elements::F32(&input)];
+    let short = lent.run(given, [(&mut doubled).into(), (&mut [0.0; 0]).into()]);
+    assert!(matches!(short, Err(LentError::Length { given: 0, .. })));
+    assert!(matches!(lent.run(given, [(&mut doubled).into()]), Err(LentError::Count)));
+    let integers = lent.run([Elements::I32(&[0; LEN])], [(&mut doubled).into(), (&mut total).into()]).unwrap_err();
+    assert_eq!(integers.to_string(), "`image` has elements of type f32, but i32 were given");
 }
 
 #[test]

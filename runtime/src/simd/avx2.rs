@@ -290,6 +290,27 @@ impl I32x16 {
         Self(_mm256_add_epi32(self.0, b.0), _mm256_add_epi32(self.1, b.1))
     }
 
+    /// `self - b`, wrapping.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn sub(self, b: Self) -> Self {
+        Self(_mm256_sub_epi32(self.0, b.0), _mm256_sub_epi32(self.1, b.1))
+    }
+
+    /// The lesser of the two.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn min(self, b: Self) -> Self {
+        Self(_mm256_min_epi32(self.0, b.0), _mm256_min_epi32(self.1, b.1))
+    }
+
+    /// The greater of the two.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn max(self, b: Self) -> Self {
+        Self(_mm256_max_epi32(self.0, b.0), _mm256_max_epi32(self.1, b.1))
+    }
+
     /// The low 32 bits of `self * b`.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
@@ -323,6 +344,8 @@ impl I32x16 {
         )
     }
 }
+
+integers_one_by_one! { #[target_feature(enable = "avx2,fma")] }
 
 /// All bits of the lanes below `n`, in two halves.
 #[inline]

@@ -276,6 +276,27 @@ impl I32x16 {
         Self(_mm512_add_epi32(self.0, b.0))
     }
 
+    /// `self - b`, wrapping.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pub fn sub(self, b: Self) -> Self {
+        Self(_mm512_sub_epi32(self.0, b.0))
+    }
+
+    /// The lesser of the two.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pub fn min(self, b: Self) -> Self {
+        Self(_mm512_min_epi32(self.0, b.0))
+    }
+
+    /// The greater of the two.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pub fn max(self, b: Self) -> Self {
+        Self(_mm512_max_epi32(self.0, b.0))
+    }
+
     /// The low 32 bits of `self * b`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
@@ -306,6 +327,8 @@ impl I32x16 {
         F32x16(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased.0)))
     }
 }
+
+integers_one_by_one! { #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")] }
 
 /// A bit for each lane below `n`.
 #[inline]

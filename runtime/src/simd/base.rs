@@ -333,6 +333,27 @@ impl I32x16 {
         each!(Self: _mm_add_epi32, self, b)
     }
 
+    /// `self - b`, wrapping.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn sub(self, b: Self) -> Self {
+        each!(Self: _mm_sub_epi32, self, b)
+    }
+
+    /// The lesser of the two.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn min(self, b: Self) -> Self {
+        each!(Self: lesser, self, b)
+    }
+
+    /// The greater of the two.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn max(self, b: Self) -> Self {
+        each!(Self: greater, self, b)
+    }
+
     /// The low 32 bits of `self * b`.
     #[inline]
     #[target_feature(enable = "sse2")]
@@ -365,6 +386,8 @@ impl I32x16 {
     }
 }
 
+integers_one_by_one! { #[target_feature(enable = "sse2")] }
+
 /// `t` where the mask's bits are set, `e` elsewhere.
 #[inline]
 #[target_feature(enable = "sse2")]
@@ -379,4 +402,20 @@ fn mullo(a: __m128i, b: __m128i) -> __m128i {
     let even = _mm_mul_epu32(a, b);
     let odd = _mm_mul_epu32(_mm_srli_epi64::<32>(a), _mm_srli_epi64::<32>(b));
     _mm_unpacklo_epi32(_mm_shuffle_epi32::<0b10_00>(even), _mm_shuffle_epi32::<0b10_00>(odd))
+}
+
+/// The lesser of each pair; SSE2 compares, and has no minimum of 32-bit integers.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn lesser(a: __m128i, b: __m128i) -> __m128i {
+    let b_is_less = _mm_cmpgt_epi32(a, b);
+    _mm_or_si128(_mm_and_si128(b_is_less, b), _mm_andnot_si128(b_is_less, a))
+}
+
+/// The greater of each pair.
+#[inline]
+#[target_feature(enable = "sse2")]
+fn greater(a: __m128i, b: __m128i) -> __m128i {
+    let a_is_greater = _mm_cmpgt_epi32(a, b);
+    _mm_or_si128(_mm_and_si128(a_is_greater, a), _mm_andnot_si128(a_is_greater, b))
 }

@@ -24,6 +24,7 @@
 //! | `pin` | the same value; see below |
 //! | `recip` | `1 / x`, correctly rounded |
 //! | `exp` | below |
+//! | `load_lanes`, `store_lanes` of `I32x16` | of bytes too, which are widened, and cut to their low bits |
 //!
 //! AVX-512, AVX2 and NEON give the same bits for every method, and so do base and portable.
 //!
@@ -43,6 +44,91 @@
 //! true value everywhere, subnormal results included; `e^-inf` is 0, `e^inf` is infinite, a NaN stays one.
 
 #![allow(clippy::missing_safety_doc, reason = "clippy takes a safe function with target features for an unsafe one")]
+
+/// What sixteen lanes of `i32` are loaded from and stored to.
+pub trait Integer: Copy {
+    /// The number.
+    fn widen(self) -> i32;
+    /// The number in the low bits of another.
+    fn narrow(wide: i32) -> Self;
+}
+
+/// The integers that memory holds.
+macro_rules! integer {
+    ($($name:ident),*) => {
+        $(impl Integer for $name {
+            #[inline]
+            fn widen(self) -> i32 {
+                self.into()
+            }
+
+            #[inline]
+            fn narrow(wide: i32) -> Self {
+                wide as $name
+            }
+        })*
+    };
+}
+
+integer!(i32, i8, u8);
+
+/// Methods of `I32x16` that take elements one by one, with the target features of a module.
+macro_rules! integers_one_by_one {
+    ($(#[$features:meta])?) => {
+        impl I32x16 {
+            /// The first `n` elements from `p` on; lanes from `n` on are 0. An `n` above 16 is 16.
+            ///
+            /// # Safety
+            /// `p` is valid for reading `min(n, 16)` elements; no more are read.
+            #[inline]
+            $(#[$features])?
+            pub unsafe fn load_lanes<T: super::Integer>(p: *const T, n: usize) -> Self {
+                let mut lanes = [0; 16];
+                for (i, lane) in lanes.iter_mut().enumerate().take(n) {
+                    // SAFETY: the caller's element i, which is below n and 16; it need not be aligned.
+                    *lane = unsafe { p.add(i).read_unaligned() }.widen();
+                }
+                // SAFETY: an array of sixteen.
+                unsafe { Self::load(lanes.as_ptr()) }
+            }
+
+            /// The element at `p` in every lane.
+            ///
+            /// # Safety
+            /// `p` is valid for reading one element.
+            #[inline]
+            $(#[$features])?
+            pub unsafe fn load_splat<T: super::Integer>(p: *const T) -> Self {
+                // SAFETY: the caller's one element; it need not be aligned.
+                let x = unsafe { p.read_unaligned() };
+                Self::splat(x.widen())
+            }
+
+            /// Stores the first `n` lanes from `p` on, their low bits where elements are shorter. An `n` above 16 is 16.
+            ///
+            /// # Safety
+            /// `p` is valid for writing `min(n, 16)` elements; no more are written.
+            #[inline]
+            $(#[$features])?
+            pub unsafe fn store_lanes<T: super::Integer>(self, p: *mut T, n: usize) {
+                let mut lanes = [0; 16];
+                // SAFETY: an array of sixteen.
+                unsafe { self.store(lanes.as_mut_ptr()) }
+                for (i, &lane) in lanes.iter().enumerate().take(n) {
+                    // SAFETY: the caller's element i, which is below n and 16; it need not be aligned.
+                    unsafe { p.add(i).write_unaligned(T::narrow(lane)) }
+                }
+            }
+
+            /// `a * b + self`, wrapping: a step of a sum of products.
+            #[inline]
+            $(#[$features])?
+            pub fn add_product(self, a: Self, b: Self) -> Self {
+                self.add(a.mul(b))
+            }
+        }
+    };
+}
 
 #[cfg(target_arch = "x86_64")]
 pub mod avx2;

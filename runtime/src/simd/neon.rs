@@ -325,6 +325,27 @@ impl I32x16 {
         each!(Self: vaddq_s32, self, b)
     }
 
+    /// `self - b`, wrapping.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    pub fn sub(self, b: Self) -> Self {
+        each!(Self: vsubq_s32, self, b)
+    }
+
+    /// The lesser of the two.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    pub fn min(self, b: Self) -> Self {
+        each!(Self: vminq_s32, self, b)
+    }
+
+    /// The greater of the two.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    pub fn max(self, b: Self) -> Self {
+        each!(Self: vmaxq_s32, self, b)
+    }
+
     /// The low 32 bits of `self * b`.
     #[inline]
     #[target_feature(enable = "neon")]
@@ -356,3 +377,5 @@ impl I32x16 {
         each!(F32x16: vreinterpretq_f32_s32, shifted)
     }
 }
+
+integers_one_by_one! { #[target_feature(enable = "neon")] }

@@ -252,6 +252,24 @@ impl I32x16 {
         Self(from_fn(|i| self.0[i].wrapping_add(b.0[i])))
     }
 
+    /// `self - b`, wrapping.
+    #[inline]
+    pub fn sub(self, b: Self) -> Self {
+        Self(from_fn(|i| self.0[i].wrapping_sub(b.0[i])))
+    }
+
+    /// The lesser of the two.
+    #[inline]
+    pub fn min(self, b: Self) -> Self {
+        Self(from_fn(|i| self.0[i].min(b.0[i])))
+    }
+
+    /// The greater of the two.
+    #[inline]
+    pub fn max(self, b: Self) -> Self {
+        Self(from_fn(|i| self.0[i].max(b.0[i])))
+    }
+
     /// The low 32 bits of `self * b`.
     #[inline]
     pub fn mul(self, b: Self) -> Self {
@@ -264,3 +282,5 @@ impl I32x16 {
         F32x16(from_fn(|i| self.0[i] as f32))
     }
 }
+
+integers_one_by_one! {}

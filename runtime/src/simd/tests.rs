@@ -80,6 +80,14 @@ fn expected(a: Lanes, b: Lanes, c: Lanes, n: usize, fma: bool) -> Results {
         ("recip", each(&|i| 1.0 / a[i])),
         ("integers", each(&|i| int(i) as f32)),
         ("integer bits", each(&|i| f32::from_bits(int(i) as u32))),
+        ("integer sub", each(&|i| (int(i).wrapping_sub(to_i32(b[i]))) as f32)),
+        ("integer min", each(&|i| int(i).min(to_i32(b[i])) as f32)),
+        ("integer max", each(&|i| int(i).max(to_i32(b[i])) as f32)),
+        ("integer add_product", each(&|i| int(i).wrapping_add(to_i32(b[i]).wrapping_mul(int(i))) as f32)),
+        ("integer lanes", each(&|i| if i < n { int(i) as f32 } else { 0.0 })),
+        ("bytes", each(&|i| if i < n { f32::from(int(i) as u8) } else { 0.0 })),
+        ("signed bytes", each(&|i| if i < n { f32::from(int(i) as i8) } else { 0.0 })),
+        ("byte splat", [f32::from(int(0) as i8); 16]),
     ]
 }
 
@@ -120,6 +128,17 @@ macro_rules! module {
                     integers.store(bits.as_mut_ptr());
                     integers = I32x16::load(bits.as_ptr());
                 }
+                let other = b.to_i32();
+                let (mut words, mut bytes, mut signed) = (vec![7_i32; n], vec![7_u8; n], vec![7_i8; n.max(1)]);
+                // SAFETY: n elements each, and one.
+                let [some, some_bytes, some_signed, byte] = unsafe {
+                    integers.store_lanes(words.as_mut_ptr(), n);
+                    integers.store_lanes(bytes.as_mut_ptr(), n);
+                    integers.store_lanes(signed.as_mut_ptr(), n.max(1));
+                    let some = I32x16::load_lanes(words.as_ptr(), n);
+                    let signed_lanes = I32x16::load_lanes(signed.as_ptr(), n);
+                    [some, I32x16::load_lanes(bytes.as_ptr(), n), signed_lanes, I32x16::load_splat(signed.as_ptr())]
+                };
                 vec![
                     ("splat", lanes(F32x16::splat(first[0]))),
                     ("load_splat", lanes(load_splat)),
@@ -148,6 +167,14 @@ macro_rules! module {
                     ("recip", lanes(a.recip())),
                     ("integers", lanes(integers.to_f32())),
                     ("integer bits", bits.map(|bits: i32| f32::from_bits(bits as u32))),
+                    ("integer sub", lanes(integers.sub(other).to_f32())),
+                    ("integer min", lanes(integers.min(other).to_f32())),
+                    ("integer max", lanes(integers.max(other).to_f32())),
+                    ("integer add_product", lanes(integers.add_product(other, integers).to_f32())),
+                    ("integer lanes", lanes(some.to_f32())),
+                    ("bytes", lanes(some_bytes.to_f32())),
+                    ("signed bytes", lanes(some_signed.to_f32())),
+                    ("byte splat", lanes(byte.to_f32())),
                 ]
             }
 

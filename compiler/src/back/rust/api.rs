@@ -146,8 +146,19 @@ fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -
     };
     let (input_lens, output_lens) = (lens(&input_names, inputs), lens(&output_names, outputs));
     let parameters = open.then(|| quote! { <#(const #input_lens: usize,)* #(const #output_lens: usize),*> });
+    let (input_types, output_types): (Vec<Ident>, Vec<Ident>) =
+        (inputs.iter().map(Tensor::rust_type).collect(), outputs.iter().map(Tensor::rust_type).collect());
+    let elements = quote! { #rt::tensor::Elements };
+    let input_type = match only_type(inputs) {
+        Some(only) => quote! { &[#only] },
+        None => quote! { #elements<'_> },
+    };
+    let (output_type, of_output) = match only_type(outputs) {
+        Some(only) => (quote! { &[#only] }, quote! { .and_then(#rt::tensor::Element::elements) }),
+        None => (quote! { #elements<'_> }, quote! {}),
+    };
     let one = (inputs.len() == 1).then(|| {
-        let name = &input_names[0];
+        let (name, of, gives) = (&input_names[0], &input_types[0], &output_types[0]);
         let text = match outputs.len() {
             1 => "Runs once and returns the output.",
             _ => "Runs once and returns the first output; [`Self::output`] gives all.",
@@ -158,7 +169,7 @@ fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -
             ///
             /// # Errors
             /// An input of another length.
-            pub fn run(&mut self, #name: &[f32]) -> Result<&[f32], #rt::session::RunError> {
+            pub fn run(&mut self, #name: &[#of]) -> Result<&[#gives], #rt::session::RunError> {
                 self.0.run(#name)
             }
         }
@@ -171,7 +182,15 @@ fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -
             ///
             /// # Errors
             /// An input that is unknown, given twice, missing, or of another length.
-            pub fn run_named(&mut self, inputs: &[(&str, &[f32])]) -> Result<(), #rt::session::RunError> {
+            pub fn run_named(&mut self, inputs: &[(&str, #input_type)]) -> Result<(), #rt::session::RunError> {
+                self.0.run_named(inputs)
+            }
+
+            /// The same for programs that serve networks of any types.
+            ///
+            /// # Errors
+            /// As [`Self::run_named`], and elements of another type.
+            pub fn run_elements(&mut self, inputs: &[(&str, #elements<'_>)]) -> Result<(), #rt::session::RunError> {
                 self.0.run_named(inputs)
             }
 
@@ -181,10 +200,10 @@ fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -
             /// If there was no memory for the session.
             pub fn run_array #parameters (
                 &mut self,
-                #(#input_names: &[f32; #input_lens],)*
-                #(#output_names: &mut [f32; #output_lens]),*
+                #(#input_names: &[#input_types; #input_lens],)*
+                #(#output_names: &mut [#output_types; #output_lens]),*
             ) {
-                if let Err(error) = self.0.run_into(&[#(#input_names),*], &mut [#(#output_names),*]) {
+                if let Err(error) = self.0.run_into(&[#(#input_names.into()),*], &mut [#(#output_names.into()),*]) {
                     panic!("{error}");
                 }
             }
@@ -192,13 +211,18 @@ fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -
             /// Runs once with the inputs in order and says how long each step took.
             ///
             /// # Errors
-            /// Another number of inputs, or one of another length.
-            pub fn profile(&mut self, inputs: &[&[f32]]) -> Result<Vec<#rt::run::StepTime>, #rt::session::RunError> {
+            /// Another number of inputs, or one of another length or type.
+            pub fn profile(&mut self, inputs: &[#elements<'_>]) -> Result<Vec<#rt::run::StepTime>, #rt::session::RunError> {
                 self.0.profile(inputs)
             }
 
             /// An output of the last run by its name; zeros before the first.
-            pub fn output(&self, name: &str) -> Option<&[f32]> {
+            pub fn output(&self, name: &str) -> Option<#output_type> {
+                self.0.output(name)#of_output
+            }
+
+            /// The same for programs that serve networks of any types.
+            pub fn elements(&self, name: &str) -> Option<#elements<'_>> {
                 self.0.output(name)
             }
 
@@ -208,4 +232,10 @@ fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -
             }
         }
     }
+}
+
+/// The type of all tensors' elements, if they have one.
+fn only_type(tensors: &[Tensor]) -> Option<Ident> {
+    let first = tensors.first()?;
+    tensors.iter().all(|tensor| tensor.dtype == first.dtype).then(|| first.rust_type())
 }

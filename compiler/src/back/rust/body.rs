@@ -7,7 +7,7 @@ use quote::quote;
 
 use super::address::Scope;
 use super::names::{Namer, ident};
-use super::value::{Sharing, elem};
+use super::value::Sharing;
 use crate::kernel::{Elem, Kernel, LANES, Local, ParamId, Prefetch, Range, Stmt, Var};
 
 /// A body while it is written.
@@ -29,6 +29,8 @@ pub(super) struct Body<'k> {
     pub(super) constants: HashMap<u32, Ident>,
     /// The accumulator that is finished.
     pub(super) accumulator: Ident,
+    /// What the accumulators of the present tile hold.
+    pub(super) accumulator_elem: Elem,
     /// The locals of the tile that is finished: their values differ between accumulators.
     pub(super) finish_locals: HashSet<Local>,
 }
@@ -50,6 +52,7 @@ pub(super) fn body(kernel: &Kernel) -> (Vec<Ident>, TokenStream) {
         scopes: vec![Scope::default()],
         constants: HashMap::new(),
         accumulator: ident("acc"),
+        accumulator_elem: Elem::F32,
         finish_locals: HashSet::new(),
     };
     let mut out = Sharing::default();
@@ -99,7 +102,7 @@ impl Body<'_> {
             },
             Stmt::Let { local, value } => {
                 let value = self.resolve_value(value);
-                let held = elem(&value, &self.kernel.params, &self.local_elems);
+                let held = self.elem(&value);
                 let value = self.value(&value, out);
                 let name = self.bind_local(*local, held);
                 out.push(quote! { let #name = #value; });
@@ -110,7 +113,7 @@ impl Body<'_> {
                 let value = self.value(&value, out);
                 let at = self.resolve_at(at);
                 let pointer = self.pointer(&at);
-                out.push(if *lanes == LANES {
+                out.push(if *lanes == LANES && !self.holds_bytes(at.param) {
                     quote! { #value.store(#pointer); }
                 } else {
                     let lanes = Literal::usize_unsuffixed(*lanes);

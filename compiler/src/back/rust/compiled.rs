@@ -6,10 +6,11 @@ use kiln_rt::weights::expr::ExprError;
 use kiln_rt::weights::{Expr, Form, WeightProgram};
 use kiln_rt::weights_file::{Span, file_bytes};
 use kiln_rt::weights_writer::place;
+use proc_macro2::Ident;
 
-use super::names::{Namer, upper};
+use super::names::{Namer, ident, upper};
 use crate::graph::weights::map_operands;
-use crate::graph::{Graph, Op, Verified, WeightId};
+use crate::graph::{Activation, DType, Graph, Op, Stage, TensorType, Verified, WeightId};
 use crate::kernel::{Arg, Buffer, Elem, Kernel, ParamKind, Place, Program};
 use crate::target::Target;
 
@@ -33,6 +34,8 @@ pub struct Signature {
     pub outputs: Vec<Tensor>,
     /// Whether its first output is a softmax's.
     pub probabilities: bool,
+    /// Whether it rounds numbers to integers on its way: a difference in the last bit becomes one of a step then.
+    pub quantizes: bool,
 }
 
 /// An input or output.
@@ -40,11 +43,18 @@ pub struct Signature {
 pub struct Tensor {
     /// Its name.
     pub name: String,
+    /// The type of its elements.
+    pub dtype: DType,
     /// Its logical extents.
     pub shape: Vec<usize>,
 }
 
 impl Tensor {
+    /// Its elements' type in Rust.
+    pub(super) fn rust_type(&self) -> Ident {
+        ident(&self.dtype.to_string())
+    }
+
     /// How many elements it has.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
@@ -137,12 +147,24 @@ impl<'p> Compiled<'p> {
 impl Signature {
     /// The signature of a graph.
     pub fn of(graph: &Graph) -> Signature {
-        let tensor = |name: &str, id| Tensor { name: name.to_owned(), shape: graph.node(id).ty.shape.clone() };
+        let tensor = |name: &str, id| {
+            let TensorType { dtype, shape } = graph.node(id).ty.clone();
+            Tensor { name: name.to_owned(), dtype, shape }
+        };
         let inputs = graph.inputs().iter().map(|&id| tensor(&graph.node(id).origin.name, id)).collect();
         let outputs = graph.outputs().iter().map(|output| tensor(&output.name, output.node)).collect();
         let first = graph.outputs().first().map(|output| &graph.node(output.node).op);
         let probabilities = matches!(first, Some(Op::Softmax { .. }));
-        Signature { name: graph.name.clone(), inputs, outputs, probabilities }
+        let rounds = |op: &Op| match op {
+            Op::Activate(Activation::Quantize { .. }) => true,
+            Op::Fused { before, after, .. } => {
+                let mut stages = before.iter().chain(after);
+                stages.any(|stage| matches!(stage, Stage::Activate(Activation::Quantize { .. })))
+            }
+            _ => false,
+        };
+        let quantizes = graph.ids().any(|id| rounds(&graph.node(id).op));
+        Signature { name: graph.name.clone(), inputs, outputs, probabilities, quantizes }
     }
 }
 
@@ -212,12 +234,10 @@ fn check(program: &Program) -> Result<(), Error> {
     for Kernel { name, params, .. } in &program.kernels {
         for param in params {
             match param.kind {
-                ParamKind::Flat { elem: Elem::F32 | Elem::I32, .. }
-                | ParamKind::Blocks { elem: Elem::F32, .. }
-                | ParamKind::Table { .. } => {}
-                ParamKind::Flat { elem, .. } | ParamKind::Blocks { elem, .. } => {
+                ParamKind::Flat { elem: elem @ Elem::Bf16, .. } | ParamKind::Blocks { elem: elem @ Elem::Bf16, .. } => {
                     return Err(Error::Elem { kernel: name.clone(), elem });
                 }
+                ParamKind::Flat { .. } | ParamKind::Blocks { .. } | ParamKind::Table { .. } => {}
             }
         }
     }

@@ -9,6 +9,7 @@ use super::foreign::Interface;
 use super::module::Module;
 use super::weights::LinkedFile;
 use super::{lent, modules, network, plan, print, templates, weights};
+use crate::graph::DType;
 use crate::target::Target;
 
 /// What a crate is made with.
@@ -172,7 +173,7 @@ fn library(compiled: &Compiled<'_>, modules: &[Module]) -> TokenStream {
         pub use rt::lent::LentError;
         pub use rt::target::AvailableTarget;
         #[cfg(not(feature = #STD))]
-        pub use rt::{target::Target, tensor::TensorInfo, weights_file::WeightsError};
+        pub use rt::{target::Target, tensor::{DType, Elements, TensorInfo}, weights_file::WeightsError};
         #[cfg(feature = #STD)]
         pub use with_std::*;
 
@@ -197,7 +198,7 @@ pub(super) fn runtime_types(rt: &TokenStream) -> TokenStream {
         pub use #rt::run::StepTime;
         pub use #rt::session::{RunError, Threads};
         pub use #rt::target::Target;
-        pub use #rt::tensor::TensorInfo;
+        pub use #rt::tensor::{DType, Elements, TensorInfo};
         pub use #rt::weights_file::WeightsError;
     }
 }
@@ -222,11 +223,12 @@ pub(super) fn target_list(compiled: &Compiled<'_>) -> String {
     }
 }
 
-/// ``image` [1×3×224×224]`.
+/// ``image` (1×3×224×224)`, and ``pixels` (u8, 1×3×96×96)` where elements are not f32.
 pub(super) fn tensor_list(tensors: &[Tensor]) -> String {
     let tensor = |tensor: &Tensor| {
         let extents: Vec<String> = tensor.shape.iter().map(usize::to_string).collect();
-        format!("`{}` ({})", tensor.name, extents.join("×"))
+        let dtype = if tensor.dtype == DType::F32 { String::new() } else { format!("{}, ", tensor.dtype) };
+        format!("`{}` ({dtype}{})", tensor.name, extents.join("×"))
     };
     tensors.iter().map(tensor).collect::<Vec<_>>().join(", ")
 }

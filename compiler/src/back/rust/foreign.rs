@@ -11,11 +11,12 @@ use super::emit::{CAPI, CrateOptions, EMBED, target_list};
 use super::module::Module;
 use super::names::{Namer, snake};
 use super::print::{comment, doc};
+use crate::graph::DType;
 
 /// Words that C or C++ keep for themselves and Rust does not, and names of the parameters around.
 const RESERVED: &str = "alignas alignof and and_eq asm auto bitand bitor bool case catch char char8_t char16_t char32_t \
     class compl concept consteval constexpr constinit const_cast co_await co_return co_yield decltype default delete \
-    double dynamic_cast explicit export float friend goto inline int int32_t long mutable namespace new noexcept not \
+    double dynamic_cast explicit export float friend goto inline int int32_t int8_t uint8_t long mutable namespace new noexcept not \
     not_eq nullptr operator or or_eq private protected public register reinterpret_cast requires restrict short signed \
     size_t sizeof static_assert static_cast switch template this thread_local throw typedef typeid typename typeof_unqual \
     union unsigned using void volatile wchar_t xor xor_eq linux unix i386 session model target threads";
@@ -65,8 +66,8 @@ impl<'a> Interface<'a> {
             ["load", "load_from", "session", "run", "target", "session_free", "free", "last_error"].map(name);
         let inputs: Vec<TokenStream> = self.inputs.iter().map(Parameter::pair).collect();
         let outputs: Vec<TokenStream> = self.outputs.iter().map(Parameter::pair).collect();
-        let input_types = self.inputs.iter().map(|input| input.types(&quote! { *const f32 }));
-        let output_types = self.outputs.iter().map(|output| output.types(&quote! { *mut f32 }));
+        let input_types = self.inputs.iter().map(|input| input.types(&quote! { *const }));
+        let output_types = self.outputs.iter().map(|output| output.types(&quote! { *mut }));
         let safety = comment("SAFETY: what the header asks of the caller.");
         let contract = doc("\n# Safety\nWhat the header asks of the caller.");
         let about = |text: &str| doc(text);
@@ -196,12 +197,14 @@ impl<'a> Interface<'a> {
             .collect();
         let statuses = statuses.trim_end_matches(",\n");
         let parameters = |parameters: &[Parameter<'_>], kind: &str| -> String {
-            parameters
-                .iter()
-                .map(|Parameter { pointer, len, .. }| format!(",\n    {kind}{pointer}, size_t {len}"))
-                .collect()
+            let text = |Parameter { pointer, len, tensor }: &Parameter<'_>| {
+                format!(",\n    {kind}{} *{pointer}, size_t {len}", c_type(tensor.dtype))
+            };
+            parameters.iter().map(text).collect()
         };
-        let (inputs, outputs) = (parameters(&self.inputs, "const float *"), parameters(&self.outputs, "float *"));
+        let (inputs, outputs) = (parameters(&self.inputs, "const "), parameters(&self.outputs, ""));
+        let integers = self.inputs.iter().chain(&self.outputs).any(|parameter| parameter.tensor.dtype != DType::F32);
+        let stdint = if integers { "#include <stdint.h>\n" } else { "" };
         let lengths: Vec<String> = self
             .inputs
             .iter()
@@ -212,7 +215,7 @@ impl<'a> Interface<'a> {
             "/* {made_by} */\n\
              #ifndef {macros}_H\n\
              #define {macros}_H\n\n\
-             #include <stddef.h>\n\n\
+             #include <stddef.h>\n{stdint}\n\
              /**\n\
              \x20* {network} for {targets}, made by kiln. Build the library with\n\
              \x20*\n\
@@ -287,12 +290,15 @@ impl<'a> Interface<'a> {
         let (name, macros) = (&self.prefix, self.prefix.to_ascii_uppercase());
         let mut arrays = Vec::new();
         let mut arguments = String::new();
-        for Parameter { pointer, .. } in self.inputs.iter().chain(&self.outputs) {
+        for Parameter { pointer, tensor, .. } in self.inputs.iter().chain(&self.outputs) {
             let len = macro_name(&macros, pointer, "LEN");
-            arrays.push(format!("static float {pointer}[{len}];"));
+            arrays.push(format!("static {} {pointer}[{len}];", c_type(tensor.dtype)));
             let _ = write!(arguments, ",\n        {pointer}, {len}");
         }
-        let first = self.outputs.first().map_or_else(String::new, |output| output.pointer.to_string());
+        let first = self.outputs.first().map_or_else(String::new, |output| {
+            let cast = if output.tensor.dtype == DType::F32 { "" } else { "(double)" };
+            format!("{cast}{}", output.pointer)
+        });
         format!(
             "#include <stdio.h>\n\
              #include \"{name}.h\"\n\n\
@@ -318,13 +324,14 @@ impl Parameter<'_> {
     /// Pointer and length as a pair.
     fn pair(&self) -> TokenStream {
         let Parameter { pointer, len, .. } = self;
-        quote! { (#pointer, #len) }
+        quote! { (#pointer.cast(), #len) }
     }
 
     /// Both as parameters of a function.
     fn types(&self, kind: &TokenStream) -> TokenStream {
-        let Parameter { pointer, len, .. } = self;
-        quote! { #pointer: #kind, #len: usize }
+        let Parameter { pointer, len, tensor } = self;
+        let of = tensor.rust_type();
+        quote! { #pointer: #kind #of, #len: usize }
     }
 
     /// Its length and shape.
@@ -333,8 +340,9 @@ impl Parameter<'_> {
         let shape = &tensor.shape;
         let list = |between: &str| shape.iter().map(usize::to_string).collect::<Vec<_>>().join(between);
         let mut text = format!(
-            "/** {what} `{}`: floats, dense, in row-major order{}. */\n#define {} {}\n#define {} {}\n",
+            "/** {what} `{}`: {}, dense, in row-major order{}. */\n#define {} {}\n#define {} {}\n",
             in_comment(&tensor.name),
+            if tensor.dtype == DType::F32 { "floats" } else { c_type(tensor.dtype) },
             if shape.is_empty() { String::new() } else { format!(" of {}", list(" x ")) },
             macro_name(macros, pointer, "LEN"),
             tensor.elements(),
@@ -377,5 +385,18 @@ fn meaning(status: Status) -> &'static str {
         Status::Target => "There is no such target, the library was built without it, or the processor lacks it.",
         Status::Weights => "The weights are not those that the library was made for.",
         Status::Memory => "There is no memory.",
+    }
+}
+
+/// What C calls elements of a type.
+fn c_type(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "float",
+        DType::F64 => "double",
+        DType::I64 => "int64_t",
+        DType::I32 => "int32_t",
+        DType::I8 => "int8_t",
+        DType::U8 => "uint8_t",
+        DType::Bool => "bool",
     }
 }

@@ -57,13 +57,20 @@ fn parameter_type(kind: ParamKind) -> TokenStream {
                 Access::Write | Access::Update => quote! { *mut #elem },
             }
         }
-        ParamKind::Blocks { access: Access::Read, .. } => quote! { Blocks },
-        ParamKind::Blocks { access: Access::Write | Access::Update, .. } => quote! { BlocksMut },
+        ParamKind::Blocks { elem, access, .. } => {
+            let list = match access {
+                Access::Read => quote! { Blocks },
+                Access::Write | Access::Update => quote! { BlocksMut },
+            };
+            let elem = (elem != Elem::F32).then(|| elem_type(elem)).map(|elem| quote! { <#elem> });
+            quote! { #list #elem }
+        }
         ParamKind::Table { .. } => quote! { *const u32 },
     }
 }
 
-fn elem_type(elem: Elem) -> Ident {
+/// The name of an element type.
+pub(super) fn elem_type(elem: Elem) -> Ident {
     ident(match elem {
         Elem::F32 => "f32",
         Elem::Bf16 => "u16",

@@ -4,7 +4,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
 use super::api::type_names;
-use super::compiled::Compiled;
+use super::compiled::{Compiled, Tensor};
 use super::emit::EMBED;
 use super::module::Module;
 use super::names::Namer;
@@ -20,8 +20,11 @@ pub(super) fn lent(compiled: &Compiled<'_>, rt: &TokenStream) -> Module {
     let name = type_name(compiled);
     let mut names = Namer::default();
     names.reserve("self");
-    let inputs: Vec<Ident> = compiled.signature.inputs.iter().map(|tensor| names.fresh(&tensor.name)).collect();
-    let outputs: Vec<Ident> = compiled.signature.outputs.iter().map(|tensor| names.fresh(&tensor.name)).collect();
+    let signature = &compiled.signature;
+    let inputs: Vec<Ident> = signature.inputs.iter().map(|tensor| names.fresh(&tensor.name)).collect();
+    let outputs: Vec<Ident> = signature.outputs.iter().map(|tensor| names.fresh(&tensor.name)).collect();
+    let input_types = signature.inputs.iter().map(Tensor::rust_type);
+    let output_types = signature.outputs.iter().map(Tensor::rust_type);
     let about = doc(&format!(
         "Runs {} on one thread and on lent memory; it needs no allocator and no system.\n\n\
          Memory may start at any `f32`, and what arena and scratch hold does not matter. Where they and the weights start \
@@ -92,10 +95,10 @@ pub(super) fn lent(compiled: &Compiled<'_>, rt: &TokenStream) -> Module {
                 /// An input or output of another length.
                 pub fn run(
                     &mut self,
-                    #(#inputs: &[f32],)*
-                    #(#outputs: &mut [f32]),*
+                    #(#inputs: &[#input_types],)*
+                    #(#outputs: &mut [#output_types]),*
                 ) -> Result<(), LentError> {
-                    self.0.run([#(#inputs),*], [#(#outputs),*])
+                    self.0.run([#(#inputs.into()),*], [#(#outputs.into()),*])
                 }
             }
         },

@@ -5,6 +5,7 @@ use quote::quote;
 
 use super::compiled::{Compiled, Tensor};
 use super::module::Module;
+use super::names::ident;
 use super::print::comment;
 
 /// The module `network`, beside `plan` and `weights`; `rt` is the path of the runtime.
@@ -22,7 +23,7 @@ pub(super) fn network(compiled: &Compiled<'_>, rt: &TokenStream) -> Module {
         items: quote! {
             use super::{plan, weights};
             use #rt::network::Network;
-            use #rt::tensor::TensorInfo;
+            use #rt::tensor::{DType, TensorInfo};
 
             /// Names and shapes of the inputs, in order.
             pub const INPUTS: &[TensorInfo] = &[#(#inputs),*];
@@ -39,9 +40,10 @@ pub(super) fn network(compiled: &Compiled<'_>, rt: &TokenStream) -> Module {
 }
 
 fn infos(tensors: &[Tensor]) -> Vec<TokenStream> {
-    let info = |Tensor { name, shape }: &Tensor| {
+    let info = |Tensor { name, dtype, shape }: &Tensor| {
         let extents = shape.iter().map(|extent| Literal::usize_unsuffixed(*extent));
-        quote! { TensorInfo { name: #name, shape: &[#(#extents),*] } }
+        let dtype = ident(&dtype.to_string().to_uppercase());
+        quote! { TensorInfo { name: #name, dtype: DType::#dtype, shape: &[#(#extents),*] } }
     };
     tensors.iter().map(info).collect()
 }

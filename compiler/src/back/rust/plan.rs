@@ -6,11 +6,12 @@ use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
 
 use super::compiled::{Compiled, Error};
+use super::kernel::elem_type;
 use super::module::{Module, import};
 use super::modules::{condition, family};
 use super::names::{Namer, ident, snake, upper};
 use super::print::{comment, doc};
-use crate::kernel::{Access, Arg, Param, ParamKind, Place, Program, Region, Step, TableId, Waits};
+use crate::kernel::{Access, Arg, Elem, Param, ParamKind, Place, Program, Region, Step, TableId, Waits};
 use crate::target::Target;
 
 /// The module `plan`: a module a target, and the list of all; `rt` is the path of the runtime.
@@ -110,6 +111,16 @@ fn target_plan(compiled: &Compiled<'_>, index: usize, rt: &TokenStream) -> Resul
     })
 }
 
+/// What makes a pointer to memory one to the elements that a parameter takes, where those are not f32.
+fn cast(kind: ParamKind) -> Option<TokenStream> {
+    let elem = match kind {
+        ParamKind::Flat { elem, .. } | ParamKind::Blocks { elem, .. } => elem,
+        ParamKind::Table { .. } => return None,
+    };
+    let name = elem_type(elem);
+    (elem != Elem::F32).then(|| quote! { .cast::<#name>() })
+}
+
 impl Writer<'_> {
     /// The function of a step, and its name.
     fn step(&mut self, step: &Step) -> Result<(Ident, TokenStream), Error> {
@@ -140,17 +151,9 @@ impl Writer<'_> {
         match arg {
             Arg::Flat(region) => {
                 let (base, offset) = self.place(*region);
-                let pointer = if offset.to_string() == "0" {
-                    base
-                } else {
-                    quote! { #base.add(#offset) }
-                };
-                let is_i32 = matches!(param.kind, ParamKind::Flat { elem: crate::kernel::Elem::I32, .. });
-                Ok(if is_i32 {
-                    quote! { #pointer.cast() }
-                } else {
-                    pointer
-                })
+                let cast = cast(param.kind);
+                let moved = (offset.to_string() != "0").then(|| quote! { .add(#offset) });
+                Ok(quote! { #base #cast #moved })
             }
             Arg::Table(table) => {
                 let name = self.table(*table);
@@ -172,7 +175,8 @@ impl Writer<'_> {
                         quote! { Blocks }
                     }
                 };
-                Ok(quote! { #blocks::new(#base, &#list) })
+                let cast = cast(param.kind);
+                Ok(quote! { #blocks::new(#base #cast, &#list) })
             }
         }
     }

@@ -4,6 +4,7 @@ use super::compiled::{Compiled, Tensor};
 use super::emit::{CAPI, CrateOptions, EMBED, STD, target_list, tensor_list};
 use super::foreign::Interface;
 use super::names::{Namer, snake};
+use crate::graph::DType;
 
 /// What the blanks are filled with.
 pub(super) struct Template<'a> {
@@ -73,17 +74,25 @@ impl Template<'_> {
         let outputs = names(&mut namer, &signature.outputs);
         let mut run = String::new();
         for (tensor, name) in signature.inputs.iter().zip(&inputs) {
-            run += &format!("    let {name} = vec![0.5; {}];\n", tensor.elements());
+            let number = if tensor.dtype == DType::F32 { "0.5" } else { "7" };
+            run += &format!("    let {name} = vec![{number}; {}];\n", tensor.elements());
         }
         match (&inputs[..], &outputs[..]) {
             ([input], [output]) => {
                 run += &format!(
-                    "    let {output}: &[f32] = session.run(&{input})?;\n    println!(\"{{:?}}\", {output}[0]);"
+                    "    let {output}: &[{}] = session.run(&{input})?;\n    println!(\"{{:?}}\", {output}[0]);",
+                    signature.outputs[0].dtype
                 );
             }
             _ => {
                 let pairs = signature.inputs.iter().zip(&inputs);
-                let pairs: Vec<String> = pairs.map(|(tensor, name)| format!("({:?}, &{name})", tensor.name)).collect();
+                // Slices where all are of one type, else elements of any.
+                let mixed = signature.inputs.windows(2).any(|pair| pair[0].dtype != pair[1].dtype);
+                let pair = |(tensor, name): (&Tensor, &String)| match mixed {
+                    true => format!("({:?}, {name}[..].into())", tensor.name),
+                    false => format!("({:?}, &{name})", tensor.name),
+                };
+                let pairs: Vec<String> = pairs.map(pair).collect();
                 run += &format!("    session.run_named(&[{}])?;", pairs.join(", "));
                 for (tensor, name) in signature.outputs.iter().zip(&outputs) {
                     run += &format!(
@@ -93,12 +102,11 @@ impl Template<'_> {
                 }
             }
         }
-        let parameters: Vec<String> = inputs
-            .iter()
-            .map(|name| format!("{name}: &[f32]"))
-            .chain(outputs.iter().map(|name| format!("{name}: &mut [f32]")))
-            .collect();
-        let setting = signature.inputs.first().map_or_else(String::new, |Tensor { name, shape }| {
+        let read = inputs.iter().zip(&signature.inputs).map(|(name, tensor)| format!("{name}: &[{}]", tensor.dtype));
+        let written =
+            outputs.iter().zip(&signature.outputs).map(|(name, tensor)| format!("{name}: &mut [{}]", tensor.dtype));
+        let parameters: Vec<String> = read.chain(written).collect();
+        let setting = signature.inputs.first().map_or_else(String::new, |Tensor { name, shape, .. }| {
             let batch = ["8".to_owned()].into_iter().chain(shape.iter().skip(1).map(usize::to_string));
             format!("{name}=[{}]", batch.collect::<Vec<_>>().join(", "))
         });
@@ -126,16 +134,17 @@ impl Template<'_> {
     }
 
     pub(super) fn example(&self) -> String {
-        self.fill(include_str!("templates/run.rs"))
+        self.fill(&by_type(include_str!("templates/run.rs")))
             .replace("__PROBABILITIES__", if self.compiled.signature.probabilities { "true" } else { "false" })
     }
 
     pub(super) fn bench(&self) -> String {
-        self.fill(include_str!("templates/bench.rs"))
+        self.fill(&by_type(include_str!("templates/bench.rs")))
     }
 
     pub(super) fn golden_test(&self) -> String {
-        self.fill(include_str!("templates/golden.rs"))
+        let tolerance = if self.compiled.signature.quantizes { "5e-2" } else { "1e-5" };
+        self.fill(include_str!("templates/golden.rs")).replace("__TOLERANCE__", tolerance)
     }
 
     fn fill(&self, text: &str) -> String {
@@ -143,6 +152,38 @@ impl Template<'_> {
             .replace("__CRATE__", &snake(&self.options.package))
             .replace("__MODEL__", self.model)
     }
+}
+
+/// A text whose blanks stand for lines that differ by the type of elements alone.
+fn by_type(text: &str) -> String {
+    let lines = |indent: usize, line: &dyn Fn(&str, &str, usize) -> String| -> String {
+        let types = [("F32", "f32", 4), ("I32", "i32", 4), ("I8", "i8", 1), ("U8", "u8", 1)];
+        let lines = types.map(|(variant, name, size)| format!("{}{}", " ".repeat(indent), line(variant, name, size)));
+        lines.join("\n")
+    };
+    let from_bytes = |variant: &str, name: &str, size: usize| {
+        let value = match (name, size) {
+            ("u8", _) => "data.to_vec()".to_owned(),
+            (_, 1) => format!("data.iter().map(|&b| b as {name}).collect()"),
+            _ => format!("data.chunks_exact(4).map(|b| {name}::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()"),
+        };
+        format!("DType::{variant} => Numbers::{variant}({value}),")
+    };
+    text.replace("__VARIANTS__", &lines(4, &|variant, name, _| format!("{variant}(Vec<{name}>),")))
+        .replace("__ELEMENTS__", &lines(12, &|variant, _, _| format!("Self::{variant}(v) => Elements::{variant}(v),")))
+        .replace("__FROM_BYTES__", &lines(8, &from_bytes))
+        .replace(
+            "__TO_BYTES__",
+            &lines(8, &|variant, _, _| {
+                format!("Elements::{variant}(v) => file.extend(v.iter().flat_map(|v| v.to_le_bytes())),")
+            }),
+        )
+        .replace(
+            "__PRINT__",
+            &lines(8, &|variant, _, _| {
+                format!("Elements::{variant}(v) => println!(\"{{OUTPUT}}: {{:?}} ...\", &v[..first]),")
+            }),
+        )
 }
 
 /// The longest name and text of the weights' metadata that a README shows, in characters, and the most entries.

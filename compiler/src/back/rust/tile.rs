@@ -14,7 +14,7 @@ use quote::quote;
 
 use super::body::{Body, accumulator};
 use super::value::Sharing;
-use crate::kernel::{self, Axis, LANES, Local, Reduction, Stmt, Tap, Tile, Update, Value, Var};
+use crate::kernel::{self, Axis, Elem, LANES, Local, Reduction, Stmt, Tap, Tile, Update, Value, Var};
 
 /// A point of the written-out taps: the tap's variable and value, if there is one, and the pixels that it allows.
 type Point = (Option<(Var, i64)>, Range<usize>);
@@ -22,6 +22,7 @@ type Point = (Option<(Var, i64)>, Range<usize>);
 impl Body<'_> {
     /// Writes a tile.
     pub(super) fn tile(&mut self, tile: &Tile, out: &mut Sharing) {
+        self.accumulator_elem = self.elem(&tile.init);
         self.start(tile, out);
         for reduction in &tile.reductions {
             self.reduce(tile, reduction, &reduction.axes, 0..tile.pixels, out);
@@ -121,6 +122,7 @@ impl Body<'_> {
     }
 
     fn update(&mut self, update: &Update, name: &proc_macro2::Ident, point: &mut Sharing) -> TokenStream {
+        let is_f32 = self.accumulator_elem == Elem::F32;
         match update {
             Update::Fma(a, b) => {
                 let (a, b) = (self.value(a, point), self.value(b, point));
@@ -128,11 +130,19 @@ impl Body<'_> {
             }
             Update::Add(value) => {
                 let value = self.value(value, point);
-                quote! { #name.add(#value).pin() }
+                if is_f32 {
+                    quote! { #name.add(#value).pin() }
+                } else {
+                    quote! { #name.add(#value) }
+                }
             }
             Update::Max(value) => {
                 let value = self.value(value, point);
-                quote! { #name.max_nan(#value).pin() }
+                if is_f32 {
+                    quote! { #name.max_nan(#value).pin() }
+                } else {
+                    quote! { #name.max(#value) }
+                }
             }
         }
     }

@@ -87,7 +87,7 @@ impl Body<'_> {
             Value::Load { at, lanes } => {
                 let block = self.block_type(value);
                 let pointer = self.pointer(at);
-                if *lanes == LANES {
+                if *lanes == LANES && !self.holds_bytes(at.param) {
                     quote! { #block::load(#pointer) }
                 } else {
                     let lanes = Literal::usize_unsuffixed(*lanes);
@@ -189,6 +189,19 @@ impl Body<'_> {
         own && operands(value).into_iter().all(|operand| self.is_stable(operand))
     }
 
+    /// Whether a parameter's elements are shorter than lanes, so that they are widened one by one.
+    pub(super) fn holds_bytes(&self, param: ParamId) -> bool {
+        match self.kernel.params[param.index()].kind {
+            ParamKind::Flat { elem, .. } | ParamKind::Blocks { elem, .. } => matches!(elem, Elem::I8 | Elem::U8),
+            ParamKind::Table { .. } => false,
+        }
+    }
+
+    /// The type of a value's lanes.
+    pub(super) fn elem(&self, value: &Value) -> Elem {
+        elem(value, &self.kernel.params, &self.local_elems, self.accumulator_elem)
+    }
+
     fn is_read_only(&self, param: ParamId) -> bool {
         match self.kernel.params[param.index()].kind {
             ParamKind::Flat { access, .. } | ParamKind::Blocks { access, .. } => access == Access::Read,
@@ -198,9 +211,9 @@ impl Body<'_> {
 
     /// The type that holds a loaded value.
     fn block_type(&self, value: &Value) -> Ident {
-        ident(match elem(value, &self.kernel.params, &self.local_elems) {
-            Elem::I32 => "I32x16",
-            Elem::F32 | Elem::Bf16 | Elem::I8 | Elem::U8 => "F32x16",
+        ident(match self.elem(value) {
+            Elem::I32 | Elem::I8 | Elem::U8 => "I32x16",
+            Elem::F32 | Elem::Bf16 => "F32x16",
         })
     }
 
@@ -250,22 +263,27 @@ pub(super) fn operands(value: &Value) -> Vec<&Value> {
     }
 }
 
-/// The element type of a value's lanes.
-pub(super) fn elem(value: &Value, params: &[Param], locals: &HashMap<Local, Elem>) -> Elem {
+/// The element type of a value's lanes, with that of the accumulator.
+fn elem(value: &Value, params: &[Param], locals: &HashMap<Local, Elem>, acc: Elem) -> Elem {
+    let of = |value: &Value| elem(value, params, locals, acc);
     match value {
-        Value::Const(_) | Value::Acc => Elem::F32,
+        Value::Const(_) => Elem::F32,
+        Value::Acc => acc,
         Value::ConstI32(_) => Elem::I32,
         Value::Local(local) => locals.get(local).copied().unwrap_or(Elem::F32),
         Value::Load { at, .. } | Value::Splat(at) | Value::SplatGroup { at, .. } => match params[at.param.index()].kind
         {
-            ParamKind::Flat { elem, .. } | ParamKind::Blocks { elem, .. } => elem,
+            ParamKind::Flat { elem, .. } | ParamKind::Blocks { elem, .. } => match elem {
+                Elem::F32 | Elem::Bf16 => elem,
+                Elem::I32 | Elem::I8 | Elem::U8 => Elem::I32,
+            },
             ParamKind::Table { .. } => Elem::I32,
         },
         Value::Unary(Unary::ToI32, _) => Elem::I32,
         Value::Unary(Unary::ToF32, _) => Elem::F32,
-        Value::Unary(Unary::Neg | Unary::Exp | Unary::Recip, a) => elem(a, params, locals),
-        Value::Binary(_, a, _) | Value::Fma(a, ..) => elem(a, params, locals),
-        Value::SelectLt { then, .. } => elem(then, params, locals),
+        Value::Unary(Unary::Neg | Unary::Exp | Unary::Recip, a) => of(a),
+        Value::Binary(_, a, _) | Value::Fma(a, ..) => of(a),
+        Value::SelectLt { then, .. } => of(then),
     }
 }
 

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use kiln_compiler::back::rust::{Compiled, CrateOptions, Golden, Signature, emit_crate};
-use kiln_compiler::graph::interp;
+use kiln_compiler::graph::{Elements, interp};
 use kiln_compiler::pipeline;
 
+use crate::array;
 use crate::folder::NewFolder;
 use crate::report::{Context, Failure};
 use crate::weights::Weights;
@@ -67,10 +68,11 @@ impl Recipe<'_> {
     /// The formula's input, and the graph interpreter's answer to it on the network as it was declared.
     fn golden_answer(&self) -> Result<Golden, Failure> {
         let graph = &self.compiled.source;
-        let inputs: Vec<Vec<f32>> =
-            graph.inputs().iter().map(|&id| kiln_rt::fill::fill_input(&graph.node(id).ty.shape)).collect();
+        let inputs: Vec<Elements> = graph.inputs().iter().map(|&id| array::fill(&graph.node(id).ty)).collect();
         let outputs =
             self.weights.with(|source| interp::run(graph, source, &inputs).context("cannot interpret the network"))?;
+        let floats = |of: Elements| of.to_f64().into_iter().map(|v| v as f32).collect();
+        let [inputs, outputs] = [inputs, outputs].map(|tensors| tensors.into_iter().map(floats).collect());
         Ok(Golden { inputs, outputs })
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use kiln_compiler::graph::interp as graph_interp;
+use kiln_compiler::graph::{Elements, interp as graph_interp};
 use kiln_compiler::kernel::interp as kernel_interp;
 use kiln_compiler::pipeline::Compiled;
 use kiln_compiler::target::Target;
@@ -59,7 +59,7 @@ impl<'a> Runner<'a> {
     }
 
     /// The outputs for these inputs, both in the network's order.
-    pub(crate) fn run(&self, inputs: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, Failure> {
+    pub(crate) fn run(&self, inputs: &[Elements]) -> Result<Vec<Elements>, Failure> {
         let compiled = self.compiled;
         match &self.ready {
             Ready::Interp => self
@@ -67,7 +67,7 @@ impl<'a> Runner<'a> {
                 .with(|source| graph_interp::run(&compiled.source, source, inputs).context("cannot run the network")),
             Ready::Kernel => self.weights.with(|source| {
                 let options = kernel_interp::Options::default();
-                kernel_interp::run_with(&compiled.programs[0], source, inputs, options)
+                kernel_interp::run_elements(&compiled.programs[0], source, inputs, options)
                     .context("cannot run the kernels")
             }),
             Ready::Aot { folder, program, flags } => {

@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use kiln_compiler::graph::{Graph, TensorType};
+use kiln_compiler::graph::{DType, Elements, Graph, TensorType};
 
 use crate::array;
 use crate::photo;
@@ -19,7 +19,7 @@ const MOST_TOLD: usize = 20;
 /// What a network is run on, run by run: once on tensors, or on all photos, as many at a time as its batch holds.
 pub(crate) struct Inputs {
     /// A tensor for each input, in the network's order; where there are photos, the first is made from them.
-    tensors: Vec<Vec<f32>>,
+    tensors: Vec<Elements>,
     images: Images,
 }
 
@@ -52,7 +52,7 @@ impl Inputs {
                 Kind::Tensor => tensors.push(array::read_input(source, name, &node.ty)?),
                 Kind::Photos(paths) if position == 0 => {
                     photos = Some(look_through(graph, paths, name, &node.ty, doing)?);
-                    tensors.push(Vec::new());
+                    tensors.push(Elements::F32(Vec::new()));
                 }
                 Kind::Photos(_) => {
                     let first = &graph.node(graph.inputs()[0]).origin.name;
@@ -95,14 +95,14 @@ impl Inputs {
     }
 
     /// The tensors of a run. A batch that is not full ends in zeros.
-    pub(crate) fn load(&mut self, run: usize) -> Result<&[Vec<f32>], Failure> {
+    pub(crate) fn load(&mut self, run: usize) -> Result<&[Elements], Failure> {
         if let Images::Photos { paths, preparation, batch } = &self.images {
-            let first = &mut self.tensors[0];
-            first.clear();
+            let mut first = Vec::with_capacity(batch * preparation.len());
             for path in paths.iter().skip(run * batch).take(*batch) {
                 first.extend(read_photo(path, preparation).map_err(Failure::new)?);
             }
             first.resize(batch * preparation.len(), 0.0);
+            self.tensors[0] = Elements::F32(first);
         }
         Ok(&self.tensors)
     }
@@ -184,7 +184,7 @@ fn look_through(
     ty: &TensorType,
     doing: &Doing,
 ) -> Result<Images, Failure> {
-    let Some(preprocessing) = &graph.preprocessing else {
+    let Some(preprocessing) = graph.preprocessing.as_ref().filter(|_| ty.dtype == DType::F32) else {
         return Err(Failure::new(format!("{} does not say how a photo becomes its input `{name}`", graph.name)).help(
             "give a .npy file, or add to the net what it was trained with, as in\n\
              image(resize = 256, filter = \"bilinear\", crop = 224, mean = [123.675, 116.28, 103.53], std = [58.395, 57.12, 57.375]);",

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use kiln_compiler::graph::Graph;
+use kiln_compiler::graph::{DType, Elements, Graph, TensorType};
 use kiln_compiler::pipeline::{Options, compile};
 use kiln_compiler::target::Target;
 
@@ -29,7 +29,7 @@ pub(crate) struct Args {
     /// A safetensors file, or `fill[:GAIN]` for weights by formula; default: a model's own
     #[arg(long)]
     weights: Option<String>,
-    /// A `.npy` file, a photo (`.png`, `.jpg`, `.jpeg`), a folder of photos, or `fill` for an input by formula;
+    /// A `.npy` file of the input's type, a photo (`.png`, `.jpg`, `.jpeg`), a folder of photos, or `fill` for an input by formula;
     /// `NAME=FILE` where there are several inputs
     #[arg(long, required = true)]
     input: Vec<String>,
@@ -90,15 +90,20 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let top = args.top.unwrap_or(if several && !args.csv && !args.json { 1 } else { 5 });
     // Outputs that go to files are held until all are there; what is only printed is not.
     let held = if args.output.is_some() || folder.is_some() { wanted } else { 0 };
-    let (mut answers, mut stacked) = (Vec::new(), vec![Vec::new(); held]);
+    let (mut answers, mut stacked) = (Vec::new(), vec![None::<Elements>; held]);
     for run in 0..inputs.runs() {
         let values = runner.run(inputs.load(run)?)?;
         let names = inputs.names(run, output.images);
         // The last batch of photos may not be full.
         for (stacked, values) in stacked.iter_mut().zip(&values) {
-            stacked.extend_from_slice(&values[..values.len() * names.len() / output.images]);
+            let given = values.first(values.len() * names.len() / output.images);
+            match stacked {
+                Some(stacked) => stacked.append(given),
+                None => *stacked = Some(given),
+            }
         }
-        for (image, values) in names.into_iter().zip(values[0].chunks_exact(output.len())) {
+        let shown: Vec<f32> = values[0].to_f64().into_iter().map(|v| v as f32).collect();
+        for (image, values) in names.into_iter().zip(shown.chunks_exact(output.len())) {
             let said = match output.classes() {
                 Some(_) => Said::Classes(rank(values, probabilities, top)),
                 None => {
@@ -110,8 +115,9 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         doing.one_done();
     }
     drop(doing);
-    if let Some(path) = &args.output {
-        array::write(path, &output.stacked(stacked[0].len()), &stacked[0])?;
+    let stacked: Vec<Elements> = stacked.into_iter().flatten().collect();
+    if let (Some(path), Some(first)) = (&args.output, stacked.first()) {
+        array::write(path, &output.stacked(first.len()), first)?;
     }
     if let Some(folder) = folder {
         let names = file_names(compiled.source.outputs().iter().map(|output| output.name.as_str()));
@@ -152,6 +158,7 @@ struct PerImage {
     counted: bool,
     /// The output's shape.
     shape: Vec<usize>,
+    dtype: DType,
 }
 
 impl PerImage {
@@ -162,7 +169,7 @@ impl PerImage {
     /// Where a batch of photos has an output that is not one of each.
     fn of(graph: &Graph, output: usize, batch: Option<usize>) -> Result<Self, Failure> {
         let output = &graph.outputs()[output];
-        let shape = graph.node(output.node).ty.shape.clone();
+        let TensorType { dtype, shape } = graph.node(output.node).ty.clone();
         let images = batch.unwrap_or(if shape.len() == 2 { shape[0] } else { 1 });
         let counted = shape.first() == Some(&images);
         if images > 1 && !counted {
@@ -170,7 +177,7 @@ impl PerImage {
             return Err(Failure::new(format!("of {images} photos the output `{name}` is {shape:?}: not one of each"))
                 .help("run the network on one photo at a time, with a batch of 1"));
         }
-        Ok(PerImage { images, counted, shape })
+        Ok(PerImage { images, counted, shape, dtype })
     }
 
     /// How many numbers an image has.
@@ -178,8 +185,9 @@ impl PerImage {
         self.shape.iter().product::<usize>() / self.images
     }
 
+    /// How many classes there are, where the numbers are scores of classes.
     fn classes(&self) -> Option<usize> {
-        (self.counted && self.shape.len() == 2).then(|| self.shape[1])
+        (self.counted && self.shape.len() == 2 && self.dtype == DType::F32).then(|| self.shape[1])
     }
 
     /// The shape of the outputs of several images, one after the other, so many numbers in all.

@@ -159,6 +159,7 @@ impl Elaborator<'_> {
             let keeps = match self.graph.node(node).op {
                 Op::BatchNorm { .. }
                 | Op::Activate(_)
+                | Op::Cast(_)
                 | Op::MaxPool(_)
                 | Op::AvgPool(_)
                 | Op::GlobalAvgPool

@@ -3,20 +3,27 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::rc::Rc;
 
+use kiln_rt::safetensors::Dtype;
+
 use super::attributes::Attributes;
 use super::fold::{self, Budget};
 use super::geometry::{self, Stride};
 use super::model::{Model, node_name, operator_name};
 use super::operators::{Convert, operator};
 use super::proto::NodeProto;
-use super::tensor::Tensor;
+use super::tensor::{self, Tensor};
 use super::{Import, Problem, Settings, Tensors};
 use crate::diag::{Diagnostic, Errors, Span};
 use crate::graph::weights::Kind;
-use crate::graph::{Constant, F32, Graph, NodeId, Op, Origin, TensorType, WeightId};
+use crate::graph::{Binary, Constant, DType, F32, Graph, NodeId, Op, Origin, TensorType, WeightId};
 
 /// How many nodes of one operator are named in a message.
 const NAMED: usize = 5;
+
+/// Up to here f32 holds every integer.
+const EXACT: f64 = (1 << 24) as f64;
+/// What larger integers are divided by.
+const RADIX: f64 = (1 << 16) as f64;
 
 /// What an ONNX value is while the graph is made.
 #[derive(Clone, Debug)]
@@ -280,15 +287,43 @@ impl Builder {
         }
     }
 
-    fn known_node(&mut self, known: &Known, span: Option<Span>) -> Result<NodeId, Problem> {
+    /// A tensor as a node: a literal, or a weight where it is large. Literals and weights are f32s, so that those of
+    /// another type are cast, and integers that f32 does not hold are put together of two.
+    pub(super) fn known_node(&mut self, known: &Known, span: Option<Span>) -> Result<NodeId, Problem> {
         let tensor = &known.tensor;
-        if !tensor.is_float() {
-            return Err(Problem::new(format!(
-                "`{}` holds no numbers of type FLOAT, which kiln computes with",
-                known.name
-            )));
-        }
+        let dtype = tensor::element_type(tensor.dtype)?;
         let origin = Origin { name: self.fresh(&known.name), span, layers: Vec::new() };
+        if dtype == DType::F32 {
+            return self.known_floats(known, origin);
+        }
+        let numbers = tensor.to_floats();
+        if dtype.is_float() || numbers.iter().all(|v| v.abs() <= EXACT) {
+            let floats = Tensor::floats(Dtype::F32, tensor.shape.clone(), &numbers);
+            let part = self.part_of(known, "f32", floats);
+            let part_origin = Origin::named(self.fresh(&part.name));
+            let floats = self.known_floats(&part, part_origin)?;
+            return Ok(self.graph.add(Op::Cast(dtype), &[floats], vec![], origin)?);
+        }
+        if numbers.iter().any(|v| v.abs() >= EXACT * RADIX) {
+            return Err(Problem::new(format!("`{}` holds integers of more than 40 bits", known.name)));
+        }
+        let cast = |builder: &mut Self, name: &str, shape: Vec<usize>, numbers: Vec<f64>| {
+            let part = builder.part_of(known, name, Tensor::floats(Dtype::F32, shape, &numbers));
+            let part_origin = Origin::named(builder.fresh(&part.name));
+            let floats = builder.known_floats(&part, part_origin)?;
+            let cast_origin = Origin::named(builder.fresh(&format!("{}.{dtype}", part.name)));
+            Ok::<_, Problem>(builder.graph.add(Op::Cast(dtype), &[floats], vec![], cast_origin)?)
+        };
+        let high = cast(self, "high", tensor.shape.clone(), numbers.iter().map(|v| (v / RADIX).floor()).collect())?;
+        let low = cast(self, "low", tensor.shape.clone(), numbers.iter().map(|v| v.rem_euclid(RADIX)).collect())?;
+        let radix = cast(self, "radix", vec![], vec![RADIX])?;
+        let high_origin = Origin::named(self.fresh(&format!("{}.shifted", known.name)));
+        let high = self.graph.add(Op::Binary(Binary::Mul), &[high, radix], vec![], high_origin)?;
+        Ok(self.graph.add(Op::Binary(Binary::Add), &[high, low], vec![], origin)?)
+    }
+
+    fn known_floats(&mut self, known: &Known, origin: Origin) -> Result<NodeId, Problem> {
+        let tensor = &known.tensor;
         if tensor.len() <= Constant::LIMIT {
             let values = tensor.to_floats().into_iter().map(|v| F32::new(v as f32)).collect();
             let constant = Constant { shape: tensor.shape.clone(), values };
@@ -297,6 +332,26 @@ impl Builder {
         let weight = self.weight(known, Kind::Bias);
         let op = Op::Weight { shape: known.tensor.shape.clone() };
         Ok(self.graph.add(op, &[], vec![weight], origin)?)
+    }
+
+    /// A tensor that is made of another one.
+    fn part_of(&mut self, known: &Known, name: &str, tensor: Tensor) -> Known {
+        Known { name: self.fresh_tensor(&format!("{}.{name}", known.name)), tensor: Rc::new(tensor) }
+    }
+
+    /// A literal with one value everywhere, of the type of a node.
+    pub(super) fn literal_like(
+        &mut self,
+        call: &Call<'_>,
+        part: &str,
+        value: f32,
+        like: NodeId,
+    ) -> Result<NodeId, Problem> {
+        let literal = self.literal(call, part, value)?;
+        match self.ty(like).dtype {
+            DType::F32 => Ok(literal),
+            dtype => self.add_part(call, part, Op::Cast(dtype), &[literal], vec![]),
+        }
     }
 
     /// A literal with one value everywhere.
@@ -317,6 +372,14 @@ impl Builder {
             }
             _ => Ok(node),
         }
+    }
+}
+
+impl<'a> Call<'a> {
+    /// The same call of other inputs.
+    pub(super) fn with_inputs(&self, inputs: Vec<Option<Value>>) -> Call<'a> {
+        let Call { attributes, outputs, span, node, .. } = *self;
+        Call { attributes, inputs, outputs, shape: self.shape.clone(), name: self.name.clone(), span, node }
     }
 }
 

@@ -26,6 +26,7 @@ mod norm;
 mod operators;
 mod pointwise;
 mod pool;
+mod quantize;
 mod reduce;
 mod resize;
 mod settings;

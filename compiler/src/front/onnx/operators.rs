@@ -1,7 +1,7 @@
 //! Which family each operator belongs to.
 
 use super::build::{Builder, Call, Value};
-use super::{Problem, conv, conv_transpose, linear, norm, pointwise, pool, reduce, resize, shape};
+use super::{Problem, conv, conv_transpose, linear, norm, pointwise, pool, quantize, reduce, resize, shape};
 
 /// Adds the nodes of a call and gives its results.
 pub(super) type Convert = fn(&mut Builder, &Call<'_>) -> Result<Vec<Value>, Problem>;
@@ -29,6 +29,13 @@ pub(super) fn operator(name: &str) -> Option<Convert> {
         "Pow" => pointwise::power,
         "Identity" | "Dropout" => pointwise::identity,
         "Cast" | "CastLike" => pointwise::cast,
+        "QuantizeLinear" => quantize::quantize,
+        "DequantizeLinear" => quantize::dequantize,
+        "DynamicQuantizeLinear" => quantize::dynamic_quantize,
+        "ConvInteger" => quantize::conv_integer,
+        "MatMulInteger" => quantize::matmul_integer,
+        "QLinearConv" => quantize::qlinear_conv,
+        "QLinearMatMul" => quantize::qlinear_matmul,
         "Reshape" => shape::reshape,
         "Flatten" => shape::flatten,
         "Squeeze" => shape::squeeze,

@@ -3,10 +3,9 @@
 use super::Problem;
 use super::build::{Builder, Call, Known, Value};
 use super::geometry;
-use super::proto::tensor_proto::DataType;
-use super::tensor::{Tensor, data_type};
+use super::tensor::{self, Tensor, data_type};
 use crate::graph::weights::Kind;
-use crate::graph::{Activation, Binary, Constant, Core, F32, NodeId, Op, Stage};
+use crate::graph::{Activation, Binary, Constant, Core, DType, F32, NodeId, Op, Stage, TensorType};
 
 /// Functions of one number.
 pub(super) fn activation(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
@@ -81,7 +80,7 @@ fn with_literal(
     x: NodeId,
     value: f32,
 ) -> Result<Vec<Value>, Problem> {
-    let literal = builder.literal(call, "literal", value)?;
+    let literal = builder.literal_like(call, "literal", value, x)?;
     Ok(vec![Value::Node(builder.add_part(call, part, Op::Binary(binary), &[x, literal], vec![])?)])
 }
 
@@ -161,7 +160,10 @@ fn affine(
     x: NodeId,
     known: &Known,
 ) -> Result<Option<NodeId>, Problem> {
-    let shape = builder.ty(x).shape.clone();
+    let TensorType { dtype, shape } = builder.ty(x).clone();
+    if dtype != DType::F32 {
+        return Ok(None);
+    }
     let (&[_, channels] | &[_, channels, _, _]) = shape.as_slice() else { return Ok(None) };
     let missing = shape.len().saturating_sub(known.tensor.shape.len());
     let by_channel = known.tensor.shape.len() <= shape.len()
@@ -191,7 +193,7 @@ fn side(builder: &mut Builder, call: &Call<'_>, input: usize) -> Result<NodeId, 
     let Value::Known(known) = this else { return builder.operand(call, input) };
     let shape = builder.shape_of(other);
     if geometry::broadcast(&[&shape, &known.tensor.shape])? == shape
-        && known.tensor.is_float()
+        && tensor::element_type(known.tensor.dtype)? == DType::F32
         && let Some(value) = uniform(&known.tensor)
     {
         return builder.literal(call, "literal", value);
@@ -286,17 +288,20 @@ pub(super) fn identity(_: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, P
     Ok(vec![call.required(0)?.clone()])
 }
 
-/// `Cast` of numbers to numbers.
-pub(super) fn cast(_: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
-    let to = match call.attributes.int("to")? {
-        Some(to) => data_type(to),
-        None => Some(DataType::Float),
+/// `Cast` and `CastLike`.
+pub(super) fn cast(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let x = builder.operand(call, 0)?;
+    let to = match (call.operator().as_str(), call.required(call.inputs.len() - 1)?) {
+        ("CastLike", Value::Node(like)) => builder.ty(*like).dtype,
+        ("CastLike", Value::Known(like)) => tensor::element_type(like.tensor.dtype)?,
+        _ => {
+            let to = call.attributes.int("to")?.ok_or_else(|| Problem::new("it does not say to what type"))?;
+            let to = data_type(to).ok_or_else(|| Problem::new(format!("there is no type {to}")))?;
+            tensor::element_type(tensor::dtype(to)?)?
+        }
     };
-    match to {
-        Some(DataType::Float | DataType::Double) => Ok(vec![call.required(0)?.clone()]),
-        other => Err(Problem::new(format!(
-            "it casts to {}, and kiln computes in FLOAT alone",
-            other.map_or("no type", |to| to.as_str_name())
-        ))),
+    if builder.ty(x).dtype == to {
+        return Ok(vec![Value::Node(x)]);
     }
+    Ok(vec![Value::Node(builder.add(call, Op::Cast(to), &[x], vec![])?)])
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::proto::tensor_shape_proto::dimension;
 use super::proto::{ValueInfoProto, tensor_proto::DataType, type_proto};
+use super::tensor;
 use crate::diag::{Diagnostic, Error, Span};
 use crate::graph::TensorType;
 
@@ -75,16 +76,22 @@ impl Settings {
             return Err(unplaced(format!("the input `{name}` is no tensor")).into());
         };
         let element = DataType::try_from(tensor.elem_type()).unwrap_or(DataType::Undefined);
-        if element != DataType::Float {
+        let dtype = match element {
+            // A half has no memory of its own in a network.
+            DataType::Float16 | DataType::Bfloat16 => Err(String::new()),
+            other => tensor::dtype(other).and_then(tensor::element_type),
+        };
+        let Ok(dtype) = dtype else {
             return Err(unplaced(format!(
-                "the input `{name}` is of type {}, and kiln compiles networks on FLOAT alone",
+                "the input `{name}` is of type {}, which kiln has no inputs of",
                 element.as_str_name()
             ))
             .into());
-        }
+        };
+        let of_shape = |shape: Vec<usize>| TensorType { dtype, shape };
         let given = self.shapes.get(name);
         let Some(shape) = &tensor.shape else {
-            return given.map(|shape| TensorType::f32(shape.clone())).ok_or_else(|| {
+            return given.cloned().map(of_shape).ok_or_else(|| {
                 unplaced(format!("the file does not say the shape of its input `{name}`"))
                     .help(format!("say it: `--input-shape {name}=1x3x224x224`"))
                     .into()
@@ -105,7 +112,7 @@ impl Settings {
             let fits = given.len() == said.len()
                 && given.iter().zip(&said).all(|(given, said)| said.is_err() || said.is_ok_and(|said| said == *given));
             return if fits {
-                Ok(TensorType::f32(given.clone()))
+                Ok(of_shape(given.clone()))
             } else {
                 Err(unplaced(format!("the input `{name}` is {} in the file, not {}", shown(&said), joined(given)))
                     .into())
@@ -118,7 +125,7 @@ impl Settings {
                 Err(name) => self.dimensions.get(*name).copied(),
             })
             .collect();
-        extents.map(TensorType::f32).ok_or_else(|| {
+        extents.map(of_shape).ok_or_else(|| {
             let mut open: Vec<&str> = said.iter().filter_map(|said| said.err()).collect();
             open.retain(|name| !self.dimensions.contains_key(*name));
             open.dedup();

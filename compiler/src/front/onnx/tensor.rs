@@ -7,6 +7,7 @@ use prost::bytes::Bytes;
 
 use super::proto::tensor_proto::{DataLocation, DataType};
 use super::proto::{self, TensorProto};
+use crate::graph::DType;
 
 /// The folder that a model lies in, for what it keeps outside of its file.
 pub trait Folder {
@@ -185,6 +186,25 @@ pub(super) fn is_float(dtype: Dtype) -> bool {
         | Dtype::U8
         | Dtype::Bool => false,
     }
+}
+
+/// The type of a network's values that elements of a tensor have: halves are widened.
+///
+/// # Errors
+/// Networks have no such values.
+pub(super) fn element_type(dtype: Dtype) -> Result<DType, String> {
+    Ok(match dtype {
+        Dtype::F32 | Dtype::F16 | Dtype::BF16 => DType::F32,
+        Dtype::F64 => DType::F64,
+        Dtype::I64 => DType::I64,
+        Dtype::I32 => DType::I32,
+        Dtype::I8 => DType::I8,
+        Dtype::U8 => DType::U8,
+        Dtype::Bool => DType::Bool,
+        Dtype::I16 | Dtype::U64 | Dtype::U32 | Dtype::U16 => {
+            return Err(format!("kiln computes with no elements of type {}", dtype.name()));
+        }
+    })
 }
 
 /// The number of elements of a shape, if it can be counted.

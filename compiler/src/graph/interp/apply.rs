@@ -7,18 +7,19 @@ use super::weights::Weight;
 use super::window::{avg_pool, conv, linear, max_pool, resize};
 use super::{Element, Tensor, max, pieces, pointwise};
 
-/// The value of a node. Operands and weights are as inference admits them.
-pub(super) fn apply(op: &Op, operands: Vec<Rc<Tensor<f32>>>, weights: &[Weight<'_>]) -> Tensor<f32> {
+/// The value of a node, but for what is peculiar to its type. Operands and weights are as inference admits them.
+pub(super) fn apply<E: Element>(op: &Op, operands: Vec<Rc<Tensor<E>>>, weights: &[Weight<'_>]) -> Tensor<E> {
     // The first operand, to be written over where nobody else will read it.
-    let first = |mut operands: Vec<Rc<Tensor<f32>>>| Rc::unwrap_or_clone(operands.swap_remove(0));
+    let first = |mut operands: Vec<Rc<Tensor<E>>>| Rc::unwrap_or_clone(operands.swap_remove(0));
     match op {
         Op::Input(_) => unreachable!("inputs are given"),
         Op::Constant(constant) => {
-            Tensor { shape: constant.shape.clone(), data: constant.values.iter().map(|v| v.get()).collect() }
+            let values = constant.values.iter().map(|v| E::round(v.get().into()));
+            Tensor { shape: constant.shape.clone(), data: values.collect() }
         }
         Op::Weight { shape } => {
             let values = weights[0].values(0..shape.iter().product());
-            Tensor { shape: shape.clone(), data: values.into_iter().map(|v| v as f32).collect() }
+            Tensor { shape: shape.clone(), data: values.into_iter().map(E::round).collect() }
         }
         Op::Conv(attributes) => conv(attributes, &operands[0], weights),
         Op::Linear(attributes) => linear(attributes, &operands[0], weights),
@@ -45,10 +46,10 @@ pub(super) fn apply(op: &Op, operands: Vec<Rc<Tensor<f32>>>, weights: &[Weight<'
         Op::MaxPool(pool) => max_pool(pool, &operands[0]),
         Op::AvgPool(pool) => avg_pool(pool, &operands[0]),
         Op::GlobalAvgPool => {
-            global_pool(&operands[0], |map| map.iter().map(|&v| f64::from(v)).sum::<f64>() / map.len() as f64)
+            global_pool(&operands[0], |map| map.iter().map(|&v| v.into()).sum::<f64>() / map.len() as f64)
         }
         Op::GlobalMaxPool => {
-            global_pool(&operands[0], |map| map.iter().map(|&v| f64::from(v)).fold(f64::NEG_INFINITY, max))
+            global_pool(&operands[0], |map| map.iter().map(|&v| v.into()).fold(f64::NEG_INFINITY, max))
         }
         Op::Softmax { axis } => softmax(first(operands), *axis),
         Op::Concat { axis } => concat(&operands, *axis),
@@ -77,7 +78,7 @@ pub(super) fn apply(op: &Op, operands: Vec<Rc<Tensor<f32>>>, weights: &[Weight<'
             let x = &operands[0];
             let [n, c, h, w] = x.feature_map();
             let (rows, columns) = (pads.top + h + pads.bottom, pads.left + w + pads.right);
-            let mut data = vec![value.get(); n * c * rows * columns];
+            let mut data = vec![E::round(value.get().into()); n * c * rows * columns];
             for (plane, to) in data.chunks_exact_mut(rows * columns).enumerate() {
                 for y in 0..h {
                     let row = &x.data[(plane * h + y) * w..][..w];
@@ -87,7 +88,7 @@ pub(super) fn apply(op: &Op, operands: Vec<Rc<Tensor<f32>>>, weights: &[Weight<'
             Tensor { shape: vec![n, c, rows, columns], data }
         }
         Op::Resize(attributes) => resize(attributes, &operands[0]),
-        Op::Dropout | Op::Identity => first(operands),
+        Op::Cast(_) | Op::Dropout | Op::Identity => first(operands),
         Op::Fused { before, core, after } => {
             let (own, mut chained) = weights.split_at(match core {
                 Core::Conv(conv) => 1 + usize::from(conv.bias),
@@ -108,34 +109,34 @@ pub(super) fn apply(op: &Op, operands: Vec<Rc<Tensor<f32>>>, weights: &[Weight<'
 }
 
 /// A value in other elements.
-fn convert<A: Element, B: Element>(x: &Tensor<A>) -> Tensor<B> {
+pub(super) fn convert<A: Element, B: Element>(x: &Tensor<A>) -> Tensor<B> {
     Tensor { shape: x.shape.clone(), data: x.data.iter().map(|&v| B::round(v.into())).collect() }
 }
 
-fn global_pool(x: &Tensor<f32>, reduce: impl Fn(&[f32]) -> f64 + Sync) -> Tensor<f32> {
+fn global_pool<E: Element>(x: &Tensor<E>, reduce: impl Fn(&[E]) -> f64 + Sync) -> Tensor<E> {
     let [n, c, h, w] = x.feature_map();
-    let mut data = vec![0.0; n * c];
-    pieces::each_piece(&mut data, 1, |plane, to| to[0] = reduce(&x.data[plane * h * w..][..h * w]) as f32);
+    let mut data = vec![E::round(0.0); n * c];
+    pieces::each_piece(&mut data, 1, |plane, to| to[0] = E::round(reduce(&x.data[plane * h * w..][..h * w])));
     Tensor { shape: vec![n, c, 1, 1], data }
 }
 
-fn softmax(mut x: Tensor<f32>, axis: usize) -> Tensor<f32> {
+fn softmax<E: Element>(mut x: Tensor<E>, axis: usize) -> Tensor<E> {
     let [outer, extent, inner] = x.around(axis);
     for o in 0..outer {
         for i in 0..inner {
             let at = |k: usize| (o * extent + k) * inner + i;
-            let values: Vec<f64> = (0..extent).map(|k| f64::from(x.data[at(k)])).collect();
+            let values: Vec<f64> = (0..extent).map(|k| x.data[at(k)].into()).collect();
             let largest = values.iter().copied().fold(f64::NEG_INFINITY, max);
             let sum: f64 = values.iter().map(|v| (v - largest).exp()).sum();
             for (k, v) in values.iter().enumerate() {
-                x.data[at(k)] = ((v - largest).exp() / sum) as f32;
+                x.data[at(k)] = E::round((v - largest).exp() / sum);
             }
         }
     }
     x
 }
 
-fn concat(parts: &[Rc<Tensor<f32>>], axis: usize) -> Tensor<f32> {
+fn concat<E: Element>(parts: &[Rc<Tensor<E>>], axis: usize) -> Tensor<E> {
     let mut shape = parts[0].shape.clone();
     shape[axis] = parts.iter().map(|part| part.shape[axis]).sum();
     let [outer, ..] = parts[0].around(axis);
@@ -149,7 +150,7 @@ fn concat(parts: &[Rc<Tensor<f32>>], axis: usize) -> Tensor<f32> {
     Tensor { shape, data }
 }
 
-fn slice(x: &Tensor<f32>, axis: usize, start: usize, end: usize) -> Tensor<f32> {
+fn slice<E: Element>(x: &Tensor<E>, axis: usize, start: usize, end: usize) -> Tensor<E> {
     let [outer, extent, inner] = x.around(axis);
     let mut shape = x.shape.clone();
     shape[axis] = end - start;

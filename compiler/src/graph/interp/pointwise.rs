@@ -88,6 +88,12 @@ pub(super) fn activate(activation: Activation, x: f64) -> f64 {
         Activation::HardSwish => x * clip(x + 3.0, 0.0, 6.0) / 6.0,
         Activation::Gelu => x * erfc(-x * FRAC_1_SQRT_2) / 2.0,
         Activation::Exp => x.exp(),
+        Activation::Quantize { scale, zero, lo, hi } => {
+            let [zero, lo, hi] = [zero, lo, hi].map(|v| f64::from(v.get()));
+            // The quotient is rounded to f32 first, as it is in ONNX Runtime, so that ties are ties.
+            let quotient = (x / f64::from(scale.get())) as f32;
+            clip(f64::from(quotient.round_ties_even()) + zero, lo, hi)
+        }
     }
 }
 

@@ -22,7 +22,7 @@ fn eval(op: Op, operands: &[Values<'_>], weights: &[Values<'_>]) -> Vec<f32> {
     let node = graph.add(op, &ids, weights, Origin::named("node")).unwrap();
     graph.add_output("y", node);
     let inputs: Vec<Vec<f32>> = operands.iter().map(|(_, values)| values.to_vec()).collect();
-    run(&graph, &Fill { gain: 1.0 }, &inputs).unwrap().remove(0)
+    run_f32(&graph, &Fill { gain: 1.0 }, &inputs).unwrap().remove(0)
 }
 
 /// Bits, so that NaN equals itself and zeros keep their sign.
@@ -294,9 +294,9 @@ fn inputs_are_counted_and_need_not_be_read() {
     graph.add(Op::Identity, &[x], vec![], Origin::named("dead")).unwrap();
     graph.add_output("y", y);
     let none = Fill { gain: 1.0 };
-    assert_eq!(run(&graph, &none, &[vec![-1.0, 1.0], vec![5.0]]).unwrap(), [[0.0, 1.0]]);
+    assert_eq!(run_f32(&graph, &none, &[vec![-1.0, 1.0], vec![5.0]]).unwrap(), [[0.0, 1.0]]);
 
-    let error = |inputs: &[Vec<f32>]| run(&graph, &none, inputs).unwrap_err().to_string();
+    let error = |inputs: &[Vec<f32>]| run_f32(&graph, &none, inputs).unwrap_err().to_string();
     assert_eq!(error(&[]), "the network has 2 inputs, not 0");
     assert_eq!(error(&[vec![1.0], vec![1.0]]), "the input `x` has 2 elements, not 1");
 }
@@ -312,7 +312,7 @@ fn a_value_that_is_used_again_is_not_written_over() {
     for (name, node) in [("relu", relu), ("twice", twice), ("sigmoid", sigmoid), ("again", relu)] {
         graph.add_output(name, node);
     }
-    let outputs = run(&graph, &Fill { gain: 1.0 }, &[vec![-3.0, 3.0]]).unwrap();
+    let outputs = run_f32(&graph, &Fill { gain: 1.0 }, &[vec![-3.0, 3.0]]).unwrap();
     assert_eq!(outputs, [[0.0, 3.0], [-6.0, 6.0], [0.5, 1.0], [0.0, 3.0]]);
 }
 
@@ -325,7 +325,7 @@ fn all_tensors_that_do_not_fit_are_listed() {
     let y = graph.add(linear, &[x], weights, Origin::named("y")).unwrap();
     graph.add_output("y", y);
     let file = safetensors::write([("w", View { dtype: Dtype::F32, shape: &[2, 3], bytes: &[0; 24] })]);
-    let error = run(&graph, &SafeTensors::parse(&file).unwrap(), &[vec![1.0, 2.0]]).unwrap_err();
+    let error = run_f32(&graph, &SafeTensors::parse(&file).unwrap(), &[vec![1.0, 2.0]]).unwrap_err();
     let expected = "tensor `w` has shape [2, 3], and [3, 2] is needed\nthe weights have no tensor `b`; near it are `w`";
     assert_eq!(error.to_string(), expected);
 }

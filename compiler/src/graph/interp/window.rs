@@ -212,7 +212,7 @@ fn meet(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
 }
 
 /// The formula of [`Resize`]: rows, then columns.
-pub(super) fn resize(attributes: &Resize, x: &Tensor<f32>) -> Tensor<f32> {
+pub(super) fn resize<E: Element>(attributes: &Resize, x: &Tensor<E>) -> Tensor<E> {
     let [n, c, h, w] = x.feature_map();
     let [oh, ow] = attributes.size;
     // What is read along a side for an output: elements and their shares.
@@ -235,10 +235,11 @@ pub(super) fn resize(attributes: &Resize, x: &Tensor<f32>) -> Tensor<f32> {
                 let mut sum = 0.0;
                 for (i, of_row) in taken(0, h, row) {
                     for (j, of_column) in taken(1, w, column) {
-                        sum += of_row * of_column * f64::from(x.data[(plane * h + i) * w + j]);
+                        let element: f64 = x.data[(plane * h + i) * w + j].into();
+                        sum += of_row * of_column * element;
                     }
                 }
-                data.push(sum as f32);
+                data.push(E::round(sum));
             }
         }
     }

@@ -228,17 +228,12 @@ impl<'a> Reader<'a> {
 
 /// `f32[1, 3, 224, 224]`
 fn tensor_type(parser: &mut Parser<'_>) -> Result<(Position, TensorType), ParseError> {
-    use super::DType;
     let at = parser.at();
     let dtype = match *parser.peek() {
-        Token::Word("f32") => DType::F32,
-        Token::Word("i32") => DType::I32,
-        Token::Word("i8") => DType::I8,
-        Token::Word("u8") => DType::U8,
-        Token::Word(_) | Token::Text(_) | Token::Reference(_) | Token::Punctuation(_) | Token::DotDot | Token::End => {
-            return Err(parser.unexpected("a type"));
-        }
+        Token::Word(word) => super::DType::ALL.into_iter().find(|dtype| dtype.to_string() == word),
+        Token::Text(_) | Token::Reference(_) | Token::Punctuation(_) | Token::DotDot | Token::End => None,
     };
+    let Some(dtype) = dtype else { return Err(parser.unexpected("a type")) };
     parser.advance()?;
     Ok((at, TensorType { dtype, shape: parser.term()?.usizes()? }))
 }

@@ -7,7 +7,7 @@ use super::super::op::{
     Activation, Binary, Chain, Constant, Conv, Coordinates, Core, F32, Filter, Linear, Op, Pads, Pool, Resize,
     Rounding, Stage, Window,
 };
-use super::super::{TensorType, infer};
+use super::super::{DType, TensorType, infer};
 use super::ParseError;
 use super::syntax::{Call, Kind, Term, write_f32};
 
@@ -44,6 +44,7 @@ pub(in super::super) fn write(op: &Op, operands: &[String]) -> String {
             attributes.extend(pool.count_include_pad.then(|| "count_include_pad = true".to_owned()));
             attributes
         }
+        Op::Cast(dtype) => vec![format!("to = {dtype}")],
         Op::Softmax { axis } | Op::Concat { axis } => vec![format!("axis = {axis}")],
         Op::Slice { axis, start, end } => vec![format!("axis = {axis}, start = {start}, end = {end}")],
         Op::ChannelShuffle { groups } => vec![format!("groups = {groups}")],
@@ -87,6 +88,7 @@ pub(super) fn read<'a>(
         "conv" => Op::Conv(read_conv(&mut call, bias)?),
         "linear" => Op::Linear(read_linear(&mut call, bias)?),
         "bn" => Op::BatchNorm { eps: read_f32(&call.require("eps")?)?, affine },
+        "cast" => Op::Cast(read_dtype(&call.require("to")?)?),
         "add" => Op::Binary(Binary::Add),
         "sub" => Op::Binary(Binary::Sub),
         "mul" => Op::Binary(Binary::Mul),
@@ -244,6 +246,10 @@ fn write_activation(activation: &Activation) -> (&'static str, Vec<String>) {
         Activation::HardSwish => ("hard_swish", vec![]),
         Activation::Gelu => ("gelu", vec![]),
         Activation::Exp => ("exp", vec![]),
+        Activation::Quantize { scale, zero, lo, hi } => {
+            let attributes = [("scale", scale), ("zero", zero), ("lo", lo), ("hi", hi)];
+            ("quantize", attributes.map(|(name, value)| attribute(name, value)).to_vec())
+        }
     }
 }
 
@@ -262,6 +268,12 @@ fn read_activation(call: &mut Call<'_>) -> Result<Option<Activation>, ParseError
         "hard_swish" => Activation::HardSwish,
         "gelu" => Activation::Gelu,
         "exp" => Activation::Exp,
+        "quantize" => Activation::Quantize {
+            scale: float("scale")?,
+            zero: float("zero")?,
+            lo: float("lo")?,
+            hi: float("hi")?,
+        },
         _ => return Ok(None),
     }))
 }
@@ -345,6 +357,14 @@ fn read_pads(term: Term<'_>) -> Result<Pads, ParseError> {
         [top, left, bottom, right] => Ok(Pads { top, left, bottom, right }),
         _ => Err(ParseError::new(at, "a number, [rows, columns] or [top, left, bottom, right]")),
     }
+}
+
+fn read_dtype(term: &Term<'_>) -> Result<DType, ParseError> {
+    let known = match term.kind {
+        Kind::Word(word) => DType::ALL.into_iter().find(|dtype| dtype.to_string() == word),
+        _ => None,
+    };
+    known.ok_or_else(|| ParseError::new(term.at, "a type of elements"))
 }
 
 fn read_f32(term: &Term<'_>) -> Result<F32, ParseError> {

@@ -1,6 +1,6 @@
 //! One call of a kernel: its statements, read one by one.
 
-use super::lanes::{Lanes, binary, fma, max_nan, unary};
+use super::lanes::{Lanes, Updated, binary, fma, unary, updated};
 use super::{Error, Memory};
 use crate::kernel::{
     Access, At, Axis, Bound, Elem, Index, Kernel, LANES, ParamKind, Range, Reduction, Stmt, Target, Term, Tile, Update,
@@ -90,10 +90,15 @@ impl<'a> Call<'a> {
                 let value = self.value(value)?;
                 let elem = self.elem(at)?;
                 let place = self.write(at, *lanes)?;
+                let low_bits: fn(i32) -> i32 = match elem {
+                    Elem::F32 | Elem::Bf16 | Elem::I32 => |v| v,
+                    Elem::I8 => |v| (v as i8).into(),
+                    Elem::U8 => |v| (v as u8).into(),
+                };
                 match (elem, value) {
                     (Elem::F32, Lanes::F32(value)) => place.copy_from_slice(&value[..*lanes]),
-                    (Elem::I32, Lanes::I32(value)) => {
-                        place.iter_mut().zip(value).for_each(|(to, v)| *to = f32::from_bits(v as u32));
+                    (Elem::I32 | Elem::I8 | Elem::U8, Lanes::I32(value)) => {
+                        place.iter_mut().zip(value).for_each(|(to, v)| *to = f32::from_bits(low_bits(v) as u32));
                     }
                     (Elem::F32 | Elem::I32 | Elem::Bf16 | Elem::I8 | Elem::U8, _) => {
                         return Err(Error::new(format!("a store to {elem:?} of a value of another type")));
@@ -113,7 +118,7 @@ impl<'a> Call<'a> {
         let mut acc = Vec::with_capacity(tile.pixels * tile.blocks);
         for p in 0..tile.pixels {
             for b in 0..tile.blocks {
-                let init = self.bind_tile(tile, p, b).and_then(|()| self.f32(&tile.init));
+                let init = self.bind_tile(tile, p, b).and_then(|()| self.value(&tile.init));
                 acc.push(init.map_err(|error| error.within(format!("tile init {p}, {b}")))?);
             }
         }
@@ -123,7 +128,7 @@ impl<'a> Call<'a> {
         for p in 0..tile.pixels {
             for b in 0..tile.blocks {
                 self.bind_tile(tile, p, b)?;
-                self.acc = Lanes::F32(acc[p * tile.blocks + b]);
+                self.acc = acc[p * tile.blocks + b];
                 self.body(&tile.finish).map_err(|error| error.within(format!("tile finish {p}, {b}")))?;
             }
         }
@@ -142,7 +147,7 @@ impl<'a> Call<'a> {
         reduction: &Reduction,
         axes: &[Axis],
         (first, end): (usize, usize),
-        acc: &mut [[f32; LANES]],
+        acc: &mut [Lanes],
     ) -> Done<()> {
         match axes.split_first() {
             None => {
@@ -176,15 +181,13 @@ impl<'a> Call<'a> {
         Ok(())
     }
 
-    fn update(&mut self, update: &Update, acc: &mut [f32; LANES]) -> Done<()> {
-        *acc = match update {
-            Update::Fma(a, b) => fma(self.fused, &self.f32(a)?, &self.f32(b)?, acc),
-            Update::Add(value) => {
-                let value = self.f32(value)?;
-                std::array::from_fn(|i| acc[i] + value[i])
-            }
-            Update::Max(value) => max_nan(acc, &self.f32(value)?),
+    fn update(&mut self, update: &Update, acc: &mut Lanes) -> Done<()> {
+        let update = match update {
+            Update::Fma(a, b) => Updated::Fma(self.value(a)?, self.value(b)?),
+            Update::Add(value) => Updated::Add(self.value(value)?),
+            Update::Max(value) => Updated::Max(self.value(value)?),
         };
+        *acc = updated(self.fused, update, *acc).ok_or_else(|| Error::new("an update of the wrong type"))?;
         Ok(())
     }
 
@@ -232,8 +235,8 @@ impl<'a> Call<'a> {
     fn typed(&self, at: &At, lanes: [f32; LANES]) -> Done<Lanes> {
         match self.elem(at)? {
             Elem::F32 => Ok(Lanes::F32(lanes)),
-            Elem::I32 => Ok(Lanes::I32(lanes.map(|v| v.to_bits() as i32))),
-            elem @ (Elem::Bf16 | Elem::I8 | Elem::U8) => Err(Error::new(format!("{elem:?} is not computed with"))),
+            Elem::I32 | Elem::I8 | Elem::U8 => Ok(Lanes::I32(lanes.map(|v| v.to_bits() as i32))),
+            elem @ Elem::Bf16 => Err(Error::new(format!("{elem:?} is not computed with"))),
         }
     }
 

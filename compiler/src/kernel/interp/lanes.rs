@@ -13,6 +13,25 @@ pub(super) enum Lanes {
     I32([i32; LANES]),
 }
 
+/// The accumulator after an update by one value, or by the product of two; None if the types do not fit.
+pub(super) fn updated(fused: bool, update: Updated, acc: Lanes) -> Option<Lanes> {
+    Some(match (update, acc) {
+        (Updated::Fma(Lanes::F32(a), Lanes::F32(b)), Lanes::F32(acc)) => Lanes::F32(fma(fused, &a, &b, &acc)),
+        (Updated::Fma(a @ Lanes::I32(_), b), acc) => binary(Binary::Add, binary(Binary::Mul, a, b)?, acc)?,
+        (Updated::Add(value), acc) => binary(Binary::Add, acc, value)?,
+        (Updated::Max(Lanes::F32(value)), Lanes::F32(acc)) => Lanes::F32(max_nan(&acc, &value)),
+        (Updated::Max(value @ Lanes::I32(_)), acc) => binary(Binary::Max, acc, value)?,
+        (Updated::Fma(Lanes::F32(_), _) | Updated::Max(Lanes::F32(_)), _) => return None,
+    })
+}
+
+/// An update whose values are known.
+pub(super) enum Updated {
+    Fma(Lanes, Lanes),
+    Add(Lanes),
+    Max(Lanes),
+}
+
 /// `a * b + c`, rounded once or twice.
 pub(super) fn fma(fused: bool, a: &[f32; LANES], b: &[f32; LANES], c: &[f32; LANES]) -> [f32; LANES] {
     if fused { from_fn(|i| a[i].mul_add(b[i], c[i])) } else { from_fn(|i| a[i] * b[i] + c[i]) }
@@ -24,7 +43,7 @@ fn exp(fused: bool, x: f32) -> f32 {
 }
 
 /// The larger; NaN if either is.
-pub(super) fn max_nan(a: &[f32; LANES], b: &[f32; LANES]) -> [f32; LANES] {
+fn max_nan(a: &[f32; LANES], b: &[f32; LANES]) -> [f32; LANES] {
     from_fn(|i| if a[i] > b[i] || a[i].is_nan() { a[i] } else { b[i] })
 }
 
@@ -55,8 +74,11 @@ pub(super) fn binary(function: Binary, a: Lanes, b: Lanes) -> Option<Lanes> {
         }),
         (Lanes::I32(a), Lanes::I32(b)) => Lanes::I32(match function {
             Binary::Add => from_fn(|i| a[i].wrapping_add(b[i])),
+            Binary::Sub => from_fn(|i| a[i].wrapping_sub(b[i])),
             Binary::Mul => from_fn(|i| a[i].wrapping_mul(b[i])),
-            Binary::Sub | Binary::Div | Binary::Min | Binary::Max => return None,
+            Binary::Min => from_fn(|i| a[i].min(b[i])),
+            Binary::Max => from_fn(|i| a[i].max(b[i])),
+            Binary::Div => return None,
         }),
         (Lanes::F32(_), Lanes::I32(_)) | (Lanes::I32(_), Lanes::F32(_)) => return None,
     })

@@ -12,7 +12,8 @@ use std::fmt;
 
 use kiln_rt::weights::{self, Evaluator, Source};
 
-use super::{Arg, Buffer, Kernel, ParamKind, Place, Program, Region, Waits};
+use super::{Arg, Buffer, Elem, Kernel, ParamKind, Place, Program, Region, Waits};
+use crate::graph::Elements;
 use call::{Argument, Call};
 
 /// What a run leaves open.
@@ -169,7 +170,42 @@ pub fn run_with(
     }
 }
 
-/// All memory: the arena, the scratch, then a space for each buffer that lies in neither.
+/// Runs a program of inputs and outputs of any type; else as [`run_with`].
+///
+/// # Errors
+/// As [`run_with`], and where an input has another type than its buffer.
+pub fn run_elements(
+    program: &Program,
+    source: &dyn Source,
+    inputs: &[Elements],
+    options: Options,
+) -> Result<Vec<Elements>, Box<Error>> {
+    let elem = |wanted: Place| program.buffers.iter().find(|buffer| buffer.place == wanted).map(|buffer| buffer.elem);
+    let mut words = Vec::new();
+    for (i, input) in inputs.iter().enumerate() {
+        let of = elem(Place::Input(i));
+        words.push(match (input, of) {
+            (Elements::F32(v), Some(Elem::F32) | None) => v.clone(),
+            (Elements::I32(_), Some(Elem::I32)) | (Elements::I8(_), Some(Elem::I8)) | (Elements::U8(_), Some(Elem::U8)) => {
+                input.to_f64().into_iter().map(|v| f32::from_bits(v as i32 as u32)).collect()
+            }
+            _ => return Err(Error::new(format!("input {i} has elements of {of:?}, not {}", input.dtype()))),
+        });
+    }
+    let outputs = run_with(program, source, &words, options)?;
+    let typed = outputs.into_iter().enumerate().map(|(i, words)| {
+        let integers = || words.iter().map(|word| word.to_bits() as i32);
+        match elem(Place::Output(i)) {
+            Some(Elem::I32) => Elements::I32(integers().collect()),
+            Some(Elem::I8) => Elements::I8(integers().map(|v| v as i8).collect()),
+            Some(Elem::U8) => Elements::U8(integers().map(|v| v as u8).collect()),
+            Some(Elem::F32 | Elem::Bf16) | None => Elements::F32(words),
+        }
+    });
+    Ok(typed.collect())
+}
+
+/// All memory: one word an element, those of integers with the bits of an i32. The arena, the scratch, then a space for each buffer that lies in neither.
 struct Memory {
     spaces: Vec<Vec<f32>>,
 }

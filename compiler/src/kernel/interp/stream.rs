@@ -5,7 +5,7 @@
 
 use super::Memory;
 use super::call::{Argument, Call};
-use super::lanes::fma;
+use super::lanes::{Lanes, fma};
 use crate::kernel::{Access, At, Elem, Index, LANES, ParamKind, Term, Tile, Update, Value, Var};
 
 /// A place for each pixel and block of a tile.
@@ -56,14 +56,14 @@ impl Call<'_> {
         tile: &Tile,
         update: &Update,
         (first, end): (usize, usize),
-        acc: &mut [[f32; LANES]],
+        acc: &mut [Lanes],
     ) -> Option<()> {
         let Update::Fma(a, b) = update else { return None };
         self.bind_tile(tile, 0, 0).ok()?;
         let (a, b) = (self.stream_of(tile, a)?, self.stream_of(tile, b)?);
         for pixel in first..end {
             for block in 0..tile.blocks {
-                let acc = &mut acc[pixel * tile.blocks + block];
+                let Lanes::F32(acc) = &mut acc[pixel * tile.blocks + block] else { return None };
                 *acc = fma(self.fused, &a.lanes(self.memory, pixel, block)?, &b.lanes(self.memory, pixel, block)?, acc);
             }
         }

@@ -7,7 +7,8 @@
 //!   length of its form; arguments fit their parameters in kind, number, element type, and length within their buffers;
 //! - **scope**: a variable or local is bound once and used inside what binds it; `acc` stands in a finish; no tile in a
 //!   finish; unrolled ranges are constant; tiles are not empty; lanes are 1 to 16; indexes are in normal form;
-//! - **types**: a value is computed from f32s or from i32s as its function wants, a store fits its parameter;
+//! - **types**: a value is computed from f32s or from i32s as its function wants, a tile's updates are of the type of its
+//!   accumulators, a store fits its parameter;
 //! - **access**: what is read may be read and what is written may be written: by the parameter's access, and by the
 //!   buffer's place, since inputs and weights are read only and outputs are never read;
 //! - **bounds**: for all calls and all values of the variables, every access lies inside its parameter, every index of

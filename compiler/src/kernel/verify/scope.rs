@@ -10,7 +10,7 @@ pub(super) fn check(kernel: &Kernel, report: &mut Report) {
     let mut vars = vec![Use::Unbound; kernel.vars.len()];
     vars.iter_mut().take(2).for_each(|var| *var = Use::Visible);
     let locals = vec![(Use::Unbound, Elem::F32); kernel.locals.len()];
-    Checker { kernel, report, vars, locals, in_finish: false }.body(&kernel.body);
+    Checker { kernel, report, vars, locals, in_finish: false, acc: Elem::F32 }.body(&kernel.body);
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -26,6 +26,8 @@ struct Checker<'a> {
     vars: Vec<Use>,
     locals: Vec<(Use, Elem)>,
     in_finish: bool,
+    /// The type of the accumulators of the tile that is looked at.
+    acc: Elem,
 }
 
 impl Checker<'_> {
@@ -130,7 +132,7 @@ impl Checker<'_> {
         }
         self.bind(*pixel);
         self.bind(*block);
-        self.within("init".into(), |this| this.f32(init));
+        self.within("init".into(), |this| this.acc = this.value(init).unwrap_or(Elem::F32));
         for reduction in reductions {
             self.within("reduce".into(), |this| {
                 // Pixels and blocks are inside the axes.
@@ -168,10 +170,10 @@ impl Checker<'_> {
                 }
                 match &reduction.update {
                     Update::Fma(a, b) => {
-                        this.f32(a);
-                        this.f32(b);
+                        this.typed(a, this.acc);
+                        this.typed(b, this.acc);
                     }
-                    Update::Add(value) | Update::Max(value) => this.f32(value),
+                    Update::Add(value) | Update::Max(value) => this.typed(value, this.acc),
                 }
                 axes.into_iter().for_each(|var| this.unbind(var));
             });
@@ -258,8 +260,9 @@ impl Checker<'_> {
             (None | Some(Access::Read | Access::Write | Access::Update), _) => {}
         }
         match elem {
-            Elem::F32 | Elem::I32 => Some(elem),
-            Elem::Bf16 | Elem::I8 | Elem::U8 => {
+            Elem::F32 => Some(Elem::F32),
+            Elem::I32 | Elem::I8 | Elem::U8 => Some(Elem::I32),
+            Elem::Bf16 => {
                 self.report.add(Invariant::Types, format!("{name} has elements of {elem:?}, which have no arithmetic"));
                 None
             }
@@ -298,7 +301,7 @@ impl Checker<'_> {
                 if !self.in_finish {
                     self.scope("acc outside of a finish");
                 }
-                Some(Elem::F32)
+                Some(self.acc)
             }
             Value::Load { at, lanes } => {
                 self.lanes(*lanes);
@@ -324,14 +327,18 @@ impl Checker<'_> {
                 self.typed(of, from);
                 Some(to)
             }
-            Value::Binary(function @ (Binary::Add | Binary::Mul), a, b) => {
+            Value::Binary(
+                function @ (Binary::Add | Binary::Sub | Binary::Mul | Binary::Min | Binary::Max),
+                a,
+                b,
+            ) => {
                 let (a, b) = (self.value(a)?, self.value(b)?);
                 if a != b {
                     self.report.add(Invariant::Types, format!("{function:?} of {a:?} and {b:?}"));
                 }
                 Some(a)
             }
-            Value::Binary(Binary::Sub | Binary::Div | Binary::Min | Binary::Max, a, b) => {
+            Value::Binary(Binary::Div, a, b) => {
                 self.f32(a);
                 self.f32(b);
                 Some(Elem::F32)

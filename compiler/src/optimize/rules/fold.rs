@@ -265,5 +265,5 @@ fn evaluate<const N: usize>(op: Op, operands: [Constant; N]) -> Option<Constant>
     graph.add_output("", node);
     let values = run(&graph, &Fill { gain: 1.0 }, &[]).ok()?.pop()?;
     let shape = graph.node(node).ty.shape.clone();
-    Some(Constant { shape, values: values.into_iter().map(F32::new).collect() })
+    Some(Constant { shape, values: values.into_f32()?.into_iter().map(F32::new).collect() })
 }

@@ -148,7 +148,8 @@ fn bounds(site: &Site<'_>, variable: &str) -> Option<(f32, f32)> {
         | Activation::Silu
         | Activation::HardSwish
         | Activation::Gelu
-        | Activation::Exp => return None,
+        | Activation::Exp
+        | Activation::Quantize { .. } => return None,
     };
     (lo <= hi).then_some((lo, hi))
 }
@@ -168,7 +169,7 @@ fn clip_of_clip(site: &mut Site<'_>) -> Option<Id> {
 pub(super) fn range(activation: Activation) -> Option<(f32, f32)> {
     match activation {
         Activation::Relu => Some((0.0, f32::INFINITY)),
-        Activation::Clip { lo, hi } => Some((lo.get(), hi.get())),
+        Activation::Clip { lo, hi } | Activation::Quantize { lo, hi, .. } => Some((lo.get(), hi.get())),
         Activation::Sigmoid | Activation::HardSigmoid => Some((0.0, 1.0)),
         Activation::Tanh => Some((-1.0, 1.0)),
         Activation::Exp => Some((0.0, f32::INFINITY)),
@@ -193,6 +194,7 @@ fn within_range(site: &Site<'_>) -> bool {
         | Activation::Silu
         | Activation::HardSwish
         | Activation::Gelu
-        | Activation::Exp => false,
+        | Activation::Exp
+        | Activation::Quantize { .. } => false,
     }
 }

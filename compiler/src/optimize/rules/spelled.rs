@@ -64,7 +64,8 @@ fn swish(site: &Site<'_>) -> Option<Activation> {
         | Activation::Silu
         | Activation::HardSwish
         | Activation::Gelu
-        | Activation::Exp => None,
+        | Activation::Exp
+        | Activation::Quantize { .. } => None,
     }
 }
 

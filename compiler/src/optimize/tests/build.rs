@@ -1,7 +1,7 @@
 //! Small networks for tests, with weights by formula.
 
 use crate::graph::infer::{Role, weight_shapes};
-use crate::graph::interp::{Fill, run};
+use crate::graph::interp::{Fill, run_f32 as run};
 use crate::graph::weights::Kind;
 use crate::graph::{
     Activation, Binary, Chain, Constant, Conv, Core, F32, Graph, Linear, NodeId, Op, Origin, Pads, Pool, Stage,

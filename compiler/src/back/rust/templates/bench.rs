@@ -1,14 +1,14 @@
 // __HEADER__
 //! Times the network: `bench [--threads N] [--target T] [--input FILE]...` prints one JSON object.
 //!
-//! An input is a file of little-endian f32, one for each input in order. Without files the inputs are random numbers,
+//! An input is a file of little-endian numbers, one for each input in order. Without files the inputs are random numbers,
 //! about normal: constants, and zeros above all, are faster than data on some machines.
 //! `median_ms` and `min_ms` are over `runs` warm runs. `steps` holds each step's kernel and the median of its time in
 //! milliseconds, in order, over runs of their own, since taking the time takes some.
 
 use std::time::Instant;
 
-use __CRATE__::{__MODEL__, TensorInfo, Threads};
+use __CRATE__::{__MODEL__, DType, Elements, TensorInfo, Threads};
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -40,20 +40,20 @@ fn bench() -> Result<()> {
     };
     let mut session = model.session(Threads::new(threads));
     let mut random = Random(1);
-    let inputs: Vec<Vec<f32>> = match files.is_empty() {
+    let inputs: Vec<Numbers> = match files.is_empty() {
         true => __MODEL__::INPUTS.iter().map(|info| random.tensor(info)).collect(),
-        false => files.iter().map(|path| read(path)).collect::<Result<_>>()?,
+        false => files.iter().zip(__MODEL__::INPUTS).map(|(path, info)| read(path, info)).collect::<Result<_>>()?,
     };
     if inputs.len() != __MODEL__::INPUTS.len() {
         return Err(format!("{} files for {} inputs", inputs.len(), __MODEL__::INPUTS.len()).into());
     }
-    let named: Vec<(&str, &[f32])> =
-        __MODEL__::INPUTS.iter().zip(&inputs).map(|(info, tensor)| (info.name, tensor.as_slice())).collect();
-    let in_order: Vec<&[f32]> = inputs.iter().map(Vec::as_slice).collect();
+    let named: Vec<(&str, Elements<'_>)> =
+        __MODEL__::INPUTS.iter().zip(&inputs).map(|(info, tensor)| (info.name, tensor.elements())).collect();
+    let in_order: Vec<Elements<'_>> = inputs.iter().map(Numbers::elements).collect();
 
     let mut once = || -> Result<f64> {
         let start = Instant::now();
-        session.run_named(&named)?;
+        session.run_elements(&named)?;
         Ok(start.elapsed().as_secs_f64() * 1e3)
     };
     let warm = (0..3).map(|_| once()).collect::<Result<Vec<f64>>>()?;
@@ -85,10 +85,29 @@ fn bench() -> Result<()> {
     Ok(())
 }
 
+/// The numbers of an input.
+enum Numbers {
+__VARIANTS__
+}
+
+impl Numbers {
+    fn elements(&self) -> Elements<'_> {
+        match self {
+__ELEMENTS__
+        }
+    }
+}
+
 /// The numbers of a file.
-fn read(path: &str) -> Result<Vec<f32>> {
-    let bytes = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
-    Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+fn read(path: &str, info: &TensorInfo) -> Result<Numbers> {
+    let data = std::fs::read(path).map_err(|error| format!("{path}: {error}"))?;
+    Ok(numbers(info.dtype, &data))
+}
+
+fn numbers(dtype: DType, data: &[u8]) -> Numbers {
+    match dtype {
+__FROM_BYTES__
+    }
 }
 
 fn median_and_least(times: &mut [f64]) -> (f64, f64) {
@@ -108,8 +127,15 @@ impl Random {
         ((z ^ (z >> 31)) >> 40) as f32 / (1u64 << 24) as f32
     }
 
-    /// Sums of four uniform numbers, with mean 0 and variance 1.
-    fn tensor(&mut self, info: &TensorInfo) -> Vec<f32> {
-        (0..info.len()).map(|_| ((0..4).map(|_| self.uniform()).sum::<f32>() - 2.0) * 3f32.sqrt()).collect()
+    /// Sums of four uniform numbers, with mean 0 and variance 1; integers of any bytes.
+    fn tensor(&mut self, info: &TensorInfo) -> Numbers {
+        let mut number = || ((0..4).map(|_| self.uniform()).sum::<f32>() - 2.0) * 3f32.sqrt();
+        let data: Vec<u8> = match info.dtype {
+            DType::F32 => (0..info.len()).flat_map(|_| number().to_le_bytes()).collect(),
+            DType::I32 | DType::I8 | DType::U8 => {
+                (0..info.len() * info.dtype.size()).map(|_| (number() * 40.0 + 128.0) as u8).collect()
+            }
+        };
+        numbers(info.dtype, &data)
     }
 }

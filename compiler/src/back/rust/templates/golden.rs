@@ -1,8 +1,8 @@
 // __HEADER__
-//! The network on a stored input, against the stored answer of kiln's reference interpreter: within 1e-5 of the largest
-//! number, on every target that this processor has, and with the same bits for any number of threads.
+//! The network on a stored input, against the stored answer of kiln's reference interpreter: within __TOLERANCE__ of the
+//! largest number, on every target that this processor has, and with the same bits for any number of threads.
 
-use __CRATE__::{__MODEL__, LoadError, Target, Threads};
+use __CRATE__::{__MODEL__, DType, Elements, LoadError, Target, Threads};
 
 fn numbers(bytes: &[u8]) -> Vec<f32> {
     bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
@@ -14,13 +14,32 @@ fn answer(model: &__MODEL__, threads: usize) -> Vec<f32> {
     let mut inputs = Vec::new();
     for info in __MODEL__::INPUTS {
         let (input, after) = rest.split_at(info.len());
-        inputs.push((info.name, input));
+        inputs.push((info.name, info.dtype, input, integers(input)));
         rest = after;
     }
+    let bytes: Vec<(Vec<i8>, Vec<u8>)> = inputs.iter().map(|(.., of)| of.iter().map(|&v| (v as i8, v as u8)).unzip()).collect();
+    let given = inputs.iter().zip(&bytes).map(|((name, dtype, floats, integers), (signed, unsigned))| {
+        let elements = match dtype {
+            DType::F32 => Elements::F32(floats),
+            DType::I32 => Elements::I32(integers),
+            DType::I8 => Elements::I8(signed),
+            DType::U8 => Elements::U8(unsigned),
+        };
+        (*name, elements)
+    });
     let mut session = model.session(Threads::new(threads));
-    session.run_named(&inputs).unwrap();
-    let outputs = __MODEL__::OUTPUTS.iter().map(|info| session.output(info.name).unwrap());
-    outputs.flatten().copied().collect()
+    session.run_elements(&given.collect::<Vec<_>>()).unwrap();
+    let outputs = __MODEL__::OUTPUTS.iter().map(|info| match session.elements(info.name).unwrap() {
+        Elements::F32(output) => output.to_vec(),
+        Elements::I32(output) => output.iter().map(|&v| v as f32).collect(),
+        Elements::I8(output) => output.iter().map(|&v| v.into()).collect(),
+        Elements::U8(output) => output.iter().map(|&v| v.into()).collect(),
+    });
+    outputs.flatten().collect()
+}
+
+fn integers(numbers: &[f32]) -> Vec<i32> {
+    numbers.iter().map(|&v| v as i32).collect()
 }
 
 #[test]
@@ -37,7 +56,7 @@ fn the_answer_is_the_stored_one() {
         assert_eq!(output.len(), expected.len());
         for (index, (number, expected)) in output.iter().zip(&expected).enumerate() {
             let error = (number - expected).abs() / largest;
-            assert!(error <= 1e-5, "{target}: number {index} is {number}, but should be {expected}");
+            assert!(error <= __TOLERANCE__, "{target}: number {index} is {number}, but should be {expected}");
         }
         let bits = |numbers: Vec<f32>| numbers.into_iter().map(f32::to_bits).collect::<Vec<_>>();
         assert_eq!(bits(answer(&model, 2)), bits(output), "{target}: two threads give other bits than one");

@@ -1,14 +1,14 @@
 // __HEADER__
 //! Runs the network once: `run INPUT... [--threads N] [--target T] [--top K] [--output FILE.npy]...`.
 //!
-//! An input is a `.npy` file of little-endian f32 in C order, or the bare numbers. With several inputs, give one file
-//! for each, in the network's order. The first output is printed, as its largest classes where it has classes. Outputs
-//! are written to the files that are named, in the network's order.
+//! An input is a `.npy` file in little endian and C order, of the input's type, or the bare numbers. With several
+//! inputs, give one file for each, in the network's order. The first output is printed, as its largest classes where it
+//! has classes. Outputs are written to the files that are named, in the network's order.
 
 use std::fs;
 use std::process::ExitCode;
 
-use __CRATE__::{__MODEL__, TensorInfo, Threads};
+use __CRATE__::{__MODEL__, DType, Elements, TensorInfo, Threads};
 
 /// The output that is printed. The compiler knows its shape, and leaves out what other shapes need.
 const OUTPUT: TensorInfo = __MODEL__::OUTPUTS[0];
@@ -46,14 +46,16 @@ fn run() -> Result<()> {
         None => __MODEL__::load()?,
     };
     let mut session = model.session(Threads::new(options.threads));
-    let named: Vec<(&str, &[f32])> =
-        __MODEL__::INPUTS.iter().zip(&tensors).map(|(info, tensor)| (info.name, tensor.as_slice())).collect();
-    session.run_named(&named)?;
+    let named: Vec<(&str, Elements<'_>)> =
+        __MODEL__::INPUTS.iter().zip(&tensors).map(|(info, tensor)| (info.name, tensor.elements())).collect();
+    session.run_elements(&named)?;
     for (path, info) in options.outputs.iter().zip(__MODEL__::OUTPUTS) {
-        let output = session.output(info.name).unwrap_or_default();
+        let Some(output) = session.elements(info.name) else { continue };
         fs::write(path, npy(info.shape, output)).map_err(|error| format!("{path}: {error}"))?;
     }
-    print(session.output(OUTPUT.name).unwrap_or_default(), options.top);
+    if let Some(output) = session.elements(OUTPUT.name) {
+        print(output, options.top);
+    }
     Ok(())
 }
 
@@ -84,18 +86,44 @@ impl Options {
     }
 }
 
-/// The numbers of a file, as many as the input takes.
-fn read(path: &str, info: &TensorInfo) -> Result<Vec<f32>> {
-    let bytes = fs::read(path)?;
-    let data = if bytes.starts_with(b"\x93NUMPY") { npy_data(&bytes)? } else { &bytes };
-    if data.len() != 4 * info.len() {
-        return Err(format!("{} bytes of numbers, but {info} takes {}", data.len(), 4 * info.len()).into());
+/// The numbers of a file.
+enum Numbers {
+__VARIANTS__
+}
+
+impl Numbers {
+    fn elements(&self) -> Elements<'_> {
+        match self {
+__ELEMENTS__
+        }
     }
-    Ok(data.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect())
+}
+
+/// What an `.npy` file says of a type's elements.
+const fn descr(dtype: DType) -> &'static str {
+    match dtype {
+        DType::F32 => "<f4",
+        DType::I32 => "<i4",
+        DType::I8 => "|i1",
+        DType::U8 => "|u1",
+    }
+}
+
+/// The numbers of a file, as many as the input takes.
+fn read(path: &str, info: &TensorInfo) -> Result<Numbers> {
+    let bytes = fs::read(path)?;
+    let data = if bytes.starts_with(b"\x93NUMPY") { npy_data(&bytes, info.dtype)? } else { &bytes };
+    let wanted = info.dtype.size() * info.len();
+    if data.len() != wanted {
+        return Err(format!("{} bytes of numbers, but {info} takes {wanted}", data.len()).into());
+    }
+    Ok(match info.dtype {
+__FROM_BYTES__
+    })
 }
 
 /// The data of an `.npy` file: magic, version, length of the header, header as a Python dictionary, data.
-fn npy_data(bytes: &[u8]) -> Result<&[u8]> {
+fn npy_data(bytes: &[u8], dtype: DType) -> Result<&[u8]> {
     let cut = || "the .npy file is cut";
     let (start, len) = match bytes.get(6).ok_or_else(cut)? {
         1 => (10, usize::from(u16::from_le_bytes(bytes.get(8..10).ok_or_else(cut)?.try_into()?))),
@@ -104,30 +132,33 @@ fn npy_data(bytes: &[u8]) -> Result<&[u8]> {
     let header = bytes.get(start..start + len).ok_or_else(cut)?;
     let header: Vec<u8> = header.iter().copied().filter(|c| !c.is_ascii_whitespace()).collect();
     let says = |what: &[u8]| header.windows(what.len()).any(|part| part == what);
-    if !says(b"'descr':'<f4'") || says(b"'fortran_order':True") {
-        return Err("the .npy file must hold little-endian f32 in C order".into());
+    let descr = format!("'descr':'{}'", descr(dtype));
+    if !says(descr.as_bytes()) || says(b"'fortran_order':True") {
+        return Err(format!("the .npy file must hold {dtype} in little endian and C order").into());
     }
     Ok(&bytes[start + len..])
 }
 
 /// An `.npy` file.
-fn npy(shape: &[usize], values: &[f32]) -> Vec<u8> {
+fn npy(shape: &[usize], values: Elements<'_>) -> Vec<u8> {
     let extents: String = shape.iter().map(|extent| format!("{extent}, ")).collect();
-    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({}), }}", extents.trim_end());
+    let descr = descr(values.dtype());
+    let header = format!("{{'descr': '{descr}', 'fortran_order': False, 'shape': ({}), }}", extents.trim_end());
     // Magic, version and length are ten bytes; the whole ends with a newline at a multiple of 64.
     let padded = (header.len() + 11).next_multiple_of(64) - 10;
     let mut file = b"\x93NUMPY\x01\x00".to_vec();
     file.extend((padded as u16).to_le_bytes());
     file.extend(format!("{header:<width$}\n", width = padded - 1).into_bytes());
-    file.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    match values {
+__TO_BYTES__
+    }
     file
 }
 
 /// The largest classes of each image, with their probabilities; the first numbers of any other output.
-fn print(output: &[f32], top: usize) {
-    let &[images, classes] = OUTPUT.shape else {
-        println!("{OUTPUT}: {:?} ...", &output[..output.len().min(top)]);
-        return;
+fn print(output: Elements<'_>, top: usize) {
+    let (&[images, classes], Elements::F32(output)) = (OUTPUT.shape, output) else {
+        return print_first(output, top);
     };
     for (image, scores) in output.chunks_exact(classes.max(1)).enumerate() {
         if images > 1 {
@@ -144,6 +175,14 @@ fn print(output: &[f32], top: usize) {
             let (class, probability) = ranked.swap_remove(largest);
             println!("class {class:4}  {}", decimal(probability));
         }
+    }
+}
+
+/// The first numbers of an output.
+fn print_first(output: Elements<'_>, count: usize) {
+    let first = count.min(output.len());
+    match output {
+__PRINT__
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kiln_compiler::graph::weights::Source;
-use kiln_compiler::graph::{Graph, count};
+use kiln_compiler::graph::{Elements, Graph, count};
 use kiln_compiler::pipeline::{Options, compile};
 use kiln_compiler::target::Target;
 use serde_json::{Value, json};
@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::reference::{Counts, Golden};
 use super::{Entry, load, macs};
 use crate::dump::print;
+use crate::array;
 use crate::engine::{Engine, Runner};
 use crate::inspect::{aligned, grouped};
 use crate::progress::Doing;
@@ -171,18 +172,17 @@ fn compare(found: &[Source], expected: &[Source]) -> Result<(), String> {
 
 /// The error of a network's logits for weights and input by formula.
 fn logits(graph: Graph, golden: &Golden, engine: Engine) -> Result<f64, Failure> {
-    let inputs: Vec<Vec<f32>> =
-        graph.inputs().iter().map(|&id| kiln_rt::fill::fill_input(&graph.node(id).ty.shape)).collect();
+    let inputs: Vec<Elements> = graph.inputs().iter().map(|&id| array::fill(&graph.node(id).ty)).collect();
     let target = Target::detect();
     let targets = if engine == Engine::Interp { Vec::new() } else { vec![target] };
     let compiled = compile(graph, &Options { targets, ..Options::default() })?;
     let weights = Weights::Fill(golden.gain);
-    let found = Runner::new(engine, &compiled, &weights, target, 1)?.run(&inputs)?.swap_remove(0);
+    let found = Runner::new(engine, &compiled, &weights, target, 1)?.run(&inputs)?.swap_remove(0).to_f64();
     if found.len() != golden.output.len() {
         return Err(Failure::new(format!("{} logits, not {}", found.len(), golden.output.len())));
     }
     let largest = golden.output.iter().fold(0f64, |largest, logit| largest.max(logit.abs()));
-    let distances = found.iter().zip(&golden.output).map(|(&found, expected)| (f64::from(found) - expected).abs());
+    let distances = found.iter().zip(&golden.output).map(|(&found, expected)| (found - expected).abs());
     let worst = distances.fold(0f64, |worst, d| if d.is_nan() { f64::INFINITY } else { worst.max(d) });
     Ok(worst / largest.max(1e-30))
 }

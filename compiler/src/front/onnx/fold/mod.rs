@@ -5,6 +5,7 @@
 mod arithmetic;
 mod constant;
 mod movement;
+mod quantized;
 
 pub(super) use movement::permutation;
 
@@ -66,6 +67,8 @@ fn evaluator(operator: &str) -> Option<Evaluate> {
         "Identity" | "Dropout" => constant::identity,
         "Cast" => constant::cast,
         "CastLike" => constant::cast_like,
+        "QuantizeLinear" => quantized::quantize,
+        "DequantizeLinear" => quantized::dequantize,
         "Reshape" => movement::reshape,
         "Flatten" => movement::flatten,
         "Squeeze" => movement::squeeze,

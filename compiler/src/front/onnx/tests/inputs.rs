@@ -61,7 +61,7 @@ impl Folder for One {
 fn weights_may_lie_in_another_file() {
     let model = external("data/w.bin", "12");
     let import = import("m.onnx", model.bytes(), &Settings::default(), &One).expect("a network");
-    let y = interp::run(&import.graph, &import.tensors, &[vec![1.0; 6]]).expect("it runs");
+    let y = interp::run_f32(&import.graph, &import.tensors, &[vec![1.0; 6]]).expect("it runs");
     assert_eq!(y, [[1.0, 2.0, 3.0, 1.0, 2.0, 3.0]]);
     for (length, said) in [("13", "from byte 4 on, 13 bytes"), ("8", "holds 2 elements"), ("x", "not a number")] {
         let model = external("data/w.bin", length);

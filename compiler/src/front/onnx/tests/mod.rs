@@ -41,7 +41,7 @@ pub(super) fn answers(model: &Model, inputs: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let Import { graph, tensors } = imported(model);
     let options = Options { targets: vec![Target::Avx2], ..Options::default() };
     let compiled = compile(graph, &options).unwrap_or_else(|error| panic!("{error}"));
-    let expected = interp::run(&compiled.source, &tensors, inputs).expect("the oracle runs");
+    let expected = interp::run_f32(&compiled.source, &tensors, inputs).expect("the oracle runs");
     let options = kernel::interp::Options { poison: true, ..Default::default() };
     let found = kernel::interp::run_with(&compiled.programs[0], &tensors, inputs, options).expect("the kernels run");
     for (found, expected) in found.iter().zip(&expected) {

@@ -1,0 +1,359 @@
+//! Integers that stand for numbers: `(integer - zero point) * scale`.
+//!
+//! A quantized operator becomes what it means: its operands as i32s without their zero points, the operator on integers,
+//! which is exact, then the sum as a float, scaled and rounded to the integer that stands for it.
+
+use std::rc::Rc;
+
+use kiln_rt::safetensors::Dtype;
+
+use super::build::{Builder, Call, Known, Value, axis};
+use super::tensor::{self, Tensor, data_type};
+use super::{Problem, conv, linear};
+use crate::graph::{Activation, Binary, Constant, DType, F32, NodeId, Op};
+
+/// No rounded quotient of a byte that is not clipped away lies farther from 0.
+const FAR: f32 = 65536.0;
+
+/// The scale and zero point of a tensor, or of each channel of one.
+struct Quantization {
+    scale: Value,
+    zero: Option<Value>,
+    /// The integers' type.
+    dtype: DType,
+}
+
+impl Quantization {
+    /// From two inputs of a call; the zero point may be left out, and is 0 then.
+    fn of(builder: &Builder, call: &Call<'_>, scale: usize, zero: usize) -> Result<Self, Problem> {
+        let scale = call.required(scale)?.clone();
+        let zero = call.input(zero).cloned();
+        let dtype = match &zero {
+            None => DType::U8,
+            Some(Value::Node(node)) => builder.ty(*node).dtype,
+            Some(Value::Known(known)) => tensor::element_type(known.tensor.dtype)?,
+        };
+        if !matches!(dtype, DType::U8 | DType::I8 | DType::I32) {
+            return Err(Problem::new(format!("its zero point is of type {dtype}, and kiln quantizes to u8 and i8")));
+        }
+        Ok(Quantization { scale, zero, dtype })
+    }
+
+    /// The one scale and zero point, where they are known and one.
+    fn known_scalars(&self) -> Option<(f32, f32)> {
+        let scalar = |value: &Value| match value {
+            Value::Known(known) => known.tensor.scalar().map(|v| v as f32),
+            Value::Node(_) => None,
+        };
+        let zero = self.zero.as_ref().map_or(Some(0.0), scalar)?;
+        Some((scalar(&self.scale)?, zero))
+    }
+}
+
+/// `QuantizeLinear`.
+pub(super) fn quantize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    without_blocks(call)?;
+    let x = builder.operand(call, 0)?;
+    let x = as_type(builder, call, "number", x, DType::F32)?;
+    let mut to = Quantization::of(builder, call, 1, 2)?;
+    if let (None, Some(named)) = (&to.zero, call.attributes.int("output_dtype")?.filter(|&named| named != 0)) {
+        to.dtype = tensor::element_type(tensor::dtype(data_type(named).unwrap_or_default())?)?;
+    }
+    let y = quantized(builder, call, x, &to)?;
+    Ok(vec![Value::Node(y)])
+}
+
+/// A value of floats as the integers that stand for it.
+fn quantized(builder: &mut Builder, call: &Call<'_>, x: NodeId, to: &Quantization) -> Result<NodeId, Problem> {
+    let (lo, hi) = match to.dtype.range() {
+        Some((lo, hi)) if to.dtype != DType::I32 => (lo as f32, hi as f32),
+        _ => return Err(Problem::new(format!("kiln quantizes to u8 and i8, not to {}", to.dtype))),
+    };
+    let f32 = F32::new;
+    if let Some((scale, zero)) = to.known_scalars() {
+        let quantize = Activation::Quantize { scale: f32(scale), zero: f32(zero), lo: f32(lo), hi: f32(hi) };
+        let y = builder.add_part(call, "quantized", Op::Activate(quantize), &[x], vec![])?;
+        return builder.add(call, Op::Cast(to.dtype), &[y], vec![]);
+    }
+    let shape = builder.ty(x).shape.clone();
+    let scale = along_axis(builder, call, "scale", &to.scale, &shape)?;
+    let y = builder.add_part(call, "quotient", Op::Binary(Binary::Div), &[x, scale], vec![])?;
+    let round = Activation::Quantize { scale: f32(1.0), zero: f32(0.0), lo: f32(-FAR), hi: f32(FAR) };
+    let mut y = builder.add_part(call, "rounded", Op::Activate(round), &[y], vec![])?;
+    if let Some(zero) = &to.zero {
+        let zero = along_axis(builder, call, "zero", zero, &shape)?;
+        y = builder.add_part(call, "shifted", Op::Binary(Binary::Add), &[y, zero], vec![])?;
+    }
+    let clip = Op::Activate(Activation::Clip { lo: f32(lo), hi: f32(hi) });
+    let y = builder.add_part(call, "clipped", clip, &[y], vec![])?;
+    builder.add(call, Op::Cast(to.dtype), &[y], vec![])
+}
+
+/// `DequantizeLinear`.
+pub(super) fn dequantize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    without_blocks(call)?;
+    let x = builder.operand(call, 0)?;
+    let from = Quantization::of(builder, call, 1, 2)?;
+    let shape = builder.ty(x).shape.clone();
+    let mut y = as_type(builder, call, "number", x, DType::F32)?;
+    if let Some(zero) = &from.zero
+        && !is_zero(zero)
+    {
+        let zero = along_axis(builder, call, "zero", zero, &shape)?;
+        y = builder.add_part(call, "shifted", Op::Binary(Binary::Sub), &[y, zero], vec![])?;
+    }
+    let scale = along_axis(builder, call, "scale", &from.scale, &shape)?;
+    Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Mul), &[y, scale], vec![])?)])
+}
+
+fn is_zero(zero: &Value) -> bool {
+    matches!(zero, Value::Known(known) if known.tensor.to_floats().iter().all(|&v| v == 0.0))
+}
+
+fn without_blocks(call: &Call<'_>) -> Result<(), Problem> {
+    match call.attributes.int_or("block_size", 0)? {
+        0 => Ok(()),
+        size => Err(Problem::new(format!("it has a scale for each {size} elements; kiln has one a tensor or channel"))),
+    }
+}
+
+/// One number, or one for each place along the call's axis, as a float that broadcasts to a value of this shape.
+fn along_axis(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    part: &str,
+    numbers: &Value,
+    shape: &[usize],
+) -> Result<NodeId, Problem> {
+    let own = builder.shape_of(numbers);
+    let len = own.iter().product::<usize>();
+    let target = if len == 1 {
+        Vec::new()
+    } else {
+        let at = axis(call.attributes.int_or("axis", 1)?, shape.len())?;
+        if own.len() != 1 || len != shape[at] {
+            return Err(Problem::new(format!("its {part} has shape {own:?} for axis {at} of {shape:?}")));
+        }
+        let mut target = vec![1; shape.len() - at];
+        target[0] = len;
+        target
+    };
+    numbers_of_shape(builder, call, part, numbers, target)
+}
+
+/// Numbers as a value of floats of this shape.
+fn numbers_of_shape(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    part: &str,
+    numbers: &Value,
+    shape: Vec<usize>,
+) -> Result<NodeId, Problem> {
+    match numbers {
+        Value::Known(known) if known.tensor.len() <= Constant::LIMIT => {
+            let values = known.tensor.to_floats().into_iter().map(|v| F32::new(v as f32)).collect();
+            builder.add_part(call, part, Op::Constant(Constant { shape, values }), &[], vec![])
+        }
+        Value::Known(known) => {
+            let tensor = Tensor::floats(Dtype::F32, shape, &known.tensor.to_floats());
+            let known = Known { name: builder.fresh_tensor(&format!("{}.{part}", known.name)), tensor: Rc::new(tensor) };
+            builder.known_node(&known, None)
+        }
+        Value::Node(node) => {
+            let node = as_type(builder, call, part, *node, DType::F32)?;
+            if builder.ty(node).shape == shape {
+                return Ok(node);
+            }
+            builder.add_part(call, part, Op::Reshape { shape }, &[node], vec![])
+        }
+    }
+}
+
+/// A value as elements of a type.
+fn as_type(builder: &mut Builder, call: &Call<'_>, part: &str, x: NodeId, dtype: DType) -> Result<NodeId, Problem> {
+    if builder.ty(x).dtype == dtype { Ok(x) } else { builder.add_part(call, part, Op::Cast(dtype), &[x], vec![]) }
+}
+
+/// `DynamicQuantizeLinear`: to u8, with a scale and zero point such that the least and the largest element, and 0, are
+/// stood for. Results: the integers, the scale, the zero point.
+pub(super) fn dynamic_quantize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let x = builder.operand(call, 0)?;
+    let (f32, relu) = (F32::new, Op::Activate(Activation::Relu));
+    let line = vec![1, 1, 1, builder.ty(x).len()];
+    let minus_one = builder.literal(call, "minus one", -1.0)?;
+    let negative = builder.add_part(call, "negative", Op::Binary(Binary::Mul), &[x, minus_one], vec![])?;
+    // How far the elements reach above 0, and below.
+    let mut reach = |part: &str, of: NodeId| {
+        let of = builder.add_part(call, part, Op::Reshape { shape: line.clone() }, &[of], vec![])?;
+        let of = builder.add_part(call, part, Op::GlobalMaxPool, &[of], vec![])?;
+        let of = builder.add_part(call, part, relu.clone(), &[of], vec![])?;
+        builder.add_part(call, part, Op::Reshape { shape: vec![] }, &[of], vec![])
+    };
+    let (above, below) = (reach("above", x)?, reach("below", negative)?);
+    let span = builder.add_part(call, "span", Op::Binary(Binary::Add), &[above, below], vec![])?;
+    let steps = builder.literal(call, "steps", 255.0)?;
+    let scale = builder.add_part(call, "scale", Op::Binary(Binary::Div), &[span, steps], vec![])?;
+    let steps_below = builder.add_part(call, "steps below", Op::Binary(Binary::Div), &[below, scale], vec![])?;
+    let to_byte = Activation::Quantize { scale: f32(1.0), zero: f32(0.0), lo: f32(0.0), hi: f32(255.0) };
+    let zero = builder.add_part(call, "zero", Op::Activate(to_byte), &[steps_below], vec![])?;
+    let zero = builder.add_part(call, "zero point", Op::Cast(DType::U8), &[zero], vec![])?;
+    let to = Quantization { scale: Value::Node(scale), zero: Some(Value::Node(zero)), dtype: DType::U8 };
+    let y = quantized(builder, call, x, &to)?;
+    Ok([y, scale, zero].map(Value::Node).to_vec())
+}
+
+/// `ConvInteger`.
+pub(super) fn conv_integer(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let inputs = vec![
+        Some(integers(builder, call, "x", call.required(0)?, call.input(2), Zeros::Every)?),
+        Some(integers(builder, call, "kernel", call.required(1)?, call.input(3), Zeros::First)?),
+    ];
+    conv::conv(builder, &call.with_inputs(inputs))
+}
+
+/// `MatMulInteger`.
+pub(super) fn matmul_integer(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let inputs = vec![
+        Some(integers(builder, call, "a", call.required(0)?, call.input(2), Zeros::Rows)?),
+        Some(integers(builder, call, "b", call.required(1)?, call.input(3), Zeros::Columns)?),
+    ];
+    linear::matmul(builder, &call.with_inputs(inputs))
+}
+
+/// `QLinearConv`.
+pub(super) fn qlinear_conv(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let inputs = vec![
+        Some(integers(builder, call, "x", call.required(0)?, call.input(2), Zeros::Every)?),
+        Some(integers(builder, call, "kernel", call.required(3)?, call.input(5), Zeros::First)?),
+        call.input(8).cloned().map(|bias| small_integers(builder, bias)).transpose()?,
+    ];
+    let channels = builder.shape_of(call.required(3)?).first().copied().unwrap_or(1);
+    let sums = conv::conv(builder, &call.with_inputs(inputs))?;
+    scaled_sums(builder, call, sums, [1, 4, 6, 7], &|len, rank| {
+        let mut shape = vec![1; rank - 1];
+        shape[0] = channels;
+        (len == channels).then_some(shape)
+    })
+}
+
+/// `QLinearMatMul`.
+pub(super) fn qlinear_matmul(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let inputs = vec![
+        Some(integers(builder, call, "a", call.required(0)?, call.input(2), Zeros::Rows)?),
+        Some(integers(builder, call, "b", call.required(3)?, call.input(5), Zeros::Columns)?),
+    ];
+    let sums = linear::matmul(builder, &call.with_inputs(inputs))?;
+    scaled_sums(builder, call, sums, [1, 4, 6, 7], &|len, _| Some(vec![len]))
+}
+
+/// Sums of integers times `scale * scale / scale`, each in f32, quantized by the last scale and the zero point. The inputs
+/// are those three scales and the zero point; `shape` is that of scales which are several, among values of a rank.
+fn scaled_sums(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    sums: Vec<Value>,
+    [a, b, y, zero]: [usize; 4],
+    shape: &dyn Fn(usize, usize) -> Option<Vec<usize>>,
+) -> Result<Vec<Value>, Problem> {
+    let [Value::Node(sums)] = sums[..] else { return Err(Problem::new("it has no value that depends on an input")) };
+    let [a, b, y_scale] = [a, b, y].map(|input| call.required_known(input).map(|known| known.tensor.to_floats()));
+    let (a, b, y_scale) = (a?, b?, y_scale?);
+    let len = a.len().max(b.len());
+    let at = |scales: &[f64], i: usize| scales[if scales.len() == 1 { 0 } else { i }] as f32;
+    if [&a, &b].iter().any(|scales| scales.len() != 1 && scales.len() != len) || y_scale.len() != 1 {
+        return Err(Problem::new("its scales are not one a tensor, or one a channel of its weights"));
+    }
+    let factors: Vec<f64> = (0..len).map(|i| f64::from(at(&a, i) * at(&b, i) / at(&y_scale, 0))).collect();
+    let rank = builder.ty(sums).shape.len();
+    let shape = if len == 1 { Vec::new() } else { shape(len, rank).ok_or_else(|| Problem::new("its scales do not fit"))? };
+    let factors = Tensor::floats(Dtype::F32, shape.clone(), &factors);
+    let factors = Known { name: builder.fresh_tensor("factor"), tensor: Rc::new(factors) };
+    let sums = as_type(builder, call, "sum", sums, DType::F32)?;
+    let factors = numbers_of_shape(builder, call, "factor", &Value::Known(factors), shape)?;
+    let scaled = builder.add_part(call, "scaled", Op::Binary(Binary::Mul), &[sums, factors], vec![])?;
+    let mut to = Quantization::of(builder, call, y, zero)?;
+    let one = Tensor::floats(Dtype::F32, vec![], &[1.0]);
+    to.scale = Value::Known(Known { name: "one".into(), tensor: Rc::new(one) });
+    Ok(vec![Value::Node(quantized(builder, call, scaled, &to)?)])
+}
+
+/// Which elements share a zero point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Zeros {
+    /// All.
+    Every,
+    /// All, or those with the same first index.
+    First,
+    /// All, or the rows of a matrix.
+    Rows,
+    /// All, or the columns of a matrix.
+    Columns,
+}
+
+/// An operand as integers without their zero point: a node of i32s, or a tensor that is known.
+fn integers(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    part: &str,
+    value: &Value,
+    zero: Option<&Value>,
+    zeros: Zeros,
+) -> Result<Value, Problem> {
+    let shape = builder.shape_of(value);
+    // The zero points' shape, where they are several.
+    let aligned = |len: usize| match (zeros, shape.len()) {
+        _ if len == 1 => Ok(Vec::new()),
+        (Zeros::First, rank) if rank > 0 && len == shape[0] => {
+            let mut aligned = vec![1; rank];
+            aligned[0] = len;
+            Ok(aligned)
+        }
+        (Zeros::Rows, rank) if rank > 1 && len == shape[rank - 2] => Ok(vec![len, 1]),
+        (Zeros::Columns, rank) if rank > 0 && len == shape[rank - 1] => Ok(vec![len]),
+        _ => Err(Problem::new(format!("it has {len} zero points for a value of shape {shape:?}"))),
+    };
+    let zero = zero.filter(|zero| !is_zero(zero));
+    match (value, zero) {
+        (Value::Known(known), None) => {
+            let tensor = Tensor::floats(Dtype::F32, shape, &known.tensor.to_floats());
+            let name = builder.fresh_tensor(&format!("{}.{part}", known.name));
+            Ok(Value::Known(Known { name, tensor: Rc::new(tensor) }))
+        }
+        (Value::Known(known), Some(Value::Known(zero))) => {
+            let aligned = aligned(zero.tensor.len())?;
+            let zeros = zero.tensor.to_floats();
+            let strides = super::geometry::broadcast_strides(&aligned, &shape);
+            let places = super::geometry::places(&shape, 0, &strides);
+            let values: Vec<f64> =
+                known.tensor.to_floats().into_iter().zip(places).map(|(v, place)| v - zeros[place]).collect();
+            let tensor = Tensor::floats(Dtype::F32, shape, &values);
+            let name = builder.fresh_tensor(&format!("{}.{part}", known.name));
+            Ok(Value::Known(Known { name, tensor: Rc::new(tensor) }))
+        }
+        (Value::Known(_), Some(Value::Node(_))) => {
+            Err(Problem::new("its weights are known, and their zero point depends on the network's inputs"))
+        }
+        (Value::Node(node), zero) => {
+            let mut x = *node;
+            if let Some(zero) = zero {
+                // Differences of bytes are exact as floats.
+                x = as_type(builder, call, part, x, DType::F32)?;
+                let aligned = aligned(builder.shape_of(zero).iter().product())?;
+                let zero = numbers_of_shape(builder, call, "zero", zero, aligned)?;
+                x = builder.add_part(call, part, Op::Binary(Binary::Sub), &[x, zero], vec![])?;
+            }
+            Ok(Value::Node(as_type(builder, call, part, x, DType::I32)?))
+        }
+    }
+}
+
+/// A bias of integers, as a weight where f32s hold them all, else as a value.
+fn small_integers(builder: &mut Builder, bias: Value) -> Result<Value, Problem> {
+    let Value::Known(known) = &bias else { return Ok(bias) };
+    let numbers = known.tensor.to_floats();
+    if numbers.iter().any(|v| v.abs() > f64::from(1 << 24)) {
+        return builder.known_node(known, None).map(Value::Node);
+    }
+    let tensor = Tensor::floats(Dtype::F32, known.tensor.shape.clone(), &numbers);
+    Ok(Value::Known(Known { name: builder.fresh_tensor(&format!("{}.bias", known.name)), tensor: Rc::new(tensor) }))
+}

@@ -1,0 +1,197 @@
+//! Integers: the kernels of floats with their numbers as i32, and conversions.
+//!
+//! Values of integers lie in memory as i32s, one a lane; what a caller gives or takes as bytes is widened and cut at the
+//! door. So a kernel for integers is the one for floats with other types: its constants become integers, and weights,
+//! which are stored as f32s, are converted as they are loaded.
+
+use super::build::{KernelBuilder, load};
+use super::chain::constant;
+use super::{Lowering, Stored, Unsupported};
+use crate::graph::{Activation, Binary, DType, Filter, Graph, Node, NodeId, Op};
+use crate::kernel::{
+    Access, At, Buffer, BufferId, Elem, Kernel, Param, ParamId, ParamKind, Place, Reduction, Stmt, Tile, Unary, Update, Value,
+};
+
+/// What a buffer of a value at a place has elements of.
+pub(super) fn elem_at(dtype: DType, place: &Place) -> Elem {
+    let of_caller = match place {
+        Place::Input(_) | Place::Output(_) => true,
+        Place::Arena(_) | Place::Scratch(_) | Place::Packed { .. } => false,
+    };
+    match dtype {
+        DType::F32 => Elem::F32,
+        DType::I8 if of_caller => Elem::I8,
+        DType::U8 if of_caller => Elem::U8,
+        DType::I32 | DType::I8 | DType::U8 => Elem::I32,
+        DType::F64 | DType::I64 | DType::Bool => unreachable!("such values are refused before"),
+    }
+}
+
+/// Why a node has no kernel, if it is one of elements without.
+pub(super) fn unsupported(graph: &Graph, id: NodeId) -> Option<Unsupported> {
+    let node = graph.node(id);
+    let from = graph.operands(id).first().map(|&operand| graph.node(operand).ty.dtype);
+    let why = match node.ty.dtype {
+        DType::F32 => return None,
+        DType::F64 | DType::I64 | DType::Bool => format!("no kernels for elements of type {}", node.ty.dtype),
+        DType::I32 | DType::I8 | DType::U8 => without_kernel(node, from)?,
+    };
+    let (op, node) = (crate::graph::infer::name(&node.op).to_owned(), node.origin.name.clone());
+    Some(Unsupported { op, node, why })
+}
+
+/// Why a node of integers has no kernel, if it has none.
+fn without_kernel(node: &Node, from: Option<DType>) -> Option<String> {
+    let of = node.ty.dtype;
+    match &node.op {
+        Op::Binary(Binary::Div) => Some("no kernels for quotients of integers".to_owned()),
+        // Sums of bytes would have to wrap.
+        Op::Binary(binary) if of != DType::I32 => Some(format!("no kernels for {binary:?} of elements of type {of}")),
+        Op::Activate(Activation::LeakyRelu { .. }) => Some("no kernels for integers".to_owned()),
+        Op::Cast(to) => {
+            let from = from?;
+            let (least, largest) = from.range()?;
+            let (lo, hi) = to.range()?;
+            (least < lo || largest > hi).then(|| format!("no kernels from {from} to {to}, which would have to wrap"))
+        }
+        Op::Resize(resize) if resize.filter == Filter::Linear => Some("no kernels for integers".to_owned()),
+        _ => None,
+    }
+}
+
+/// Gives each parameter of a kernel the elements of its argument's buffer.
+pub(super) fn set_elements(kernel: &mut Kernel, of_argument: impl Fn(usize) -> Option<Elem>) {
+    for (i, Param { kind, .. }) in kernel.params.iter_mut().enumerate() {
+        if let (ParamKind::Flat { elem, .. } | ParamKind::Blocks { elem, .. }, Some(found)) = (kind, of_argument(i)) {
+            *elem = found;
+        }
+    }
+}
+
+/// Whether a kernel touches integers.
+pub(super) fn touches_integers(kernel: &Kernel) -> bool {
+    kernel.params.iter().any(|param| match param.kind {
+        ParamKind::Flat { elem, .. } | ParamKind::Blocks { elem, .. } => elem != Elem::F32,
+        ParamKind::Table { .. } => false,
+    })
+}
+
+/// A kernel of floats as one of integers.
+pub(super) fn to_integers(mut kernel: Kernel) -> Kernel {
+    let params = kernel.params.clone();
+    // Parameters of unlike elements are not the same memory.
+    let elem = |param: ParamId| match params[param.index()].kind {
+        ParamKind::Flat { elem, .. } | ParamKind::Blocks { elem, .. } => Some(elem),
+        ParamKind::Table { .. } => None,
+    };
+    kernel.in_place.retain(|&(written, read)| elem(written) == elem(read));
+    each_value(&mut kernel.body, &mut |value| *value = integer(value, &params));
+    kernel
+}
+
+fn integer(value: &Value, params: &[Param]) -> Value {
+    let inner = |value: &Value| Box::new(integer(value, params));
+    let of_f32 = |at: &At| match params[at.param.index()].kind {
+        ParamKind::Flat { elem, .. } | ParamKind::Blocks { elem, .. } => elem == Elem::F32,
+        ParamKind::Table { .. } => false,
+    };
+    match value {
+        // As a cast has it: infinity, with which maxima begin, is the largest.
+        Value::Const(x) => Value::ConstI32(x.get() as i32),
+        Value::ConstI32(_) | Value::Local(_) | Value::Acc => value.clone(),
+        Value::Load { at, .. } | Value::Splat(at) | Value::SplatGroup { at, .. } if of_f32(at) => {
+            Value::Unary(Unary::ToI32, Box::new(value.clone()))
+        }
+        Value::Load { .. } | Value::Splat(_) | Value::SplatGroup { .. } => value.clone(),
+        Value::Unary(function, a) => Value::Unary(*function, inner(a)),
+        Value::Binary(function, a, b) => Value::Binary(*function, inner(a), inner(b)),
+        Value::Fma(a, b, c) => Value::Fma(inner(a), inner(b), inner(c)),
+        Value::SelectLt { a, b, then, otherwise } => {
+            Value::SelectLt { a: inner(a), b: inner(b), then: inner(then), otherwise: inner(otherwise) }
+        }
+    }
+}
+
+/// Goes through the values of statements.
+fn each_value(body: &mut [Stmt], change: &mut dyn FnMut(&mut Value)) {
+    for stmt in body {
+        match stmt {
+            Stmt::For { body, .. } => each_value(body, change),
+            Stmt::Let { value, .. } | Stmt::Store { value, .. } => change(value),
+            Stmt::Tile(Tile { init, reductions, finish, .. }) => {
+                change(init);
+                for Reduction { update, .. } in reductions {
+                    match update {
+                        Update::Fma(a, b) => {
+                            change(a);
+                            change(b);
+                        }
+                        Update::Add(value) | Update::Max(value) => change(value),
+                    }
+                }
+                each_value(finish, change);
+            }
+            Stmt::Zero { .. } | Stmt::Prefetch(_) => {}
+        }
+    }
+}
+
+impl Lowering<'_> {
+    /// The elements of a node's value at a place.
+    pub(super) fn elem(&self, id: NodeId, place: &Place) -> Elem {
+        elem_at(self.graph.node(id).ty.dtype, place)
+    }
+
+    /// A buffer of a node's value.
+    pub(super) fn value_buffer(&mut self, id: NodeId, name: String, len: usize, place: Place) -> BufferId {
+        let elem = self.elem(id, &place);
+        self.program.buffers.push(Buffer { name, elem, len, place });
+        BufferId(self.program.buffers.len() as u32 - 1)
+    }
+
+    /// The same numbers as elements of another type.
+    pub(super) fn lower_cast(&mut self, id: NodeId) {
+        let from = self.graph.node(self.graph.operands(id)[0]).ty.dtype;
+        let to = self.graph.node(id).ty.dtype;
+        let name = format!("cast_{from}_to_{to}");
+        let convert = |value: Value| match (from.range(), to.range()) {
+            (None, None) | (Some(_), Some(_)) => value,
+            (Some(_), None) => Value::Unary(Unary::ToF32, Box::new(value)),
+            (None, Some((lo, hi))) => to_integer(value, lo as f32, hi as f32),
+        };
+        match self.operand(id, 0) {
+            Stored::Plain(buffer) => self.flat_map(id, buffer, format!("_{name}"), |_, _, value| convert(value)),
+            Stored::Blocked(_) => {
+                let mut kb = KernelBuilder::new();
+                let (regions, len) = self.operand_blocks(id, 0);
+                let x = kb.blocks("x", len, Access::Read, regions);
+                let y = self.lanewise_result(&mut kb, id, &[]);
+                self.lanewise_step(kb, id, name, y, |_, _, element| {
+                    convert(load(At::block(x, element.block.clone(), element.offset.clone())))
+                });
+            }
+        }
+    }
+}
+
+/// A float as an integer from `lo` to `hi`, as [`Op::Cast`] states it. For i32, whose largest is no f32, the largest result
+/// is the largest f32 below it.
+fn to_integer(v: Value, lo: f32, hi: f32) -> Value {
+    use super::chain::{add, max, min, sub};
+    let hi = if hi as i64 > i64::from(i32::MAX) { hi.next_down() } else { hi };
+    let less = |a: Value, b: Value, then: Value, otherwise: Value| Value::SelectLt {
+        a: Box::new(a),
+        b: Box::new(b),
+        then: Box::new(then),
+        otherwise: Box::new(otherwise),
+    };
+    let clipped = min(constant(hi), max(constant(lo), v));
+    // NaN is below nothing.
+    let number = less(clipped.clone(), constant(f32::INFINITY), clipped, constant(0.0));
+    let nearest = Value::Unary(Unary::ToF32, Box::new(Value::Unary(Unary::ToI32, Box::new(number.clone()))));
+    // Where the nearest integer lies farther from 0 than the number, the one before it.
+    let lower = less(number.clone(), nearest.clone(), sub(nearest.clone(), constant(1.0)), nearest.clone());
+    let upper = less(nearest.clone(), number.clone(), add(nearest.clone(), constant(1.0)), nearest);
+    let towards_zero = less(number, constant(0.0), upper, lower);
+    Value::Unary(Unary::ToI32, Box::new(towards_zero))
+}
