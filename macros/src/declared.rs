@@ -2,8 +2,8 @@
 
 use kiln_compiler::back::rust::{Signature, Tensor};
 use kiln_compiler::front::spec::{Call, ExprKind, Function, Ident, Item, Spec};
-use kiln_compiler::graph::DType;
 use kiln_compiler::front::{TokenSpans, nets};
+use kiln_compiler::graph::DType;
 use proc_macro2::{Span, TokenStream, TokenTree};
 
 /// A net that becomes a type.

@@ -163,11 +163,7 @@ impl State {
         Ok(Self { memory, pool, outputs })
     }
 
-    fn bind_inputs<'a>(
-        &mut self,
-        model: &Model,
-        inputs: &[impl Into<Elements<'a>> + Copy],
-    ) -> Result<(), RunError> {
+    fn bind_inputs<'a>(&mut self, model: &Model, inputs: &[impl Into<Elements<'a>> + Copy]) -> Result<(), RunError> {
         let infos = model.network().inputs();
         if inputs.len() != infos.len() {
             return Err(RunError::InputCount { expected: infos, given: inputs.len() });

@@ -188,7 +188,9 @@ fn a_build_script_compiles_networks_into_its_package() {
     package.write_floats("image.bin", &image);
     package.write_floats("vector.bin", &vector);
     let oracle = |graph: &Graph, input: &[f32]| {
-        interp::run_f32(graph, &interp::Fill { gain: DEFAULT_GAIN }, &[input.to_vec()]).expect("the oracle runs").remove(0)
+        interp::run_f32(graph, &interp::Fill { gain: DEFAULT_GAIN }, &[input.to_vec()])
+            .expect("the oracle runs")
+            .remove(0)
     };
     let two = oracle(&package.graph("nets/two.net", "Two", &["channels=21"]), &vector);
     let check = |answers: &[(String, Vec<f32>)]| {

@@ -58,8 +58,7 @@ pub enum DType {
 
 impl DType {
     /// All types.
-    pub const ALL: [DType; 7] =
-        [DType::F32, DType::F64, DType::I64, DType::I32, DType::I8, DType::U8, DType::Bool];
+    pub const ALL: [DType; 7] = [DType::F32, DType::F64, DType::I64, DType::I32, DType::I8, DType::U8, DType::Bool];
 
     /// Whether elements have fractions.
     pub fn is_float(self) -> bool {

@@ -89,7 +89,10 @@ pub(crate) fn every_op() -> Graph {
     let g = &mut graph;
     let mut node = |op: Op, operands: &[NodeId], name: &str| add(g, op, operands, name).expect("a sound node");
     let image = node(Op::Input(TensorType::f32([2, 4, 8, 8])), &[], "image");
-    node(Op::Input(TensorType { dtype: super::DType::U8, shape: vec![1] }), &[], "unread");
+    let mut bytes = node(Op::Input(TensorType { dtype: super::DType::U8, shape: vec![1] }), &[], "bytes");
+    for to in super::DType::ALL {
+        bytes = node(Op::Cast(to), &[bytes], &format!("cast to {to}"));
+    }
     let pads = Pads { top: 0, left: 1, bottom: 1, right: 0 };
     let window = Window { kernel: [3, 3], stride: [1, 1], pads: Pads::symmetric(1, 1), dilation: [1, 1] };
     let odd = Window { kernel: [2, 3], stride: [1, 2], pads, dilation: [2, 1] };
@@ -140,6 +143,7 @@ pub(crate) fn every_op() -> Graph {
     let y = node(Op::Identity, &[y], "identity \\ 恒等");
     graph.add_output("probabilities", y);
     graph.add_output("features", x);
+    graph.add_output("truth", bytes);
     graph
 }
 

@@ -21,6 +21,7 @@ pub const ORDER: &[&str] = &[
     "identity-is-nothing",
     "add-of-zero",
     "mul-by-one",
+    "cast-of-integers",
     "reshape-to-same",
     "reshape-of-reshape",
     "transpose-of-nothing",

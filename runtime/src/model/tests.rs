@@ -60,7 +60,10 @@ static NETWORK: Network = unsafe {
     Network::new(
         "example",
         &[IMAGE],
-        &[TensorInfo { name: "doubled", dtype: DType::F32, shape: &[1, LEN] }, TensorInfo { name: "sum", dtype: DType::F32, shape: &[1] }],
+        &[
+            TensorInfo { name: "doubled", dtype: DType::F32, shape: &[1, LEN] },
+            TensorInfo { name: "sum", dtype: DType::F32, shape: &[1] },
+        ],
         &[Plan { target: Target::Portable, arena: LEN, scratch: 1, steps: STEPS }],
         LAYOUT,
     )

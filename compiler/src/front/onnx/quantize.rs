@@ -156,7 +156,8 @@ fn numbers_of_shape(
         }
         Value::Known(known) => {
             let tensor = Tensor::floats(Dtype::F32, shape, &known.tensor.to_floats());
-            let known = Known { name: builder.fresh_tensor(&format!("{}.{part}", known.name)), tensor: Rc::new(tensor) };
+            let known =
+                Known { name: builder.fresh_tensor(&format!("{}.{part}", known.name)), tensor: Rc::new(tensor) };
             builder.known_node(&known, None)
         }
         Value::Node(node) => {
@@ -265,7 +266,8 @@ fn scaled_sums(
     }
     let factors: Vec<f64> = (0..len).map(|i| f64::from(at(&a, i) * at(&b, i) / at(&y_scale, 0))).collect();
     let rank = builder.ty(sums).shape.len();
-    let shape = if len == 1 { Vec::new() } else { shape(len, rank).ok_or_else(|| Problem::new("its scales do not fit"))? };
+    let shape =
+        if len == 1 { Vec::new() } else { shape(len, rank).ok_or_else(|| Problem::new("its scales do not fit"))? };
     let factors = Tensor::floats(Dtype::F32, shape.clone(), &factors);
     let factors = Known { name: builder.fresh_tensor("factor"), tensor: Rc::new(factors) };
     let sums = as_type(builder, call, "sum", sums, DType::F32)?;

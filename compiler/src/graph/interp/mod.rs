@@ -123,15 +123,10 @@ pub fn run(graph: &Graph, source: &dyn Source, inputs: &[Elements]) -> Result<Ve
 }
 
 /// The value of a node: in f32 where nothing else is around.
-fn compute(
-    op: &Op,
-    from: Option<DType>,
-    ty: &TensorType,
-    operands: Vec<Value>,
-    weights: &[Weight<'_>],
-) -> Value {
+fn compute(op: &Op, from: Option<DType>, ty: &TensorType, operands: Vec<Value>, weights: &[Weight<'_>]) -> Value {
     if ty.dtype == DType::F32 && operands.iter().all(|operand| matches!(operand, Value::F32(_))) {
-        let operands = operands.into_iter().filter_map(|operand| if let Value::F32(x) = operand { Some(x) } else { None });
+        let operands =
+            operands.into_iter().filter_map(|operand| if let Value::F32(x) = operand { Some(x) } else { None });
         return Value::F32(Rc::new(apply::apply(op, operands.collect(), weights)));
     }
     let operands = operands.into_iter().map(|operand| match operand {

@@ -268,12 +268,9 @@ fn read_activation(call: &mut Call<'_>) -> Result<Option<Activation>, ParseError
         "hard_swish" => Activation::HardSwish,
         "gelu" => Activation::Gelu,
         "exp" => Activation::Exp,
-        "quantize" => Activation::Quantize {
-            scale: float("scale")?,
-            zero: float("zero")?,
-            lo: float("lo")?,
-            hi: float("hi")?,
-        },
+        "quantize" => {
+            Activation::Quantize { scale: float("scale")?, zero: float("zero")?, lo: float("lo")?, hi: float("hi")? }
+        }
         _ => return Ok(None),
     }))
 }

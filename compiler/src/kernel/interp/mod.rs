@@ -186,7 +186,9 @@ pub fn run_elements(
         let of = elem(Place::Input(i));
         words.push(match (input, of) {
             (Elements::F32(v), Some(Elem::F32) | None) => v.clone(),
-            (Elements::I32(_), Some(Elem::I32)) | (Elements::I8(_), Some(Elem::I8)) | (Elements::U8(_), Some(Elem::U8)) => {
+            (Elements::I32(_), Some(Elem::I32))
+            | (Elements::I8(_), Some(Elem::I8))
+            | (Elements::U8(_), Some(Elem::U8)) => {
                 input.to_f64().into_iter().map(|v| f32::from_bits(v as i32 as u32)).collect()
             }
             _ => return Err(Error::new(format!("input {i} has elements of {of:?}, not {}", input.dtype()))),

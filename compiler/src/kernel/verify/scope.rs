@@ -327,11 +327,7 @@ impl Checker<'_> {
                 self.typed(of, from);
                 Some(to)
             }
-            Value::Binary(
-                function @ (Binary::Add | Binary::Sub | Binary::Mul | Binary::Min | Binary::Max),
-                a,
-                b,
-            ) => {
+            Value::Binary(function @ (Binary::Add | Binary::Sub | Binary::Mul | Binary::Min | Binary::Max), a, b) => {
                 let (a, b) = (self.value(a)?, self.value(b)?);
                 if a != b {
                     self.report.add(Invariant::Types, format!("{function:?} of {a:?} and {b:?}"));

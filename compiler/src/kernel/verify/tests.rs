@@ -164,12 +164,7 @@ fn every_invariant_is_looked_after() {
             "kernel sums: for cb: for p: for k: prefetch s: there is no cache level 3",
         ),
         // Types.
-        (
-            "max(0.0, v)",
-            "max(i32(0), v)",
-            Types,
-            "kernel scale_relu: for cb: for p: store b: a value of I32 where F32 is wanted",
-        ),
+        ("max(0.0, v)", "max(i32(0), v)", Types, "kernel scale_relu: for cb: for p: store b: Max of I32 and F32"),
         (
             "max(0.0, v)",
             "to_i32(v)",

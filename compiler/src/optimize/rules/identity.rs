@@ -38,6 +38,18 @@ pub const RULES: &[Rule] = &[
         apply: |site| Some(site.id("?x")),
     },
     Rule {
+        name: "cast-of-integers",
+        reading: "f32(u8(quantize(x))) == quantize(x)",
+        phase: Phase::Fold,
+        patterns: &["(cast ?f (cast ?t (activate ?q ?x)))"],
+        guard: |site| matches!(site.activation("?q"), Some(Activation::Quantize { .. })),
+        when: &[INTEGERS_FIT],
+        apply: |site| {
+            let quantize = Op::Activate(site.activation("?q")?);
+            site.add(quantize, &[site.id("?x")], &[])
+        },
+    },
+    Rule {
         name: "reshape-to-same",
         reading: "reshape(x, shape of x) == x",
         phase: Phase::Fold,
@@ -126,6 +138,19 @@ pub(super) fn is_uniform(site: &Site<'_>, variable: &str, value: f32) -> bool {
     // `==` between floats: -0.0 is zero.
     site.constant(variable).and_then(|constant| constant.uniform()).is_some_and(|uniform| uniform == value)
 }
+
+/// The integers of `?q` are within the type of `?t`.
+const INTEGERS_FIT: Condition = Condition {
+    name: "integers-fit",
+    reason: "the cast would change integers that its type does not hold",
+    holds: |site| {
+        let (Some(Activation::Quantize { lo, hi, .. }), Some(Op::Cast(to))) = (site.activation("?q"), site.op("?t"))
+        else {
+            return false;
+        };
+        to.range().is_none_or(|(least, most)| f64::from(lo.get()) >= least as f64 && f64::from(hi.get()) <= most as f64)
+    },
+};
 
 fn permutation(site: &Site<'_>, variable: &str) -> Option<Vec<usize>> {
     if let Op::Transpose { perm } = site.op(variable)? { Some(perm.clone()) } else { None }

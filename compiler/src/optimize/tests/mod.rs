@@ -11,8 +11,8 @@ use super::rebuild::Image;
 use super::{Optimized, Options, first_notes, hand, optimize, pipeline};
 use crate::graph::verify::verify;
 use crate::graph::{
-    Activation, Binary, Constant, Conv, Coordinates, Core, F32, Filter, Graph, Linear, Op, Pads, Pool, Resize, Stage,
-    Window,
+    Activation, Binary, Constant, Conv, Coordinates, Core, DType, F32, Filter, Graph, Linear, Op, Pads, Pool, Resize,
+    Stage, Window,
 };
 
 fn optimized(graph: &Graph) -> Optimized {
@@ -66,6 +66,8 @@ fn every_op() -> Graph {
     y = b.node(Op::Transpose { perm: vec![0, 1, 3, 2] }, &[y]);
     y = b.node(Op::Dropout, &[y]);
     y = b.node(Op::Identity, &[y]);
+    y = b.node(Op::Cast(DType::I32), &[y]);
+    y = b.node(Op::Cast(DType::F32), &[y]);
     let by = b.node(Op::GlobalAvgPool, &[y]);
     let most = b.node(Op::GlobalMaxPool, &[y]);
     let core = Core::Conv(Conv { channels: 19, window: Window::POINT, groups: 1, bias: true });

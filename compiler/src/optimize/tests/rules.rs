@@ -1,7 +1,7 @@
 //! Every rule, on random instances of its left side, and every precondition, on an instance where it fails.
 
 use super::build::{Build, assert_same};
-use crate::graph::{Activation, Binary, F32, Graph, Linear, NodeId, Op, Pads, Pool, Stage};
+use crate::graph::{Activation, Binary, DType, F32, Graph, Linear, NodeId, Op, Pads, Pool, Stage};
 use crate::optimize::first_notes;
 use crate::optimize::hand::apply_rule;
 use crate::optimize::rules::{all, compiled};
@@ -29,6 +29,14 @@ fn sixth(b: &mut Build, x: NodeId) -> NodeId {
     b.binary(if divides { Binary::Div } else { Binary::Mul }, x, by)
 }
 
+/// `f32(u8(quantize(x)))`, of a type and bounds.
+fn cast_of_quantized(b: &mut Build, x: NodeId, (to, lo, hi): (DType, f32, f32)) -> NodeId {
+    let f32 = F32::new;
+    let y = b.activate(Activation::Quantize { scale: f32(0.25), zero: f32(3.0), lo: f32(lo), hi: f32(hi) }, x);
+    let y = b.node(Op::Cast(to), &[y]);
+    b.node(Op::Cast(DType::F32), &[y])
+}
+
 /// Left sides, by rule.
 const INSTANCES: &[(&str, Instance)] = &[
     ("identity-is-nothing", |b| {
@@ -47,6 +55,11 @@ const INSTANCES: &[(&str, Instance)] = &[
         let x = b.map();
         let one = b.constant(&[], |_| 1.0);
         if b.random.coin() { b.either(Binary::Mul, x, one) } else { b.binary(Binary::Div, x, one) }
+    }),
+    ("cast-of-integers", |b| {
+        let x = b.map();
+        let bytes = b.random.pick(&[(DType::U8, 0.0, 255.0), (DType::I8, -128.0, 127.0), (DType::I32, -7.0, 9.0)]);
+        cast_of_quantized(b, x, bytes)
     }),
     ("reshape-to-same", |b| {
         let x = b.map();
@@ -307,6 +320,10 @@ const INSTANCES: &[(&str, Instance)] = &[
 
 /// Left sides for which one precondition fails, by rule and condition.
 const NEAR_MISSES: &[(&str, &str, Instance)] = &[
+    ("cast-of-integers", "integers-fit", |b| {
+        let x = b.map();
+        cast_of_quantized(b, x, (DType::U8, -1.0, 255.0))
+    }),
     ("add-of-zero", "same-shape", |b| {
         let x = b.input(&[1, 4, 1, 1]);
         let zeros = b.constant(&[3, 3], |_| 0.0);

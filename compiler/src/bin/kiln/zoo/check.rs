@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 
 use super::reference::{Counts, Golden};
 use super::{Entry, load, macs};
-use crate::dump::print;
 use crate::array;
+use crate::dump::print;
 use crate::engine::{Engine, Runner};
 use crate::inspect::{aligned, grouped};
 use crate::progress::Doing;

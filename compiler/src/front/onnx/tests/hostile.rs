@@ -145,7 +145,11 @@ fn tensors_are_what_their_shapes_say() {
     assert!(with(text).contains("elements of type STRING are not supported"));
     let none = TensorProto { data_type: Some(999), ..floats("w", &[1], &[1.0]) };
     assert!(with(none).contains("there is no type 999"));
-    assert!(with(integers("w", &[1], &[1])).contains("holds no numbers of type FLOAT"));
+    assert!(with(integers("w", &[1], &[1])).contains("elements of type f32 and i64 do not mix"));
+    assert!(with(integers("w", &[4], &[1, 1 << 41, 0, 0])).contains("holds integers of more than 40 bits"));
+    let short =
+        TensorProto { data_type: Some(DataType::Int16 as i32), int32_data: vec![1], ..integers("w", &[1], &[]) };
+    assert!(with(short).contains("computes with no elements of type"));
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod answers;
 mod hostile;
 mod inputs;
 mod model;
+mod quantized;
 mod windows;
 
 use prost::bytes::Bytes;

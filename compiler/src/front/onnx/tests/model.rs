@@ -53,6 +53,27 @@ impl Model {
         self
     }
 
+    /// An input of elements of a type.
+    pub(crate) fn typed_input(mut self, name: &str, of: DataType, shape: &[i64]) -> Self {
+        let dim = shape.iter().map(|&extent| Some(dimension::Value::DimValue(extent)));
+        let input = info(name, of, dim);
+        self.graph().input.push(input);
+        self
+    }
+
+    /// An initializer of integers of a type.
+    pub(crate) fn typed(mut self, name: &str, of: DataType, shape: &[i64], values: &[i32]) -> Self {
+        let tensor = TensorProto {
+            name: Some(name.to_owned()),
+            dims: shape.to_vec(),
+            data_type: Some(of as i32),
+            int32_data: values.to_vec(),
+            ..Default::default()
+        };
+        self.graph().initializer.push(tensor);
+        self
+    }
+
     /// An input whose extents are numbers or names.
     pub(crate) fn open_input(mut self, name: &str, shape: &[&str]) -> Self {
         let dim = shape.iter().map(|said| {
