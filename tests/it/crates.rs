@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
 use kiln_compiler::back::rust::{Compiled, CrateOptions, Signature, emit_crate};
+use kiln_compiler::graph::{DType, Elements, TensorType};
 use kiln_compiler::pipeline;
 use kiln_compiler::target::Target;
 use kiln_rt::weights::Source;
@@ -13,7 +14,8 @@ pub(crate) struct Built {
     folder: PathBuf,
     program: PathBuf,
     targets: Vec<Target>,
-    shapes: Vec<Vec<usize>>,
+    inputs: Vec<TensorType>,
+    outputs: Vec<TensorType>,
 }
 
 /// Where emitted crates and their shared target folder lie.
@@ -48,11 +50,16 @@ pub(crate) fn write(name: &str, compiled: &pipeline::Compiled, source: &dyn Sour
     folder
 }
 
-/// The numbers of a `.npy` file of f32: its header, of version 1, gives its own length, then they come.
+/// The numbers of a `.npy` file of f32.
 pub(crate) fn read_npy(path: &Path) -> Vec<f32> {
-    let bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    from_bytes(DType::F32, &npy_data(path)).into_f32().expect("f32s")
+}
+
+/// The data of a `.npy` file: its header, of version 1, gives its own length, then they come.
+fn npy_data(path: &Path) -> Vec<u8> {
+    let mut bytes = std::fs::read(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let start = 10 + usize::from(u16::from_le_bytes([bytes[8], bytes[9]]));
-    bytes[start..].chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
+    bytes.split_off(start)
 }
 
 /// The folder that emitted crates are built in.
@@ -118,9 +125,10 @@ impl Built {
         let folder = write(name, compiled, source);
         let program = build(&folder, "run");
         let graph = &compiled.source;
-        let shapes = graph.inputs().iter().map(|&id| graph.node(id).ty.shape.clone()).collect();
+        let inputs = graph.inputs().iter().map(|&id| graph.node(id).ty.clone()).collect();
+        let outputs = graph.outputs().iter().map(|output| graph.node(output.node).ty.clone()).collect();
         let targets = compiled.programs.iter().map(|program| program.target).collect();
-        Built { folder, program, targets, shapes }
+        Built { folder, program, targets, inputs, outputs }
     }
 
     /// The crate's targets that this processor has.
@@ -128,19 +136,56 @@ impl Built {
         self.targets.iter().copied().filter(|target| target.is_available()).collect()
     }
 
-    /// The first output.
+    /// The folder of the crate.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The first output, of a network of f32s.
     pub(crate) fn run(&self, inputs: &[Vec<f32>], target: Target, threads: usize) -> Vec<f32> {
+        let inputs: Vec<Elements> = inputs.iter().cloned().map(Elements::F32).collect();
+        self.run_elements(&inputs, target, threads).swap_remove(0).into_f32().expect("an output of f32s")
+    }
+
+    /// All outputs.
+    pub(crate) fn run_elements(&self, inputs: &[Elements], target: Target, threads: usize) -> Vec<Elements> {
         let mut command = Command::new(&self.program);
-        for (i, input) in inputs.iter().enumerate() {
-            assert_eq!(self.shapes[i].iter().product::<usize>(), input.len());
+        for (i, (input, ty)) in inputs.iter().zip(&self.inputs).enumerate() {
+            assert_eq!((ty.dtype, ty.len()), (input.dtype(), input.len()));
             let path = self.folder.join(format!("input{i}.bin"));
-            std::fs::write(&path, input.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<u8>>()).expect("a file");
+            std::fs::write(&path, to_bytes(input)).expect("a file");
             command.arg(path);
         }
-        let path = self.folder.join("output.npy");
-        command.arg("--output").arg(&path).args(["--threads", &threads.to_string(), "--target", target.name()]);
+        let path = |i: usize| self.folder.join(format!("output{i}.npy"));
+        for i in 0..self.outputs.len() {
+            command.arg("--output").arg(path(i));
+        }
+        command.args(["--threads", &threads.to_string(), "--target", target.name()]);
         let output = command.output().expect("the program runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        read_npy(&path)
+        self.outputs.iter().enumerate().map(|(i, ty)| from_bytes(ty.dtype, &npy_data(&path(i)))).collect()
+    }
+}
+
+/// Little-endian elements.
+fn to_bytes(elements: &Elements) -> Vec<u8> {
+    match elements {
+        Elements::F32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Elements::I32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Elements::I8(v) => v.iter().map(|&v| v as u8).collect(),
+        Elements::U8(v) => v.clone(),
+        Elements::F64(_) | Elements::I64(_) | Elements::Bool(_) => panic!("crates have none of {}", elements.dtype()),
+    }
+}
+
+/// Elements of a type, little endian.
+pub(crate) fn from_bytes(dtype: DType, bytes: &[u8]) -> Elements {
+    let words = || bytes.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
+    match dtype {
+        DType::F32 => Elements::F32(words().map(f32::from_le_bytes).collect()),
+        DType::I32 => Elements::I32(words().map(i32::from_le_bytes).collect()),
+        DType::I8 => Elements::I8(bytes.iter().map(|&b| b as i8).collect()),
+        DType::U8 => Elements::U8(bytes.to_vec()),
+        DType::F64 | DType::I64 | DType::Bool => panic!("crates have none of {dtype}"),
     }
 }

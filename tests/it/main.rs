@@ -6,6 +6,7 @@ mod crates;
 mod engines;
 mod features;
 mod golden;
+mod integers;
 mod network;
 mod onnx;
 mod random;

@@ -4,21 +4,24 @@
 use std::path::{Path, PathBuf};
 
 use kiln_compiler::front::onnx::{self, Bytes, Folder, Import, Settings, proto::TensorProto};
-use kiln_compiler::graph::interp;
+use kiln_compiler::graph::{DType, Elements, interp};
 use kiln_compiler::kernel;
-use kiln_compiler::pipeline::{Compiled, Options, compile};
+use kiln_compiler::pipeline::{Options, compile};
 use kiln_compiler::target::Target;
 use prost::Message;
 
-use crate::crates::Built;
+use crate::crates::{Built, from_bytes};
 use crate::engines::error;
 use crate::golden::zoo;
 
 /// The models whose operators kiln has, with what must be said of their inputs, and how far answers may lie apart.
-const MODELS: [(&str, &[&str], f64); 8] = [
+const MODELS: [(&str, &[&str], f64); 10] = [
+    // Of networks that round to integers, ONNX Runtime's own modes differ by 3 %.
+    ("coral_mobilenet_v1_0.25_128_u8qdq", &[], 5e-2),
     ("efficientnet_lite0", &[], 1e-4),
     ("mlperf_tiny_mobilenetv1_0.25_vww96", &[], 1e-4),
     ("mlperf_tiny_resnet8_cifar10", &[], 1e-4),
+    ("mlperf_tiny_vww96_i8qdq", &[], 5e-2),
     ("mnist8", &[], 1e-4),
     ("ppocr_v2_cls", &["x=1x3x48x192"], 1e-4),
     // ONNX Runtime's own modes differ by 1e-3 here.
@@ -49,21 +52,37 @@ fn import(folder: &Path, shapes: &[&str]) -> Import {
 }
 
 /// The tensors `{kind}_0.pb`, `{kind}_1.pb`, … of a model's test.
-fn stored(folder: &Path, kind: &str) -> Vec<Vec<f32>> {
+fn stored(folder: &Path, kind: &str) -> Vec<Elements> {
     let path = |i: usize| folder.join(format!("test_data_set_0/{kind}_{i}.pb"));
     let read = |path: PathBuf| {
         let tensor = TensorProto::decode(&*std::fs::read(path).expect("a tensor")).expect("a tensor");
+        let dtype = match tensor.data_type() {
+            1 => DType::F32,
+            2 => DType::U8,
+            3 => DType::I8,
+            other => panic!("a tensor of type {other}"),
+        };
         match &tensor.raw_data {
-            Some(raw) => raw.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect(),
-            None => tensor.float_data,
+            Some(raw) => from_bytes(dtype, raw),
+            None => Elements::F32(tensor.float_data),
         }
     };
     (0..).map(path).take_while(|path| path.is_file()).map(read).collect()
 }
 
-fn near(name: &str, engine: &str, found: &[f32], expected: &[f32], tolerance: f64) {
-    let error = error(found, expected);
-    assert!(error <= tolerance, "{name} by {engine}: error {error:e}");
+fn near(name: &str, engine: &str, found: &[Elements], expected: &[Elements], tolerance: f64) {
+    assert_eq!(found.len(), expected.len(), "{name} by {engine}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found.dtype(), expected.dtype(), "{name} by {engine}");
+        let [found, expected] =
+            [found, expected].map(|of| of.to_f64().into_iter().map(|v| v as f32).collect::<Vec<f32>>());
+        let error = error(&found, &expected);
+        assert!(error <= tolerance, "{name} by {engine}: error {error:e}");
+        let largest = |of: &[f32]| (0..of.len()).max_by(|&a, &b| of[a].total_cmp(&of[b]));
+        if found.len() <= 1001 {
+            assert_eq!(largest(&found), largest(&expected), "{name} by {engine}: another class");
+        }
+    }
 }
 
 #[test]
@@ -73,36 +92,14 @@ fn models_of_others_answer_as_onnx_runtime_does() {
         let folder = models.join(name);
         let Import { graph, tensors } = import(&folder, shapes);
         let (inputs, expected) = (stored(&folder, "input"), stored(&folder, "output"));
-        assert_eq!(graph.outputs().len(), expected.len(), "{name}");
         let compiled = compile(graph, &Options::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
-        let outputs = interp::run_f32(&compiled.source, &tensors, &inputs).expect("the oracle runs");
-        for (found, expected) in outputs.iter().zip(&expected) {
-            near(name, "the graph interpreter", found, expected, tolerance);
-        }
+        let outputs = interp::run(&compiled.source, &tensors, &inputs).expect("the oracle runs");
+        near(name, "the graph interpreter", &outputs, &expected, tolerance);
         let built = Built::new(&name.replace('.', "_"), &compiled, &tensors);
         for target in built.available_targets() {
-            let found = built.run(&inputs, target, 1);
-            near(name, &format!("a crate for {target}"), &found, &expected[0], tolerance);
+            let found = built.run_elements(&inputs, target, 1);
+            near(name, &format!("a crate for {target}"), &found, &expected, tolerance);
         }
-        if expected.len() > 1 {
-            every_output(name, &compiled, &tensors, &inputs, &expected, tolerance);
-        }
-    }
-}
-
-/// Crates' programs print their first output; the kernel interpreter gives all.
-fn every_output(
-    name: &str,
-    compiled: &Compiled,
-    tensors: &onnx::Tensors,
-    inputs: &[Vec<f32>],
-    expected: &[Vec<f32>],
-    tolerance: f64,
-) {
-    let options = kernel::interp::Options::default();
-    let outputs = kernel::interp::run_with(&compiled.programs[1], tensors, inputs, options).expect("it runs");
-    for (found, expected) in outputs.iter().zip(expected) {
-        near(name, "the kernel interpreter", found, expected, tolerance);
     }
 }
 
