@@ -168,7 +168,7 @@ impl Built {
 }
 
 /// Little-endian elements.
-fn to_bytes(elements: &Elements) -> Vec<u8> {
+pub(crate) fn to_bytes(elements: &Elements) -> Vec<u8> {
     match elements {
         Elements::F32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
         Elements::I32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),

@@ -19,7 +19,19 @@ pub(super) fn batch_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
         weights.push(builder.weight(known, kind));
     }
     let eps = F32::new(call.attributes.float_or("epsilon", 1e-5)?);
-    Ok(vec![Value::Node(builder.add(call, Op::BatchNorm { eps, affine: true }, &[x], weights)?)])
+    let norm = Op::BatchNorm { eps, affine: true };
+    let shape = builder.ty(x).shape.clone();
+    let &[n, c, ref extents @ ..] = shape.as_slice() else {
+        return Err(Problem::new(format!("it takes channels, not a value of shape {shape:?}")));
+    };
+    if matches!(extents.len(), 0 | 2) {
+        return Ok(vec![Value::Node(builder.add(call, norm, &[x], weights)?)]);
+    }
+    // Lines and volumes as maps.
+    let map = Op::Reshape { shape: vec![n, c, 1, extents.iter().product()] };
+    let x = builder.add_part(call, "map", map, &[x], vec![])?;
+    let y = builder.add_part(call, "normal", norm, &[x], weights)?;
+    Ok(vec![Value::Node(builder.add(call, Op::Reshape { shape }, &[y], vec![])?)])
 }
 
 /// `Softmax`. Before version 13 it takes all axes from the given one on as one.
