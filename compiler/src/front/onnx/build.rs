@@ -299,7 +299,7 @@ impl Builder {
         let numbers = tensor.to_floats();
         if dtype.is_float() || numbers.iter().all(|v| v.abs() <= EXACT) {
             let floats = Tensor::floats(Dtype::F32, tensor.shape.clone(), &numbers);
-            let part = self.part_of(known, "f32", floats);
+            let part = self.derived(known, "f32", floats);
             let part_origin = Origin::named(self.fresh(&part.name));
             let floats = self.known_floats(&part, part_origin)?;
             return Ok(self.graph.add(Op::Cast(dtype), &[floats], vec![], origin)?);
@@ -308,7 +308,7 @@ impl Builder {
             return Err(Problem::new(format!("`{}` holds integers of more than 40 bits", known.name)));
         }
         let cast = |builder: &mut Self, name: &str, shape: Vec<usize>, numbers: Vec<f64>| {
-            let part = builder.part_of(known, name, Tensor::floats(Dtype::F32, shape, &numbers));
+            let part = builder.derived(known, name, Tensor::floats(Dtype::F32, shape, &numbers));
             let part_origin = Origin::named(builder.fresh(&part.name));
             let floats = builder.known_floats(&part, part_origin)?;
             let cast_origin = Origin::named(builder.fresh(&format!("{}.{dtype}", part.name)));
@@ -334,9 +334,9 @@ impl Builder {
         Ok(self.graph.add(op, &[], vec![weight], origin)?)
     }
 
-    /// A tensor that is made of another one.
-    fn part_of(&mut self, known: &Known, name: &str, tensor: Tensor) -> Known {
-        Known { name: self.fresh_tensor(&format!("{}.{name}", known.name)), tensor: Rc::new(tensor) }
+    /// A tensor that is computed of another, under a name of its own.
+    pub(super) fn derived(&mut self, from: &Known, what: &str, tensor: Tensor) -> Known {
+        Known { name: self.fresh_tensor(&format!("{}.{what}", from.name)), tensor: tensor.into() }
     }
 
     /// A literal with one value everywhere, of the type of a node.

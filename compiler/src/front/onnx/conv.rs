@@ -1,7 +1,8 @@
 //! Convolutions, and the windows that they share with pools.
 
 use super::Problem;
-use super::build::{Builder, Call, Value};
+use super::build::{Builder, Call, Known, Value};
+use crate::graph::infer::window_outputs;
 use crate::graph::weights::Kind;
 use crate::graph::{Binary, Conv, NodeId, Op, Pads, WeightId, Window};
 
@@ -9,6 +10,9 @@ use crate::graph::{Binary, Conv, NodeId, Op, Pads, WeightId, Window};
 pub(super) fn conv(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let (x, is_line) = as_image(builder, call)?;
     let kernel = call.required_known(1)?;
+    if let ([_, _, _, _, _], &[o, i, kd, kh, kw]) = (&builder.ty(x).shape[..], kernel.tensor.shape.as_slice()) {
+        return volume(builder, call, x, kernel, [o, i, kd, kh, kw]);
+    }
     let (channels, per_group, kh, kw) = match *kernel.tensor.shape.as_slice() {
         [o, i, kh, kw] if !is_line => (o, i, kh, kw),
         [o, i, k] if is_line => (o, i, 1, k),
@@ -42,6 +46,82 @@ pub(super) fn conv(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>,
     Ok(vec![Value::Node(if is_line { line(builder, call, y)? } else { y })])
 }
 
+/// The most layers of a volume, times taps, that are convolutions of their own.
+const LAYERS: usize = 1 << 10;
+
+/// A convolution over `[N, C, D, H, W]`: each layer of the result is a sum of convolutions of layers, one for each tap along
+/// the depth that falls on one.
+fn volume(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    x: NodeId,
+    kernel: &Known,
+    [channels, per_group, kd, kh, kw]: [usize; 5],
+) -> Result<Vec<Value>, Problem> {
+    let [n, c, d, h, w] = *builder.ty(x).shape.as_slice() else { return Err(Problem::new("it takes volumes")) };
+    let taps = Some([kd, kh, kw]);
+    let depth = volume_window(call, taps, &[0], [d, 1])?;
+    let window = volume_window(call, taps, &[1, 2], [h, w])?;
+    let layers = window_outputs(&depth, d, 1, false).map(|[layers, _]| layers);
+    let layers = layers.ok_or_else(|| Problem::new(format!("its kernel does not fit {d} layers")))?;
+    if window.kernel != [kh, kw] || depth.kernel[0] != kd {
+        return Err(Problem::new("its kernel_shape is not its kernel's"));
+    }
+    if layers.saturating_mul(kd) > LAYERS {
+        return Err(Problem::new(format!("it convolves a volume of {layers} layers with {kd} taps, too many")));
+    }
+    let groups = positive("group", call.attributes.int_or("group", 1)?)?;
+    // The kernel of each tap along the depth.
+    let plane = kh * kw;
+    let mut kernels = Vec::with_capacity(kd);
+    for tap in 0..kd {
+        let places = (0..channels * per_group).flat_map(|row| (0..plane).map(move |at| (row * kd + tap) * plane + at));
+        let part = kernel.tensor.picked(vec![channels, per_group, kh, kw], places);
+        let part = builder.derived(kernel, &format!("depth {tap}"), part);
+        kernels.push(builder.weight(&part, Kind::Kernel));
+    }
+    let bias = match call.known(2)? {
+        Some(bias) => Some(builder.weight(bias, Kind::Bias)),
+        None => None,
+    };
+    let mut slices = vec![None; d];
+    let mut parts = Vec::with_capacity(layers);
+    for layer in 0..layers {
+        let mut sum: Option<NodeId> = None;
+        for tap in 0..kd {
+            let at = (layer * depth.stride[0] + tap * depth.dilation[0]).checked_sub(depth.pads.top);
+            let Some(at) = at.filter(|&at| at < d) else { continue };
+            let slice = match slices[at] {
+                Some(slice) => slice,
+                None => {
+                    let cut = Op::Slice { axis: 2, start: at, end: at + 1 };
+                    let cut = builder.add_part(call, "layer", cut, &[x], vec![])?;
+                    let map = Op::Reshape { shape: vec![n, c, h, w] };
+                    *slices[at].insert(builder.add_part(call, "layer", map, &[cut], vec![])?)
+                }
+            };
+            // The bias is in the first of the sum.
+            let own = bias.filter(|_| sum.is_none());
+            let op = Op::Conv(Conv { channels, window, groups, bias: own.is_some() });
+            let weights = [kernels[tap]].into_iter().chain(own).collect();
+            let y = builder.add_part(call, "tap", op, &[slice], weights)?;
+            sum = Some(match sum {
+                Some(sum) => builder.add_part(call, "sum", Op::Binary(Binary::Add), &[sum, y], vec![])?,
+                None => y,
+            });
+        }
+        let y = sum.ok_or_else(|| Problem::new("a layer of its result is of padding alone"))?;
+        let [_, _, rows, columns] = *builder.ty(y).shape.as_slice() else { return Err(Problem::new("it has no maps")) };
+        let stacked = Op::Reshape { shape: vec![n, channels, 1, rows, columns] };
+        parts.push(builder.add_part(call, "stacked", stacked, &[y], vec![])?);
+    }
+    let y = match parts[..] {
+        [only] => only,
+        _ => builder.add(call, Op::Concat { axis: 2 }, &parts, vec![])?,
+    };
+    Ok(vec![Value::Node(y)])
+}
+
 /// The first input as an image, and whether it is a line `[N, C, L]`: an image of one row.
 pub(super) fn as_image(builder: &mut Builder, call: &Call<'_>) -> Result<(NodeId, bool), Problem> {
     let x = builder.operand(call, 0)?;
@@ -62,7 +142,8 @@ pub(super) fn as_given(
     Ok(vec![Value::Node(if is_line { line(builder, call, y)? } else { y })])
 }
 
-fn line(builder: &mut Builder, call: &Call<'_>, y: NodeId) -> Result<NodeId, Problem> {
+/// An image of one row as the line that it is.
+pub(super) fn line(builder: &mut Builder, call: &Call<'_>, y: NodeId) -> Result<NodeId, Problem> {
     let shape = builder.ty(y).shape.iter().copied().enumerate().filter(|(axis, _)| *axis != 2);
     let shape = shape.map(|(_, extent)| extent).collect();
     builder.add_part(call, "line", Op::Reshape { shape }, &[y], vec![])
@@ -159,4 +240,39 @@ fn given_pads(pads: Option<&[i64]>, is_line: bool) -> Result<Pads, Problem> {
 pub(super) fn positive(name: &str, value: i64) -> Result<usize, Problem> {
     let positive = usize::try_from(value).ok().filter(|&value| value > 0);
     positive.ok_or_else(|| Problem::new(format!("its {name} is {value}, and must be positive")))
+}
+
+/// The window of a call over volumes along some of its directions, as one over rows and columns; of one direction those
+/// are the rows. `kernel` is the one that the weights have.
+pub(super) fn volume_window(
+    call: &Call<'_>,
+    kernel: Option<[usize; 3]>,
+    directions: &[usize],
+    extents: [usize; 2],
+) -> Result<Window, Problem> {
+    let three = |name: &str| -> Result<Option<Vec<i64>>, Problem> {
+        let Some(values) = call.attributes.ints(name)? else { return Ok(None) };
+        match values.len() {
+            3 => Ok(Some(directions.iter().map(|&i| values[i]).collect())),
+            _ => Err(Problem::new(format!("its {name} are {values:?} for a volume"))),
+        }
+    };
+    let pads = match call.attributes.ints("pads")? {
+        Some(pads) if pads.len() == 6 => {
+            Some(directions.iter().copied().chain(directions.iter().map(|i| i + 3)).map(|i| pads[i]).collect())
+        }
+        Some(pads) => return Err(Problem::new(format!("its pads are {pads:?} for a volume"))),
+        None => None,
+    };
+    let own = kernel.map(|kernel| directions.iter().map(|&i| kernel[i] as i64).collect());
+    let given = Given { kernel: three("kernel_shape")?.or(own), stride: three("strides")?, dilation: three("dilations")?, pads };
+    let auto_pad = call.attributes.text_or("auto_pad", "NOTSET")?;
+    if let [_] = directions {
+        // A line is an image of one row; this one stands upright.
+        let Window { kernel, stride, pads, dilation } = window_of(&given, auto_pad, None, [1, extents[0]], true)?;
+        let upright = |[_, along]: [usize; 2]| [along, 1];
+        let pads = Pads { top: pads.left, bottom: pads.right, left: 0, right: 0 };
+        return Ok(Window { kernel: upright(kernel), stride: upright(stride), pads, dilation: upright(dilation) });
+    }
+    window_of(&given, auto_pad, None, extents, false)
 }

@@ -1,6 +1,5 @@
 //! Products with matrices of weights.
 
-use std::rc::Rc;
 
 use super::Problem;
 use super::build::{Builder, Call, Known, Value};
@@ -48,10 +47,7 @@ pub(super) fn matmul(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     {
         return parts(builder, call, x, known, (outer, [*k, *features]));
     }
-    let matrix = |builder: &mut Builder, shape: Vec<usize>| Known {
-        name: builder.fresh_tensor(&format!("{}.matrix", known.name)),
-        tensor: Rc::new(known.tensor.reshaped(shape)),
-    };
+    let matrix = |builder: &mut Builder, shape| builder.derived(known, "matrix", known.tensor.reshaped(shape));
     let given = builder.ty(x).shape.clone();
     match known.tensor.shape[..] {
         [_, _] => product(builder, call, "", x, known),
@@ -127,8 +123,7 @@ fn parts(
         let part = builder.add_part(call, "part", part, &[flat], vec![])?;
         let part = builder.add_part(call, "rows", Op::Reshape { shape: vec![*rows, k] }, &[part], vec![])?;
         let matrix = known.tensor.picked(vec![k, features], right * k * features..(right + 1) * k * features);
-        let name = builder.fresh_tensor(&format!("{}.{right}", known.name));
-        let matrix = Known { name, tensor: Rc::new(matrix) };
+        let matrix = builder.derived(known, &right.to_string(), matrix);
         let kernel = builder.weight_transposed(&matrix, Kind::Kernel, &[1, 0]);
         let linear = Op::Linear(Linear { features, bias: false });
         products.push(builder.add_part(call, "product", linear, &[part], vec![kernel])?);

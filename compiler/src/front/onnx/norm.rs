@@ -2,14 +2,17 @@
 
 use super::Problem;
 use super::build::{Builder, Call, Value, axis};
-use super::reduce::along;
+use super::reduce::{along, mean_over};
 use crate::graph::weights::Kind;
 use crate::graph::{Activation, Binary, Core, F32, Op, Pads, Pool, Stage, Window};
 
 /// `BatchNormalization` at inference.
 pub(super) fn batch_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
-    if call.attributes.int_or("training_mode", 0)? != 0 || call.attributes.int_or("spatial", 1)? == 0 {
-        return Err(Problem::new("kiln normalizes by channel, with the statistics that the model holds"));
+    if call.attributes.int_or("spatial", 1)? == 0 {
+        return Err(Problem::new("kiln normalizes by channel, not by element (spatial)"));
+    }
+    if call.attributes.int_or("training_mode", 0)? != 0 {
+        return by_the_batch(builder, call);
     }
     let x = builder.operand(call, 0)?;
     let kinds = [Kind::Gamma, Kind::Bias, Kind::Mean, Kind::Var];
@@ -32,6 +35,45 @@ pub(super) fn batch_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
     let x = builder.add_part(call, "map", map, &[x], vec![])?;
     let y = builder.add_part(call, "normal", norm, &[x], weights)?;
     Ok(vec![Value::Node(builder.add(call, Op::Reshape { shape }, &[y], vec![])?)])
+}
+
+/// `BatchNormalization` by the mean and variance of the batch, with the running ones as further results.
+fn by_the_batch(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let x = builder.operand(call, 0)?;
+    let shape = builder.ty(x).shape.clone();
+    if shape.len() < 2 {
+        return Err(Problem::new(format!("it takes channels, not a value of shape {shape:?}")));
+    }
+    let channels = shape[1];
+    let by_channel = [vec![1, channels], vec![1; shape.len() - 2]].concat();
+    let [add, sub, mul, div] = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div].map(Op::Binary);
+    let others: Vec<bool> = (0..shape.len()).map(|axis| axis != 1).collect();
+    let mean = mean_over(builder, call, "mean", x, &others)?;
+    let off = builder.add_part(call, "off", sub, &[x, mean], vec![])?;
+    let square = builder.add_part(call, "square", mul.clone(), &[off, off], vec![])?;
+    let var = mean_over(builder, call, "var", square, &others)?;
+    let eps = builder.literal_like(call, "eps", call.attributes.float_or("epsilon", 1e-5)?, var)?;
+    let inner = builder.add_part(call, "var and eps", add.clone(), &[var, eps], vec![])?;
+    let deviation = builder.add_part(call, "deviation", Op::Activate(Activation::Sqrt), &[inner], vec![])?;
+    let mut y = builder.add_part(call, "normal", div, &[off, deviation], vec![])?;
+    for (input, op) in [(1, mul.clone()), (2, add.clone())] {
+        let vector = builder.operand(call, input)?;
+        let vector = builder.add_part(call, "vector", Op::Reshape { shape: by_channel.clone() }, &[vector], vec![])?;
+        y = builder.add_part(call, "scaled", op, &[y, vector], vec![])?;
+    }
+    let momentum = call.attributes.float_or("momentum", 0.9)?;
+    let mut results = vec![Value::Node(y)];
+    for (input, now) in [(3, mean), (4, var)] {
+        let now = builder.add_part(call, "now", Op::Reshape { shape: vec![channels] }, &[now], vec![])?;
+        let before = builder.operand(call, input)?;
+        let mut shares = Vec::new();
+        for (value, share) in [(before, momentum), (now, 1.0 - momentum)] {
+            let share = builder.literal_like(call, "share", share, value)?;
+            shares.push(builder.add_part(call, "share", mul.clone(), &[value, share], vec![])?);
+        }
+        results.push(Value::Node(builder.add_part(call, "running", add.clone(), &shares, vec![])?));
+    }
+    Ok(results)
 }
 
 /// `Softmax`. Before version 13 it takes all axes from the given one on as one.

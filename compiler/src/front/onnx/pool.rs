@@ -2,11 +2,16 @@
 
 use super::Problem;
 use super::build::{Builder, Call, Value};
-use super::conv::{Given, as_given, as_image, image, window, window_of};
-use crate::graph::{NodeId, Op, Pads, Pool, Window};
+use super::conv::{as_given, as_image, image, volume_window, window};
+use crate::graph::{NodeId, Op, Pool};
 
-/// `MaxPool`; its second result, where the largest stood, is not made.
+/// `MaxPool`.
 pub(super) fn max_pool(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    if call.outputs > 1 {
+        return Err(Problem::new(
+            "its second result, where the largest stand, kiln computes of values alone that do not depend on the network's inputs",
+        ));
+    }
     windowed(builder, call, Op::MaxPool)
 }
 
@@ -32,7 +37,7 @@ fn windowed(builder: &mut Builder, call: &Call<'_>, op: fn(Pool) -> Op) -> Resul
 /// and so with means, since all windows of a depth count equally many elements.
 fn volume(builder: &mut Builder, call: &Call<'_>, op: fn(Pool) -> Op, x: NodeId) -> Result<Vec<Value>, Problem> {
     let [n, c, d, h, w] = *builder.ty(x).shape.as_slice() else { return Err(Problem::new("it takes volumes")) };
-    let (depth, rest) = (volume_window(call, &[0], [d, 1])?, volume_window(call, &[1, 2], [h, w])?);
+    let (depth, rest) = (volume_window(call, None, &[0], [d, 1])?, volume_window(call, None, &[1, 2], [h, w])?);
     let pool = |window| Pool {
         window,
         ceil_mode: call.attributes.int_or("ceil_mode", 0).unwrap_or(0) != 0,
@@ -47,35 +52,6 @@ fn volume(builder: &mut Builder, call: &Call<'_>, op: fn(Pool) -> Op, x: NodeId)
     let y = builder.add_part(call, "depth", op(pool(depth)), &[stack], vec![])?;
     let shape = vec![n, c, builder.ty(y).shape[2], rows, columns];
     Ok(vec![Value::Node(builder.add(call, Op::Reshape { shape }, &[y], vec![])?)])
-}
-
-/// The window of a pool over volumes along some of its directions, as one over rows and columns; of one direction those
-/// are the rows.
-fn volume_window(call: &Call<'_>, directions: &[usize], extents: [usize; 2]) -> Result<Window, Problem> {
-    let three = |name: &str| -> Result<Option<Vec<i64>>, Problem> {
-        let Some(values) = call.attributes.ints(name)? else { return Ok(None) };
-        match values.len() {
-            3 => Ok(Some(directions.iter().map(|&i| values[i]).collect())),
-            _ => Err(Problem::new(format!("its {name} are {values:?} for a volume"))),
-        }
-    };
-    let pads = match call.attributes.ints("pads")? {
-        Some(pads) if pads.len() == 6 => {
-            Some(directions.iter().copied().chain(directions.iter().map(|i| i + 3)).map(|i| pads[i]).collect())
-        }
-        Some(pads) => return Err(Problem::new(format!("its pads are {pads:?} for a volume"))),
-        None => None,
-    };
-    let given = Given { kernel: three("kernel_shape")?, stride: three("strides")?, dilation: three("dilations")?, pads };
-    let auto_pad = call.attributes.text_or("auto_pad", "NOTSET")?;
-    if let [_] = directions {
-        // A line is an image of one row; this one stands upright.
-        let Window { kernel, stride, pads, dilation } = window_of(&given, auto_pad, None, [1, extents[0]], true)?;
-        let upright = |[_, along]: [usize; 2]| [along, 1];
-        let pads = Pads { top: pads.left, bottom: pads.right, left: 0, right: 0 };
-        return Ok(Window { kernel: upright(kernel), stride: upright(stride), pads, dilation: upright(dilation) });
-    }
-    window_of(&given, auto_pad, None, extents, false)
 }
 
 /// `GlobalAveragePool`.

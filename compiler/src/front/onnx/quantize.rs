@@ -321,8 +321,7 @@ fn integers(
     match (value, zero) {
         (Value::Known(known), None) => {
             let tensor = Tensor::floats(Dtype::F32, shape, &known.tensor.to_floats());
-            let name = builder.fresh_tensor(&format!("{}.{part}", known.name));
-            Ok(Value::Known(Known { name, tensor: Rc::new(tensor) }))
+            Ok(Value::Known(builder.derived(known, part, tensor)))
         }
         (Value::Known(known), Some(Value::Known(zero))) => {
             let aligned = aligned(zero.tensor.len())?;
@@ -332,8 +331,7 @@ fn integers(
             let values: Vec<f64> =
                 known.tensor.to_floats().into_iter().zip(places).map(|(v, place)| v - zeros[place]).collect();
             let tensor = Tensor::floats(Dtype::F32, shape, &values);
-            let name = builder.fresh_tensor(&format!("{}.{part}", known.name));
-            Ok(Value::Known(Known { name, tensor: Rc::new(tensor) }))
+            Ok(Value::Known(builder.derived(known, part, tensor)))
         }
         (Value::Known(_), Some(Value::Node(_))) => {
             Err(Problem::new("its weights are known, and their zero point depends on the network's inputs"))
@@ -360,5 +358,5 @@ fn small_integers(builder: &mut Builder, bias: Value) -> Result<Value, Problem> 
         return builder.known_node(known, None).map(Value::Node);
     }
     let tensor = Tensor::floats(Dtype::F32, known.tensor.shape.clone(), &numbers);
-    Ok(Value::Known(Known { name: builder.fresh_tensor(&format!("{}.bias", known.name)), tensor: Rc::new(tensor) }))
+    Ok(Value::Known(builder.derived(known, "bias", tensor)))
 }

@@ -72,6 +72,22 @@ pub(super) fn reduce(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     Ok(vec![Value::Node(y)])
 }
 
+/// The mean over some axes, which become 1.
+pub(super) fn mean_over(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    part: &str,
+    x: NodeId,
+    reduced: &[bool],
+) -> Result<NodeId, Problem> {
+    let shape = builder.ty(x).shape.clone();
+    let count = shape.iter().zip(reduced).filter(|(_, reduced)| **reduced).map(|(&extent, _)| extent).product();
+    let images = pixels_last(builder, call, x, &shape, reduced, count)?;
+    let y = builder.add_part(call, part, Op::GlobalAvgPool, &[images], vec![])?;
+    let kept = shape.iter().zip(reduced).map(|(&extent, &reduced)| if reduced { 1 } else { extent }).collect();
+    builder.add_part(call, part, Op::Reshape { shape: kept }, &[y], vec![])
+}
+
 /// The largest, or the mean, along an axis, which becomes 1.
 pub(super) fn along(
     builder: &mut Builder,

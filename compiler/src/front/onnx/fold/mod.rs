@@ -91,6 +91,7 @@ fn evaluator(operator: &str) -> Option<Evaluate> {
         | "ReduceSumSquare" => arithmetic::reduce,
         "ArgMax" | "ArgMin" => order::arg_most,
         "TopK" => order::top,
+        "MaxPool" => order::max_pool,
         _ => return None,
     })
 }
@@ -108,6 +109,10 @@ pub(super) fn fold(call: &Call<'_>, budget: &mut Budget) -> Result<Option<Vec<Te
     let operator = call.operator();
     if let "Shape" | "Size" = operator.as_str() {
         return constant::of_shape(call).map(|tensor| Some(vec![tensor]));
+    }
+    // Without its second result it is one of the graph's own.
+    if operator == "MaxPool" && call.outputs < 2 {
+        return Ok(None);
     }
     let Some(evaluate) = evaluator(&operator) else { return Ok(None) };
     let mut operands = Vec::with_capacity(call.inputs.len());

@@ -6,9 +6,12 @@ use kiln_rt::safetensors::Dtype;
 
 use super::super::Problem;
 use super::super::build::axis;
+use super::super::conv::window;
 use super::super::tensor::Tensor;
 use super::constant::axis_of;
 use super::{Budget, Known};
+use crate::graph::Window;
+use crate::graph::infer::window_outputs;
 
 /// Elements before, along and behind an axis.
 fn around(x: &Tensor, axis: usize) -> [usize; 3] {
@@ -84,6 +87,44 @@ pub(super) fn top(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>,
     }
     let elements = places.iter().enumerate().map(|(to, &k)| (to / (count * inner).max(1) * extent + k as usize) * inner + to % inner.max(1));
     let values = x.picked(shape.clone(), elements.collect::<Vec<_>>().into_iter());
+    let places = Tensor::integers(Dtype::I64, shape, &places).ok_or_else(|| Problem::new("a place is too large"))?;
+    Ok(vec![values, places])
+}
+
+/// `MaxPool` of images with its second result, where in the whole value each largest element stands.
+pub(super) fn max_pool(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
+    let x = known.operand(0)?;
+    let &[n, c, h, w] = x.shape.as_slice() else {
+        return Err(Problem::new(format!("it takes images [N, C, H, W], and its input has shape {:?}", x.shape)));
+    };
+    let attributes = known.call.attributes;
+    if attributes.int_or("storage_order", 0)? != 0 {
+        return Err(Problem::new("kiln counts places by rows (storage_order)"));
+    }
+    let window = window(known.call, None, [h, w], false)?;
+    let outputs = window_outputs(&window, h, w, attributes.int_or("ceil_mode", 0)? != 0);
+    let [rows, columns] = outputs.ok_or_else(|| Problem::new(format!("its window does not fit {h}×{w} pixels")))?;
+    let shape = vec![n, c, rows, columns];
+    budget.take(&shape)?;
+    let order = order(x);
+    let Window { kernel: [kh, kw], stride, pads, dilation } = window;
+    let mut places = Vec::new();
+    for (plane, row, column) in
+        (0..n * c).flat_map(|plane| (0..rows).flat_map(move |row| (0..columns).map(move |column| (plane, row, column))))
+    {
+        let mut best: Option<usize> = None;
+        for (ky, kx) in (0..kh).flat_map(|ky| (0..kw).map(move |kx| (ky, kx))) {
+            let y = (row * stride[0] + ky * dilation[0]).checked_sub(pads.top).filter(|&y| y < h);
+            let x = (column * stride[1] + kx * dilation[1]).checked_sub(pads.left).filter(|&x| x < w);
+            if let (Some(y), Some(x)) = (y, x) {
+                let at = (plane * h + y) * w + x;
+                best = Some(best.filter(|&best| order(at, best) != Ordering::Greater).unwrap_or(at));
+            }
+        }
+        places.push(best.ok_or_else(|| Problem::new("a window holds nothing but padding"))?);
+    }
+    let values = x.picked(shape.clone(), places.iter().copied());
+    let places: Vec<i64> = places.into_iter().map(|place| place as i64).collect();
     let places = Tensor::integers(Dtype::I64, shape, &places).ok_or_else(|| Problem::new("a place is too large"))?;
     Ok(vec![values, places])
 }
