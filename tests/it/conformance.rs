@@ -177,7 +177,8 @@ fn imported(
             with.initializer.push(TensorProto { name: Some(name.clone()), ..given[name].clone() });
         }
         let mut settings = Settings::default();
-        for (name, tensor) in given.iter().filter(|(name, tensor)| !constant.contains(*name) && !tensor.dims.is_empty()) {
+        for (name, tensor) in given.iter().filter(|(name, tensor)| !constant.contains(*name) && !tensor.dims.is_empty())
+        {
             let shape: Vec<String> = tensor.dims.iter().map(i64::to_string).collect();
             settings.set_shape(&format!("{name}={}", shape.join("x"))).map_err(|error| error.to_string())?;
         }

@@ -265,7 +265,12 @@ pub(super) fn volume_window(
         None => None,
     };
     let own = kernel.map(|kernel| directions.iter().map(|&i| kernel[i] as i64).collect());
-    let given = Given { kernel: three("kernel_shape")?.or(own), stride: three("strides")?, dilation: three("dilations")?, pads };
+    let given = Given {
+        kernel: three("kernel_shape")?.or(own),
+        stride: three("strides")?,
+        dilation: three("dilations")?,
+        pads,
+    };
     let auto_pad = call.attributes.text_or("auto_pad", "NOTSET")?;
     if let [_] = directions {
         // A line is an image of one row; this one stands upright.

@@ -1,6 +1,5 @@
 //! Products with matrices of weights.
 
-
 use super::Problem;
 use super::build::{Builder, Call, Known, Value};
 use super::geometry;
@@ -72,13 +71,7 @@ pub(super) fn matmul(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
 }
 
 /// A product with a matrix `[K, N]`; all axes of the value but the last count rows.
-fn product(
-    builder: &mut Builder,
-    call: &Call<'_>,
-    part: &str,
-    x: NodeId,
-    known: &Known,
-) -> Result<NodeId, Problem> {
+fn product(builder: &mut Builder, call: &Call<'_>, part: &str, x: NodeId, known: &Known) -> Result<NodeId, Problem> {
     let features = known.tensor.shape[1];
     let kernel = builder.weight_transposed(known, Kind::Kernel, &[1, 0]);
     let op = Op::Linear(Linear { features, bias: false });

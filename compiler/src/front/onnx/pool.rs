@@ -46,7 +46,9 @@ fn volume(builder: &mut Builder, call: &Call<'_>, op: fn(Pool) -> Op, x: NodeId)
     let layers = Op::Reshape { shape: vec![n, c * d, h, w] };
     let layers = builder.add_part(call, "layers", layers, &[x], vec![])?;
     let pooled = builder.add_part(call, "rows and columns", op(pool(rest)), &[layers], vec![])?;
-    let [_, _, rows, columns] = *builder.ty(pooled).shape.as_slice() else { return Err(Problem::new("it has no maps")) };
+    let [_, _, rows, columns] = *builder.ty(pooled).shape.as_slice() else {
+        return Err(Problem::new("it has no maps"));
+    };
     let stack = Op::Reshape { shape: vec![n, c, d, rows * columns] };
     let stack = builder.add_part(call, "stack", stack, &[pooled], vec![])?;
     let y = builder.add_part(call, "depth", op(pool(depth)), &[stack], vec![])?;
