@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
 use kiln_rt::fill::DEFAULT_GAIN;
-use kiln_rt::safetensors::SafeTensors;
 use kiln_rt::weights::{FillSource, Source};
 
 use crate::back::rust::{Compiled, ModuleOptions, Signature, emit_module};
+use crate::checkpoint::Checkpoint;
+use crate::checkpoint::names::{Names, conventions, match_names};
 use crate::diag::{Diagnostic, Error, Span};
 use crate::files::Files;
 use crate::front;
+use crate::graph::{Graph, count};
 use crate::pipeline::{Options, compile};
 use crate::target::{Target, targets_of};
 
@@ -22,6 +24,9 @@ use crate::target::{Target, targets_of};
 /// // in fn main of build.rs
 /// kiln_compiler::Build::new("model.net").weights("model.safetensors").emit();
 /// ```
+///
+/// An ONNX file has its weights with it, `Build::new("model.onnx").emit()`, and is read where the package asks for the
+/// feature `onnx` of kiln-compiler.
 ///
 /// The crate includes what it wrote, as a module that needs nothing else at run time:
 ///
@@ -42,8 +47,10 @@ pub struct Build {
     source: String,
     net: Option<String>,
     settings: Vec<String>,
+    input_shapes: Vec<String>,
     targets: Option<Vec<Target>>,
     weights: Option<Weights>,
+    prefixes: Vec<String>,
     module: String,
 }
 
@@ -53,15 +60,34 @@ enum Weights {
     Fill,
 }
 
+/// A network, and the weights that come with it.
+struct Network {
+    graph: Graph,
+    own: Option<Box<dyn Source>>,
+}
+
+/// Where the weights of a network are.
+enum Tensors {
+    Formula,
+    Own(Box<dyn Source>),
+    File { shown: String, bytes: Vec<u8>, names: Names },
+}
+
+fn checkpoint<'a>(shown: &str, bytes: &'a [u8]) -> Result<Checkpoint<'a>, Error> {
+    Checkpoint::parse(bytes).map_err(|error| mistake(format!("{shown} is {error}")))
+}
+
 impl Build {
-    /// A network: a `.net` file, `zoo:NAME`, or a printed graph, a `.graph` file.
+    /// A network: a `.net` file, `zoo:NAME`, a printed graph, a `.graph` file, or an `.onnx` file.
     pub fn new(source: impl Into<String>) -> Self {
         Build {
             source: source.into(),
             net: None,
             settings: Vec::new(),
+            input_shapes: Vec::new(),
             targets: None,
             weights: None,
+            prefixes: Vec::new(),
             module: "model".to_owned(),
         }
     }
@@ -72,15 +98,27 @@ impl Build {
         self
     }
 
-    /// Sets a parameter of the network: `classes=10`, `image=[1, 3, 97, 131]`.
+    /// Sets a parameter of the network: `classes=10`, `image=[1, 3, 97, 131]`; of an ONNX file, a dimension that it names.
     pub fn set(mut self, setting: impl Into<String>) -> Self {
         self.settings.push(setting.into());
         self
     }
 
-    /// The weights: a safetensors file.
+    /// The shape of an input that an ONNX file leaves open: `name=1x3x224x224`.
+    pub fn input_shape(mut self, setting: impl Into<String>) -> Self {
+        self.input_shapes.push(setting.into());
+        self
+    }
+
+    /// The weights: a safetensors file, or a state dict of PyTorch. Without it an ONNX file's own are taken.
     pub fn weights(mut self, file: impl Into<PathBuf>) -> Self {
         self.weights = Some(Weights::File(file.into()));
+        self
+    }
+
+    /// Takes something off the names in the weights file, as `module.`; given several times, one after the other.
+    pub fn strip_prefix(mut self, prefix: impl Into<String>) -> Self {
+        self.prefixes.push(prefix.into());
         self
     }
 
@@ -135,27 +173,21 @@ impl Build {
         if self.module.is_empty() || !self.module.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') {
             return Err(mistake(format!("`{}` is not the name of a module", self.module)));
         }
-        let weights = self.weights.as_ref().ok_or_else(|| {
-            Diagnostic::error(Span::NOWHERE, format!("{} has no weights", self.source))
-                .help("`.weights(\"FILE.safetensors\")` names them, `.fill()` makes them up")
-        })?;
-        let graph = front::load(&self.source, self.net.as_deref(), &self.settings, files)?;
+        let Network { graph, own } = self.network(files)?;
+        let tensors = self.tensors(&graph, own)?;
         let options = Options { targets: self.targets_for(package)?, ..Options::default() };
         let stages = compile(graph, &options)?;
         let bug = |error: crate::back::rust::Error| Error::Bug(error.to_string());
         let compiled = Compiled::new(Signature::of(&stages.source), &stages.programs).map_err(bug)?;
 
         let weights_file = format!("{}.weights", self.module);
-        let content_hash = match weights {
-            Weights::Fill => {
+        let content_hash = match &tensors {
+            Tensors::Formula => {
                 pack(&compiled, &FillSource { gain: DEFAULT_GAIN }, "the formula", package, &weights_file)?
             }
-            Weights::File(path) => {
-                let shown = path.display().to_string();
-                let bytes = fs::read(path).map_err(|error| mistake(format!("cannot read {shown}: {error}")))?;
-                let tensors = SafeTensors::parse(&bytes)
-                    .map_err(|error| mistake(format!("{shown} is not a safetensors file: {error}")))?;
-                pack(&compiled, &tensors, &shown, package, &weights_file)?
+            Tensors::Own(own) => pack(&compiled, &**own, &self.source, package, &weights_file)?,
+            Tensors::File { shown, bytes, names } => {
+                pack(&compiled, &names.of(&checkpoint(shown, bytes)?), shown, package, &weights_file)?
             }
         };
         let options = ModuleOptions {
@@ -166,6 +198,81 @@ impl Build {
         };
         let text = emit_module(&compiled, &options).map_err(bug)?;
         package.write(&format!("{}.rs", self.module), |file| file.write_all(text.as_bytes()).map_err(|e| e.to_string()))
+    }
+
+    /// Reads the network, and the weights that come with it.
+    fn network(&self, files: &Files) -> Result<Network, Error> {
+        if Path::new(&self.source).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx")) {
+            return self.model(files);
+        }
+        if !self.input_shapes.is_empty() {
+            return Err(mistake("`.input_shape` is for ONNX files; `.set(\"NAME=VALUE\")` sets a parameter"));
+        }
+        let graph = front::load(&self.source, self.net.as_deref(), &self.settings, files)?;
+        Ok(Network { graph, own: None })
+    }
+
+    /// Finds the weights of a network: those that are named, else its own.
+    fn tensors(&self, graph: &Graph, own: Option<Box<dyn Source>>) -> Result<Tensors, Error> {
+        let path = match (&self.weights, own) {
+            (Some(Weights::File(path)), _) => path,
+            _ if !self.prefixes.is_empty() => return Err(mistake("`.strip_prefix` is for a file of weights")),
+            (Some(Weights::Fill), _) => return Ok(Tensors::Formula),
+            (None, Some(own)) => return Ok(Tensors::Own(own)),
+            (None, None) => {
+                return Err(Diagnostic::error(Span::NOWHERE, format!("{} has no weights", self.source))
+                    .help("`.weights(\"FILE.safetensors\")` names them, `.fill()` makes them up")
+                    .into());
+            }
+        };
+        let shown = path.display().to_string();
+        let bytes = fs::read(path).map_err(|error| mistake(format!("cannot read {shown}: {error}")))?;
+        let family = self.source.strip_prefix("zoo:").and_then(front::zoo::find).map(|entry| entry.family);
+        let conventions = conventions(family.map_or("", |family| family.names)).map_err(Error::Bug)?;
+        let wanted = count::sources(graph);
+        let found =
+            match_names(&wanted, &checkpoint(&shown, &bytes)?, &self.prefixes, &conventions).map_err(mistake)?;
+        if found.mistakes.is_empty() {
+            return Ok(Tensors::File { shown, bytes, names: found.names });
+        }
+        let error = Diagnostic::error(Span::NOWHERE, format!("{shown} does not fit the network:\n{found}"));
+        Err(match found.prefix() {
+            Some(prefix) => error.help(format!("all names would match with `.strip_prefix({prefix:?})`")),
+            None => error,
+        }
+        .into())
+    }
+
+    #[cfg(feature = "onnx")]
+    fn model(&self, files: &Files) -> Result<Network, Error> {
+        use crate::front::onnx::{self, Bytes, Import};
+
+        struct Folder<'a>(&'a Path, &'a Files);
+        impl onnx::Folder for Folder<'_> {
+            fn open(&self, path: &str) -> Result<Bytes, String> {
+                self.1.read_bytes(&crate::files::beside(self.0, path)?).map(Bytes::from)
+            }
+        }
+        if let Some(net) = &self.net {
+            return Err(mistake(format!("{} is one network, not several of which `{net}` is one", self.source)));
+        }
+        let mut settings = onnx::Settings::default();
+        self.settings.iter().try_for_each(|setting| settings.set(setting))?;
+        self.input_shapes.iter().try_for_each(|setting| settings.set_shape(setting))?;
+        let path = Path::new(&self.source);
+        let file = files.read_bytes(path).map_err(|why| mistake(format!("cannot read {}: {why}", self.source)))?;
+        let Import { graph, tensors } = onnx::import(&self.source, file.into(), &settings, &Folder(path, files))?;
+        Ok(Network { graph, own: Some(Box::new(tensors)) })
+    }
+
+    #[cfg(not(feature = "onnx"))]
+    fn model(&self, _: &Files) -> Result<Network, Error> {
+        Err(Diagnostic::error(
+            Span::NOWHERE,
+            format!("{} is an ONNX file, which this kiln-compiler does not read", self.source),
+        )
+        .help("ask for `features = [\"onnx\"]` of kiln-compiler in [build-dependencies]")
+        .into())
     }
 
     fn targets_for(&self, package: &Package) -> Result<Vec<Target>, Error> {
@@ -293,6 +400,8 @@ mod tests {
             (net.clone().fill().targets([]), "no target"),
             (net.clone().fill().set("featurs=4"), "`features` is near"),
             (net.clone().fill().net("Other"), "Other"),
+            (net.clone().fill().strip_prefix("a."), "`.strip_prefix` is for a file of weights"),
+            (net.clone().fill().input_shape("x=1x5"), "`.input_shape` is for ONNX files"),
             (net.clone().weights(path("w.safetensors")), "w.safetensors is not a safetensors file"),
             (net.weights(path("v.safetensors")), "cannot read "),
             (Build::new("zoo:resnet17").fill(), "the zoo has no network `resnet17`"),

@@ -25,6 +25,17 @@ impl Files {
         Ok((name, text))
     }
 
+    /// The bytes of the file at `path`.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn read_bytes(&self, path: &Path) -> Result<Vec<u8>, String> {
+        let path = without_dots(path);
+        let bytes = std::fs::read(&path).map_err(|error| error.to_string())?;
+        self.read.borrow_mut().insert(path);
+        Ok(bytes)
+    }
+
     /// The files that were read, in order of their names.
     pub fn were_read(&self) -> Vec<PathBuf> {
         self.read.borrow().iter().cloned().collect()

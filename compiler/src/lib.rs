@@ -1,6 +1,7 @@
 //! The compiler behind kiln.
 pub mod back;
 pub mod build_script;
+pub mod checkpoint;
 pub mod diag;
 pub mod files;
 pub mod front;

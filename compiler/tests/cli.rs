@@ -106,10 +106,43 @@ fn weights_that_do_not_fit_are_named_and_nothing_is_written() {
     let transposed = weights(|_| true, |name, shape| if name == "classifier.weight" { vec![20, 10] } else { shape });
     check(&transposed, &["classifier.weight", "[20, 10]", "[10, 20]"]);
     check(&whole[..whole.len() - 40], &["w.safetensors", "not a safetensors file"]);
-    check(b"PK\x03\x04 a zip file", &["w.safetensors", "not a safetensors file"]);
+    check(b"PK\x03\x04 a zip file", &["w.safetensors", "not a state dict of PyTorch", "archive"]);
+    check(b"\x80\x02}.", &["w.safetensors", "a pickle"]);
+    check(b"\x89HDF\r\n\x1a\n", &["w.safetensors", "HDF5"]);
+    check(&prefixed(&whole, "module."), &["stem.weight", "all names would match with `--strip-prefix module.`"]);
     check(b"", &["not a safetensors file"]);
     assert!(fails(path, &["build", "small.net", "--weights", "nowhere", "--out", "crate"]).contains("nowhere"));
     assert!(fails(path, &["build", "small.net", "--weights", "fill:x", "--out", "crate"]).contains("gain"));
+}
+
+/// A safetensors file with something before each name.
+fn prefixed(file: &[u8], prefix: &str) -> Vec<u8> {
+    let tensors = SafeTensors::parse(file).expect("a file");
+    let names: Vec<(String, View<'_>)> =
+        tensors.names().map(|name| (format!("{prefix}{name}"), tensors.tensor(name).expect("a tensor"))).collect();
+    write(names.iter().map(|(name, view)| (name.as_str(), *view)))
+}
+
+#[test]
+fn prefixes_of_names_are_taken_off() {
+    let folder = folder();
+    let path = folder.path();
+    let whole = weights(|_| true, |_, shape| shape);
+    fs::write(path.join("w.safetensors"), &whole).expect("a file");
+    fs::write(path.join("p.safetensors"), prefixed(&whole, "a.b.")).expect("a file");
+    let run = |weights: &[&str]| {
+        let run = ["run", "small.net", "--input", "fill", "--engine", "interp", "--weights"];
+        succeeds(path, &[&run[..], weights].concat())
+    };
+    let expected = run(&["w.safetensors"]);
+    assert_eq!(run(&["p.safetensors", "--strip-prefix", "a.b."]), expected);
+    assert_eq!(run(&["p.safetensors", "--strip-prefix", "a.", "--strip-prefix", "b."]), expected);
+    let matching = ["weights", "small.net", "p.safetensors"];
+    assert!(fails(path, &matching).contains("all names would match with `--strip-prefix a.b.`"));
+    let text = succeeds(path, &[&matching[..], &["--strip-prefix", "a.b."]].concat());
+    assert_eq!(text, "9 tensors match\n");
+    let alone = fails(path, &["build", "small.net", "--strip-prefix", "a.", "--out", "crate"]);
+    assert!(alone.contains("`--strip-prefix` is for a file that `--weights` names"), "{alone}");
 }
 
 /// A safetensors file with metadata.

@@ -12,6 +12,7 @@ mod network;
 mod onnx;
 mod random;
 mod shared;
+mod state_dicts;
 mod ui;
 mod zoo;
 mod zoo_page;

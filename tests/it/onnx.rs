@@ -52,7 +52,7 @@ fn import(folder: &Path, shapes: &[&str]) -> Import {
 }
 
 /// The tensors `{kind}_0.pb`, `{kind}_1.pb`, … of a model's test.
-fn stored(folder: &Path, kind: &str) -> Vec<Elements> {
+pub(crate) fn stored(folder: &Path, kind: &str) -> Vec<Elements> {
     let path = |i: usize| folder.join(format!("test_data_set_0/{kind}_{i}.pb"));
     let read = |path: PathBuf| {
         let tensor = TensorProto::decode(&*std::fs::read(path).expect("a tensor")).expect("a tensor");

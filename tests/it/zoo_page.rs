@@ -81,7 +81,7 @@ fn page() -> String {
          as the frameworks count them, without the running statistics of BatchNorm. Accuracy is what its source says, of its \
          published weights or in its paper, on ImageNet where it names nothing else: the first class and the first five, in \
          percent.\n\n\
-         Published weights load as they are once they are a safetensors file: `kiln weights SPEC FILE` says what matches. \
+         Published weights load as they are, as safetensors or PyTorch's state dicts: `kiln weights SPEC FILE` says what matches. \
          Keras' kernels are to be stored as O, I, H, W, its linear layers as O, I. Photos are prepared as each spec's \
          `image(…)` says. Classes have the order of ImageNet's synsets, where the framework trains on ImageNet.\n",
     );

@@ -7,6 +7,8 @@ pub struct Family {
     pub name: &'static str,
     /// Its text.
     pub text: &'static str,
+    /// How other programs name its weights: rules for [`crate::checkpoint::names`].
+    pub names: &'static str,
     /// Its networks.
     pub variants: &'static [Variant],
 }
@@ -28,8 +30,13 @@ const fn variant(name: &'static str, net: &'static str, source: &'static str) ->
 }
 
 macro_rules! family {
-    ($name:literal, [$($variant:expr),* $(,)?]) => {
-        Family { name: $name, text: include_str!(concat!("../../zoo/", $name, ".net")), variants: &[$($variant),*] }
+    ($name:literal, [$($variant:expr),* $(,)?] $(, $names:literal)?) => {
+        Family {
+            name: $name,
+            text: include_str!(concat!("../../zoo/", $name, ".net")),
+            names: concat!($(include_str!(concat!("../../zoo/", $names)))?),
+            variants: &[$($variant),*],
+        }
     };
 }
 
@@ -79,7 +86,8 @@ pub static FAMILIES: &[Family] = &[
             variant("tf_efficientnet_lite2", "EfficientNetLite2", "timm/tf_efficientnet_lite2"),
             variant("tf_efficientnet_lite3", "EfficientNetLite3", "timm/tf_efficientnet_lite3"),
             variant("tf_efficientnet_lite4", "EfficientNetLite4", "timm/tf_efficientnet_lite4"),
-        ]
+        ],
+        "efficientnet_lite.names"
     ),
     family!("ghostnet", [variant("ghostnet_100", "GhostNet", "timm/ghostnet_100"),]),
     family!("googlenet", [variant("googlenet", "GoogLeNet", "torchvision/googlenet"),]),

@@ -12,6 +12,7 @@ use crate::inspect::{aligned, grouped};
 use crate::progress::Doing;
 use crate::report::{Context, Failure};
 use crate::spec::Spec;
+use crate::weights;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -27,9 +28,8 @@ pub(crate) struct Args {
 pub(crate) struct Subject {
     #[command(flatten)]
     spec: Spec,
-    /// A safetensors file, or `fill[:GAIN]` for weights by formula; default: a model's own, else `fill`
-    #[arg(long)]
-    weights: Option<String>,
+    #[command(flatten)]
+    weights: weights::Argument,
     /// Threads of the emitted crate
     #[arg(long, default_value_t = 1)]
     threads: usize,
@@ -187,7 +187,7 @@ pub(crate) fn measure(subject: &Subject) -> Result<Measured, Failure> {
     let Subject { spec, weights, threads, target } = subject;
     let target = target.unwrap_or_else(Target::detect);
     let doing = Doing::new(format!("compiling {}", spec.name()));
-    let (graph, weights) = spec.load_or_fill(weights.as_deref())?;
+    let (graph, weights) = spec.load_or_fill(weights)?;
     let compiled = compile(graph, &Options { targets: vec![target], ..Options::default() })?;
     let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
     doing.now("building the crate");

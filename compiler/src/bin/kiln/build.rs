@@ -14,14 +14,14 @@ use crate::inspect::grouped;
 use crate::progress::Doing;
 use crate::report::{Context, Failure};
 use crate::spec::Spec;
+use crate::weights;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     spec: Spec,
-    /// A safetensors file, or `fill[:GAIN]` for weights by formula; default: a model's own, else `fill`
-    #[arg(long)]
-    weights: Option<String>,
+    #[command(flatten)]
+    weights: weights::Argument,
     /// Instruction sets to make kernels for: avx512, avx2, base, neon, portable; default: all but portable
     #[arg(long, value_delimiter = ',')]
     target: Vec<Target>,
@@ -40,7 +40,7 @@ pub(crate) struct Args {
 pub(crate) fn build(args: &Args) -> Result<(), Failure> {
     let folder = NewFolder::begin(&args.out, args.force)?;
     let doing = Doing::new(format!("compiling {}", args.spec.name()));
-    let (graph, weights) = args.spec.load_or_fill(args.weights.as_deref())?;
+    let (graph, weights) = args.spec.load_or_fill(&args.weights)?;
     let mut options = Options::default();
     if !args.target.is_empty() {
         options.targets = args.target.clone();

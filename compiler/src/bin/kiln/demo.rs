@@ -47,7 +47,7 @@ pub(crate) fn demo(args: &Args) -> Result<(), Failure> {
     let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
     let weights_path = temporary.path().join("digits.safetensors");
     std::fs::write(&weights_path, WEIGHTS).context("cannot write the weights")?;
-    let weights = Weights::open(&weights_path.display().to_string())?;
+    let weights = Weights::of_file(&weights_path, &compiled.source)?;
     let folder = args.out.clone().unwrap_or_else(|| temporary.path().join("digits"));
     let new = NewFolder::begin(&folder, false)?;
     let recipe = Recipe {

@@ -6,21 +6,23 @@ use std::path::PathBuf;
 use kiln_compiler::front::nearest;
 use kiln_compiler::graph::count;
 use kiln_compiler::graph::weights::Source;
-use kiln_rt::safetensors::SafeTensors;
 use serde_json::json;
 
 use crate::dump::print;
 use crate::map::Mapped;
-use crate::report::{Context, Failure};
+use crate::report::Failure;
 use crate::spec::Spec;
+use crate::weights::{Prefixes, checkpoint};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
     spec: Spec,
-    /// A safetensors file
+    /// A safetensors file or a PyTorch state dict
     #[arg(value_name = "FILE")]
     file: PathBuf,
+    #[command(flatten)]
+    prefixes: Prefixes,
     /// Print one JSON object
     #[arg(long)]
     json: bool,
@@ -37,8 +39,8 @@ struct Matching {
     missing: Vec<(String, Option<String>)>,
     /// In the file alone.
     left_over: Vec<String>,
-    /// What stands before the names of the file but not before those of the network.
-    prefix: Option<String>,
+    /// Whose names the file has, where they are not the network's own.
+    convention: Option<String>,
 }
 
 impl Matching {
@@ -57,11 +59,6 @@ impl Matching {
                 }
             }
         }
-        matching.prefix = matching.missing.first().and_then(|(name, _)| {
-            let prefix = over.iter().find_map(|other| other.strip_suffix(name.as_str()))?;
-            let all = matching.missing.iter().all(|(name, _)| file.contains_key(format!("{prefix}{name}").as_str()));
-            all.then(|| prefix.to_owned())
-        });
         matching.left_over = over.into_iter().map(str::to_owned).collect();
         matching
     }
@@ -71,7 +68,8 @@ impl Matching {
     }
 
     fn text(&self) -> String {
-        let mut text = format!("{} tensors match\n", self.matched.len());
+        let convention = self.convention.as_ref().map_or(String::new(), |name| format!(", named as in {name}"));
+        let mut text = format!("{} tensors match{convention}\n", self.matched.len());
         for (name, wanted, found) in &self.reshaped {
             text.push_str(&format!("other shape  {name}: the network's is {wanted:?}, the file's {found:?}\n"));
         }
@@ -99,9 +97,10 @@ pub(crate) fn weights(args: &Args) -> Result<(), Failure> {
     let graph = args.spec.load()?;
     let shown = args.file.display();
     let mapped = Mapped::open(&args.file)?;
-    let tensors = SafeTensors::parse(mapped.bytes()).context(format!("{shown} is not a safetensors file"))?;
-    let file = tensors.names().filter_map(|name| Some((name, tensors.tensor(name)?.shape.to_vec()))).collect();
-    let matching = Matching::of(&count::sources(&graph), &file);
+    let checkpoint = checkpoint(&mapped, &shown.to_string())?;
+    let found = args.prefixes.find(&graph, &checkpoint, &args.spec.conventions()?)?;
+    let mut matching = Matching::of(&count::sources(&graph), &found.names.of(&checkpoint).shapes());
+    matching.convention = found.names.convention().map(str::to_owned);
     print(&if args.json {
         let object = json!({
             "matched": matching.matched,
@@ -110,6 +109,7 @@ pub(crate) fn weights(args: &Args) -> Result<(), Failure> {
             })).collect::<Vec<_>>(),
             "missing": matching.missing.iter().map(|(name, near)| json!({ "name": name, "near": near })).collect::<Vec<_>>(),
             "left_over": matching.left_over,
+            "convention": matching.convention,
         });
         format!("{object:#}\n")
     } else {
@@ -123,8 +123,8 @@ pub(crate) fn weights(args: &Args) -> Result<(), Failure> {
         "{shown} lacks {missing} tensors of `{}`, and {reshaped} have another shape",
         args.spec.name()
     ));
-    Err(match matching.prefix {
-        Some(prefix) => failure.help(format!("the names of the file begin with `{prefix}`")),
+    Err(match found.help() {
+        Some(help) => failure.help(help),
         None => failure,
     })
 }
@@ -147,13 +147,6 @@ mod tests {
         assert_eq!(found.reshaped, [("b.weight".to_owned(), vec![4], vec![5])]);
         assert_eq!(found.missing, [("conv1.weight".to_owned(), Some("conv_1.weight".to_owned()))]);
         assert_eq!(found.left_over, ["conv_1.weight", "x"]);
-        assert!(found.prefix.is_none() && !found.holds());
-    }
-
-    #[test]
-    fn a_prefix_of_all_names_is_told() {
-        let sources = [source("a.weight", &[4]), source("b.weight", &[4])];
-        let file = [("module.a.weight", vec![4]), ("module.b.weight", vec![4])];
-        assert_eq!(Matching::of(&sources, &BTreeMap::from(file)).prefix.as_deref(), Some("module."));
+        assert!(!found.holds());
     }
 }

@@ -18,6 +18,7 @@ use crate::inputs::Inputs;
 use crate::progress::Doing;
 use crate::report::Failure;
 use crate::spec::Spec;
+use crate::weights;
 
 /// How many numbers are printed of an output that has no classes.
 const FIRST: usize = 8;
@@ -26,10 +27,10 @@ const FIRST: usize = 8;
 pub(crate) struct Args {
     #[command(flatten)]
     spec: Spec,
-    /// A safetensors file, or `fill[:GAIN]` for weights by formula; default: a model's own
-    #[arg(long)]
-    weights: Option<String>,
-    /// A `.npy` file of the input's type, a photo (`.png`, `.jpg`, `.jpeg`), a folder of photos, or `fill` for an input by formula;
+    #[command(flatten)]
+    weights: weights::Argument,
+    /// A `.npy` file of the input's type, a photo (`.png`, `.jpg`, `.jpeg`), a folder of photos, or `fill` for an input
+    /// by formula;
     /// `NAME=FILE` where there are several inputs
     #[arg(long, required = true)]
     input: Vec<String>,
@@ -65,7 +66,7 @@ pub(crate) struct Args {
 /// Runs a network.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let doing = Doing::new(format!("reading {}", args.spec.name()));
-    let (graph, weights) = args.spec.load_with(args.weights.as_deref())?;
+    let (graph, weights) = args.spec.load_with(&args.weights)?;
     let mut inputs = Inputs::read(&graph, &args.input, &doing)?;
     let folder = args.outputs.as_deref().map(|path| NewFolder::begin(path, false)).transpose()?;
     let wanted = if folder.is_some() { graph.outputs().len() } else { 1 };

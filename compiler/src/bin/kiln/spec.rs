@@ -4,14 +4,15 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::Path;
 
+use kiln_compiler::checkpoint::names::{Convention, conventions};
 use kiln_compiler::files::{Files, beside};
 use kiln_compiler::front;
 use kiln_compiler::front::onnx::{self, Bytes, Import};
 use kiln_compiler::graph::Graph;
 
 use crate::map::Mapped;
-use crate::report::Failure;
-use crate::weights::Weights;
+use crate::report::{Context, Failure};
+use crate::weights::{Argument, Weights};
 
 /// The network that an argument names, and changes to its parameters.
 #[derive(clap::Args)]
@@ -39,22 +40,30 @@ impl Spec {
     }
 
     /// Reads the network and its weights: those that an argument names, else the model's own.
-    pub(crate) fn load_with(&self, weights: Option<&str>) -> Result<(Graph, Weights), Failure> {
+    pub(crate) fn load_with(&self, argument: &Argument) -> Result<(Graph, Weights), Failure> {
         let (graph, own) = self.read()?;
-        let weights = match (weights, own) {
-            (Some(argument), _) => Weights::open(argument)?,
+        let weights = match (argument.open(&graph, &self.conventions()?)?, own) {
+            (Some(named), _) => named,
             (None, Some(own)) => own,
             (None, None) => {
                 return Err(Failure::new(format!("{} comes without weights", self.spec))
-                    .help("name them: `--weights FILE.safetensors`, or `--weights fill` for weights by formula"));
+                    .help("name them: `--weights FILE`, or `--weights fill` for weights by formula"));
             }
         };
         Ok((graph, weights))
     }
 
     /// As [`Spec::load_with`], with weights by formula where there are none.
-    pub(crate) fn load_or_fill(&self, weights: Option<&str>) -> Result<(Graph, Weights), Failure> {
-        self.load_with(weights.or((!self.is_model()).then_some("fill")))
+    pub(crate) fn load_or_fill(&self, argument: &Argument) -> Result<(Graph, Weights), Failure> {
+        if self.is_model() { self.load_with(argument) } else { self.load_with(&argument.or_fill()) }
+    }
+
+    /// How other programs name the weights of a network of the zoo.
+    pub(crate) fn conventions(&self) -> Result<Vec<Convention>, Failure> {
+        match self.spec.strip_prefix("zoo:").and_then(front::zoo::find) {
+            Some(entry) => conventions(entry.family.names).context(format!("the names of zoo::{}", entry.family.name)),
+            None => Ok(Vec::new()),
+        }
     }
 
     fn is_model(&self) -> bool {

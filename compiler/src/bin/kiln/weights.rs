@@ -1,38 +1,110 @@
-//! Where a network's weights come from: a safetensors file, the model that the network is from, or the formula.
+//! Where a network's weights come from: a file, the model that the network is from, or the formula.
 
 use std::path::Path;
 
+use kiln_compiler::checkpoint::Checkpoint;
+use kiln_compiler::checkpoint::names::{Convention, Match, Names, match_names};
 use kiln_compiler::front::onnx::Tensors;
+use kiln_compiler::graph::{Graph, count};
 use kiln_rt::fill::DEFAULT_GAIN;
-use kiln_rt::safetensors::SafeTensors;
 use kiln_rt::weights::{FillSource, Source};
 
 use crate::map::Mapped;
-use crate::report::{Context, Failure};
+use crate::report::Failure;
+
+/// The argument that names weights.
+#[derive(clap::Args, Clone, Default)]
+pub(crate) struct Argument {
+    /// A safetensors file, a PyTorch state dict, or `fill[:GAIN]` for weights by formula; default: those of an ONNX file,
+    /// and where no answer is asked for, `fill`
+    #[arg(long)]
+    weights: Option<String>,
+    #[command(flatten)]
+    prefixes: Prefixes,
+}
+
+/// What stands before the names of a file.
+#[derive(clap::Args, Clone, Default)]
+pub(crate) struct Prefixes {
+    /// Take this off the names in the weights file, as `module.`; repeated: one after the other
+    #[arg(long, value_name = "PREFIX")]
+    strip_prefix: Vec<String>,
+}
 
 /// What `--weights` named, or what a model holds.
 pub(crate) enum Weights {
-    /// A mapped file.
-    File(Mapped, String),
+    /// A mapped file, its path, and the names in it.
+    File(Mapped, String, Names),
     /// A model's own.
     Own(Tensors),
     /// The formula, with its gain.
     Fill(f64),
 }
 
-impl Weights {
-    /// Reads `fill`, `fill:GAIN`, or the path of a safetensors file.
-    pub(crate) fn open(argument: &str) -> Result<Self, Failure> {
+impl Argument {
+    /// `fill` where nothing is named.
+    pub(crate) fn or_fill(&self) -> Self {
+        Argument { weights: self.weights.clone().or_else(|| Some("fill".to_owned())), prefixes: self.prefixes.clone() }
+    }
+
+    fn is_file(&self) -> bool {
+        self.weights.as_ref().is_some_and(|argument| argument != "fill" && !argument.starts_with("fill:"))
+    }
+
+    /// Reads `fill`, `fill:GAIN`, or a file with all that the graph reads, under its own names or by a convention. None
+    /// where nothing is named.
+    pub(crate) fn open(&self, graph: &Graph, conventions: &[Convention]) -> Result<Option<Weights>, Failure> {
+        if !self.is_file() && !self.prefixes.strip_prefix.is_empty() {
+            return Err(Failure::new("`--strip-prefix` is for a file that `--weights` names"));
+        }
+        let Some(argument) = &self.weights else { return Ok(None) };
         if argument == "fill" {
-            return Ok(Weights::Fill(DEFAULT_GAIN));
+            return Ok(Some(Weights::Fill(DEFAULT_GAIN)));
         }
         if let Some(gain) = argument.strip_prefix("fill:") {
             let parsed = gain.parse().ok().filter(|gain: &f64| gain.is_finite() && *gain > 0.0);
             return parsed
-                .map(Weights::Fill)
+                .map(|gain| Some(Weights::Fill(gain)))
                 .ok_or_else(|| Failure::new(format!("the gain in `{argument}` is not a positive number")));
         }
-        Ok(Weights::File(Mapped::open(Path::new(argument))?, argument.to_owned()))
+        let file = Mapped::open(Path::new(argument))?;
+        let found = self.prefixes.find(graph, &checkpoint(&file, argument)?, conventions)?;
+        if !found.mistakes.is_empty() {
+            let failure = Failure::new(format!("the weights in {argument} do not fit the network:\n{found}"));
+            return Err(match found.help() {
+                Some(help) => failure.help(help),
+                None => failure,
+            });
+        }
+        if let Some(convention) = found.names.convention() {
+            eprintln!("the tensors in {argument} are named as in {convention}");
+        }
+        Ok(Some(Weights::File(file, argument.clone(), found.names)))
+    }
+}
+
+impl Prefixes {
+    /// Finds the tensors that a graph reads.
+    pub(crate) fn find(
+        &self,
+        graph: &Graph,
+        checkpoint: &Checkpoint<'_>,
+        conventions: &[Convention],
+    ) -> Result<Match, Failure> {
+        match_names(&count::sources(graph), checkpoint, &self.strip_prefix, conventions).map_err(Failure::new)
+    }
+}
+
+/// Reads a file, of whatever format.
+pub(crate) fn checkpoint<'a>(file: &'a Mapped, name: &str) -> Result<Checkpoint<'a>, Failure> {
+    Checkpoint::parse(file.bytes()).map_err(|error| Failure::new(format!("{name} is {error}")))
+}
+
+impl Weights {
+    /// A safetensors file under its own names.
+    pub(crate) fn of_file(path: &Path, graph: &Graph) -> Result<Self, Failure> {
+        let argument = Argument { weights: Some(path.display().to_string()), ..Argument::default() };
+        argument.open(graph, &[])?.ok_or_else(|| Failure::new("there are no weights"))
     }
 
     /// Hands the weights to something that reads them.
@@ -40,10 +112,7 @@ impl Weights {
         match self {
             Weights::Fill(gain) => read(&FillSource { gain: *gain }),
             Weights::Own(tensors) => read(tensors),
-            Weights::File(file, name) => {
-                let tensors = SafeTensors::parse(file.bytes()).context(format!("{name} is not a safetensors file"))?;
-                read(&tensors)
-            }
+            Weights::File(file, name, names) => read(&names.of(&checkpoint(file, name)?)),
         }
     }
 
@@ -51,10 +120,7 @@ impl Weights {
     pub(crate) fn metadata(&self) -> Result<Vec<(String, String)>, Failure> {
         match self {
             Weights::Fill(_) | Weights::Own(_) => Ok(Vec::new()),
-            Weights::File(file, name) => {
-                let file = SafeTensors::parse(file.bytes()).context(format!("{name} is not a safetensors file"))?;
-                Ok(file.metadata().iter().map(|(name, value)| (name.clone(), value.clone())).collect())
-            }
+            Weights::File(file, name, _) => Ok(checkpoint(file, name)?.metadata()),
         }
     }
 }
