@@ -3,12 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use kiln_compiler::front::onnx::{self, Bytes, Folder, Import, Settings, proto::TensorProto};
+use kiln_compiler::front::onnx::{self, Bytes, Folder, Import, Settings};
 use kiln_compiler::graph::interp;
 use kiln_compiler::kernel;
+use kiln_compiler::onnx_schema::{Message, TensorProto};
 use kiln_compiler::pipeline::{Compiled, Options, compile};
 use kiln_compiler::target::Target;
-use prost::Message;
 
 use crate::crates::Built;
 use crate::engines::error;

@@ -6,9 +6,7 @@ mod inputs;
 mod model;
 mod windows;
 
-use prost::bytes::Bytes;
-
-use super::{Folder, Import, Settings, import};
+use super::{Bytes, Folder, Import, Settings, import};
 use crate::graph::{interp, text};
 use crate::kernel;
 use crate::pipeline::{Options, compile};
