@@ -182,7 +182,9 @@ fn every_network_of_the_zoo_comes_back_from_onnx_with_its_layers_and_names() {
 
 #[test]
 fn exported_networks_come_back_with_the_same_kernels() {
-    for net in ["densenet121", "efficientnet_b0", "googlenet", "keras_mobilenet", "mobilenet_v3_small"] {
+    for net in
+        ["densenet121", "efficientnet_b0", "googlenet", "keras_mobilenet", "mobilenet_v3_small", "shufflenet_v1_g3"]
+    {
         assert!(kernels(round_trip(zoo(net, &[]), false)) == kernels(zoo(net, &[])), "{net}");
     }
     for net in ["cifar_resnet20", "mobilenet_v3_small"] {

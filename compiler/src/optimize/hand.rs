@@ -21,6 +21,7 @@ pub const ORDER: &[&str] = &[
     "identity-is-nothing",
     "add-of-zero",
     "mul-by-one",
+    "transpose-is-shuffle",
     "reshape-to-same",
     "reshape-of-reshape",
     "transpose-of-nothing",
