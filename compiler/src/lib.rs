@@ -9,6 +9,8 @@ pub mod graph;
 pub mod kernel;
 pub mod layout;
 pub mod lower;
+#[cfg(feature = "onnx")]
+pub mod onnx_schema;
 pub mod optimize;
 pub mod pipeline;
 pub mod plan;

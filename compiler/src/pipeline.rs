@@ -3,6 +3,8 @@
 use std::panic::resume_unwind;
 use std::thread::ScopedJoinHandle;
 
+#[cfg(feature = "onnx")]
+use crate::back;
 use crate::diag::Error;
 use crate::graph::{self, Graph, Verified};
 use crate::kernel::{self, Program};
@@ -72,6 +74,20 @@ fn program(graph: &Verified<Graph>, target: Target) -> Result<Verified<Program>,
     let program =
         kernel::verify::verify(program).map_err(|found| Error::Bug(format!("after lowering: {}", lines(found))))?;
     Ok(kernel::verify::spare_barriers(program))
+}
+
+/// Makes an ONNX model of a network as it is declared, or with its BatchNorms folded into what stands before them.
+///
+/// # Errors
+/// [`Error::Unsupported`] where ONNX has no operator, [`Error::Bug`] where a pass broke an invariant.
+#[cfg(feature = "onnx")]
+pub fn export(graph: Graph, fold_batch_norms: bool) -> Result<back::onnx::Model, Error> {
+    let mut graph = verify_graph("elaboration", graph)?;
+    if fold_batch_norms {
+        graph = verify_graph("folding", optimize::fold_batch_norms(&graph).graph)?;
+    }
+    let unsupported = back::onnx::unsupported(&graph);
+    if unsupported.is_empty() { Ok(back::onnx::emit(&graph)) } else { Err(Error::Unsupported(lines(unsupported))) }
 }
 
 fn verify_graph(pass: &str, graph: Graph) -> Result<Verified<Graph>, Error> {

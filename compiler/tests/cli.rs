@@ -205,6 +205,56 @@ fn a_folder_that_exists_is_replaced_only_if_kiln_made_it_and_only_by_force() {
 }
 
 #[test]
+fn an_exported_model_answers_as_its_network_and_stands_whole_or_not_at_all() {
+    let folder = folder();
+    let path = folder.path();
+    fs::write(path.join("w.safetensors"), weights(|_| true, |_, shape| shape)).expect("a file");
+    let answer = |spec: &str, weights: &[&str]| {
+        let output = ["--input", "fill", "--engine", "interp", "--output", "y.npy"];
+        succeeds(path, &[&["run", spec], weights, &output[..]].concat());
+        let bytes = fs::read(path.join("y.npy")).expect("the output");
+        let numbers = bytes[bytes.len() - 40..].chunks_exact(4);
+        numbers.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect::<Vec<f32>>()
+    };
+    let expected = answer("small.net", &["--weights", "w.safetensors"]);
+    let largest = expected.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+    for extra in [&[][..], &["--fold-batch-norm"], &["--external-data"], &["--external-data", "--fold-batch-norm"]] {
+        let export = ["export", "small.net", "--weights", "w.safetensors", "--out", "m.onnx", "--force"];
+        let printed = succeeds(path, &[&export[..], extra].concat());
+        assert!(printed.starts_with("Small in m.onnx\n"), "{printed}");
+        let found = answer("m.onnx", &[]);
+        assert!(found.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-6 * largest), "{found:?}, {expected:?}");
+    }
+    assert_eq!(names(path), ["m.onnx", "m.onnx.data", "small.net", "w.safetensors", "y.npy"]);
+    let graph = |model| succeeds(path, &["graph", model]);
+    assert!(!graph("m.onnx").contains("= bn("));
+    let batches = ["export", "small.net", "--set", "image=[3, 3, 9, 7]", "--out", "deep/batches.onnx"];
+    succeeds(path, &batches);
+    let batches = graph("deep/batches.onnx");
+    assert!(batches.contains("\"image\" = input(): f32[3, 3, 9, 7]"), "{batches}");
+    assert!(
+        batches.contains("\"norm\" = bn(") && batches.contains("kernel(\"stem.weight\", [20, 3, 3, 3])"),
+        "{batches}"
+    );
+
+    // What is there stays as it is.
+    let before = (fs::read(path.join("m.onnx")).expect("a model"), names(path));
+    let fail = |args: &[&str], words: &[&str]| {
+        let message = fails(path, &[&["export", "small.net"], args].concat());
+        assert!(words.iter().all(|word| message.contains(word)), "{message}");
+    };
+    fail(&["--out", "m.onnx"], &["m.onnx exists already", "--force"]);
+    fail(&["--out", "deep", "--force"], &["deep is a folder"]);
+    fs::remove_file(path.join("m.onnx.data")).expect("a file");
+    fs::create_dir(path.join("m.onnx.data")).expect("a folder");
+    fail(&["--out", "m.onnx", "--force", "--external-data"], &["m.onnx.data is a folder"]);
+    fs::write(path.join("w.safetensors"), weights(|name| name != "norm.bias", |_, shape| shape)).expect("a file");
+    fail(&["--weights", "w.safetensors", "--out", "m.onnx", "--force"], &["`norm.bias`", "have no tensor"]);
+    fail(&["--weights", "w.safetensors", "--out", "new.onnx"], &["`norm.bias`"]);
+    assert_eq!((fs::read(path.join("m.onnx")).expect("a model"), names(path)), before);
+}
+
+#[test]
 fn a_weights_file_that_was_cut_or_changed_is_an_error_on_load() {
     let folder = folder();
     let path = folder.path();

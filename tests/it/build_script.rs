@@ -5,17 +5,17 @@ use std::process::{Command, Output};
 
 use kiln_compiler::files::Files;
 use kiln_compiler::front;
-use kiln_compiler::front::onnx::proto::tensor_proto::{DataLocation, DataType};
-use kiln_compiler::front::onnx::proto::{
+use kiln_compiler::front::onnx::{self, Bytes, Import, Settings};
+use kiln_compiler::graph::{Graph, count, interp};
+use kiln_compiler::onnx_schema::Message;
+use kiln_compiler::onnx_schema::tensor_proto::{DataLocation, DataType};
+use kiln_compiler::onnx_schema::{
     AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, StringStringEntryProto, TensorProto,
     TensorShapeProto, TypeProto, ValueInfoProto, attribute_proto, tensor_shape_proto, type_proto,
 };
-use kiln_compiler::front::onnx::{self, Bytes, Import, Settings};
-use kiln_compiler::graph::{Graph, count, interp};
 use kiln_rt::fill::{DEFAULT_GAIN, fill, fill_input};
 use kiln_rt::safetensors::{Dtype, View, write};
 use kiln_rt::target::Target;
-use prost::Message;
 
 use crate::engines::error;
 
@@ -283,7 +283,8 @@ fn a_build_script_compiles_networks_into_its_package() {
     let check = |answers: &[(String, Vec<f32>)]| {
         let small = oracle(&package.graph("nets/small.net", "Small", &[]), &image);
         let Import { graph, tensors } = package.import();
-        let onnx = interp::run_f32(&graph, &tensors, &[[&image[..], &image].concat()]).expect("the oracle runs").remove(0);
+        let onnx =
+            interp::run_f32(&graph, &tensors, &[[&image[..], &image].concat()]).expect("the oracle runs").remove(0);
         let here = |target: &Target| target.is_available() && *target != Target::Portable;
         let targets = Target::ALL.into_iter().filter(here);
         let names: Vec<&str> = targets.map(Target::name).chain(["best", "two", "onnx"]).collect();

@@ -6,12 +6,12 @@ use std::path::Path;
 use std::process::Command;
 
 use kiln_compiler::back::rust::{self, ModuleOptions, Signature};
-use kiln_compiler::front::onnx::proto::{ModelProto, TensorProto};
 use kiln_compiler::front::onnx::{self, Import, Settings};
 use kiln_compiler::graph::{DType, Elements, TensorType, interp};
+use kiln_compiler::onnx_schema::Message;
+use kiln_compiler::onnx_schema::{ModelProto, TensorProto};
 use kiln_compiler::pipeline::{Compiled, Options, compile};
 use kiln_compiler::target::Target;
-use prost::Message;
 
 use crate::crates::{from_bytes, to_bytes};
 use crate::onnx::Beside;

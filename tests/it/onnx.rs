@@ -1,18 +1,20 @@
-//! Models of others, in the folder that `KILN_SHARED` names, with the answers that ONNX Runtime gave. Without the variable
-//! there is nothing to hold against.
+//! Models of others, in the folder that `KILN_SHARED` names, with the answers that ONNX Runtime gave; without the variable
+//! there is nothing to hold against. And networks that are exported and read back.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use kiln_compiler::front::onnx::{self, Bytes, Folder, Import, Settings, proto::TensorProto};
-use kiln_compiler::graph::{DType, Elements, interp};
+use kiln_compiler::front::onnx::{self, Bytes, Folder, Import, Settings};
+use kiln_compiler::front::zoo::variants;
+use kiln_compiler::graph::{DType, Elements, Graph, Op, interp};
 use kiln_compiler::kernel;
-use kiln_compiler::pipeline::{Options, compile};
+use kiln_compiler::onnx_schema::{Message, TensorProto};
+use kiln_compiler::pipeline::{self, Options, compile};
 use kiln_compiler::target::Target;
-use prost::Message;
 
 use crate::crates::{Built, from_bytes};
 use crate::engines::error;
-use crate::golden::zoo;
+use crate::golden::{macs, zoo};
 
 /// The models whose operators kiln has, with what must be said of their inputs, and how far answers may lie apart.
 const MODELS: [(&str, &[&str], f64); 10] = [
@@ -103,16 +105,86 @@ fn models_of_others_answer_as_onnx_runtime_does() {
     }
 }
 
+fn kernels(graph: Graph) -> Vec<String> {
+    let options = Options { targets: vec![Target::Avx512], ..Options::default() };
+    let compiled = compile(graph, &options).expect("it compiles");
+    compiled.programs[0].kernels.iter().map(kernel::text::kernel).collect()
+}
+
 /// What comes from ONNX and what comes from the language meet in the same kernels.
 #[test]
 fn a_model_has_the_kernels_of_the_zoos_network() {
     let Some(models) = models() else { return };
-    let options = Options { targets: vec![Target::Avx512], ..Options::default() };
-    let kernels = |graph| {
-        let compiled = compile(graph, &options).expect("it compiles");
-        let kernels = compiled.programs[0].kernels.iter().map(kernel::text::kernel);
-        kernels.collect::<Vec<String>>()
-    };
     let imported = kernels(import(&models.join("efficientnet_lite0"), &[]).graph);
     assert_eq!(imported, kernels(zoo("tf_efficientnet_lite0", &[])));
+}
+
+/// A file of zeros, as long as it must be.
+struct Zeros(Bytes);
+
+impl Folder for Zeros {
+    fn open(&self, _: &str) -> Result<Bytes, String> {
+        Ok(self.0.clone())
+    }
+}
+
+/// Exports a network, without its weights, and reads it back.
+fn round_trip(graph: Graph, fold: bool) -> Graph {
+    let model = pipeline::export(graph, fold).expect("it is exported");
+    let [_, initializers, bytes] = model.counts();
+    let folder = Zeros(vec![0; (bytes + 64 * initializers) as usize].into());
+    let file = model.without_weights("m.onnx.data").into();
+    onnx::import("m.onnx", file, &Settings::default(), &folder).unwrap_or_else(|error| panic!("{error}")).graph
+}
+
+/// The named tensors that a network reads, with how many elements they have.
+fn tensors(graph: &Graph) -> BTreeMap<String, usize> {
+    let read = graph.order().into_iter().flat_map(|id| graph.node(id).weights.clone());
+    let sources = graph.weights.sources(read);
+    sources.into_iter().map(|of| (of.name, of.shape.iter().product())).collect()
+}
+
+#[test]
+fn every_network_of_the_zoo_comes_back_from_onnx_with_its_layers_and_names() {
+    for (_, variant) in variants() {
+        let graph = zoo(variant.name, &[]);
+        let back = round_trip(graph.clone(), false);
+        assert_eq!(macs(&back), macs(&graph), "{}", variant.name);
+        // Gammas that are all one and betas of zeros are tensors in ONNX.
+        let found = tensors(&back);
+        for (name, elements) in tensors(&graph) {
+            assert_eq!(found.get(&name), Some(&elements), "{}: {name}", variant.name);
+        }
+        let inputs = |graph: &Graph| {
+            let named = |&id| (graph.node(id).origin.name.clone(), graph.node(id).ty.clone());
+            graph.inputs().iter().map(named).collect::<Vec<_>>()
+        };
+        assert_eq!(inputs(&back), inputs(&graph), "{}", variant.name);
+        let outputs = |graph: &Graph| {
+            let outputs = graph.outputs().iter();
+            outputs.map(|output| (output.name.clone(), graph.node(output.node).ty.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(outputs(&back), outputs(&graph), "{}", variant.name);
+        let layers: BTreeMap<String, Op> =
+            back.ids().map(|id| back.node(id)).map(|node| (node.origin.name.clone(), node.op.clone())).collect();
+        for node in graph.order().into_iter().map(|id| graph.node(id)).filter(|node| !node.weights.is_empty()) {
+            let op = match node.op {
+                Op::BatchNorm { eps, .. } => Op::BatchNorm { eps, affine: true },
+                ref op => op.clone(),
+            };
+            assert_eq!(layers.get(&node.origin.name), Some(&op), "{}: {}", variant.name, node.origin.name);
+        }
+    }
+}
+
+#[test]
+fn exported_networks_come_back_with_the_same_kernels() {
+    for net in
+        ["densenet121", "efficientnet_b0", "googlenet", "keras_mobilenet", "mobilenet_v3_small", "shufflenet_v1_g3"]
+    {
+        assert!(kernels(round_trip(zoo(net, &[]), false)) == kernels(zoo(net, &[])), "{net}");
+    }
+    for net in ["cifar_resnet20", "mobilenet_v3_small"] {
+        assert!(kernels(round_trip(zoo(net, &[]), true)) == kernels(zoo(net, &[])), "{net}, folded");
+    }
 }

@@ -1,6 +1,8 @@
-//! Back ends: from a program to something that runs.
+//! Back ends: from what is verified to something that runs.
 //!
-//! A back end takes verified programs and nothing else: what the verifier proves (bounds, scopes, aliasing) is what the
-//! code that it writes relies on.
+//! A back end takes verified programs, or a verified graph, and nothing else: what the verifier proves (bounds, scopes,
+//! aliasing; types) is what the code or the file that it writes relies on.
 
+#[cfg(feature = "onnx")]
+pub mod onnx;
 pub mod rust;

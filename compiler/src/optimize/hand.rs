@@ -22,6 +22,7 @@ pub const ORDER: &[&str] = &[
     "add-of-zero",
     "mul-by-one",
     "cast-of-integers",
+    "transpose-is-shuffle",
     "reshape-to-same",
     "reshape-of-reshape",
     "transpose-of-nothing",
@@ -67,11 +68,14 @@ pub const ORDER: &[&str] = &[
 /// Rounds through the list. Each fuses one more stage of every chain, so a chain of [`super::rules::fuse::STAGES`] fits.
 const ROUNDS: usize = 10;
 
-/// Optimizes a block by the list.
-pub fn solve(graph: &Graph, notes: Vec<Note>) -> Solution {
+/// The rules that leave no BatchNorm behind a convolution or a linear layer.
+pub const BATCH_NORMS: &[&str] = &["bn-into-conv", "bn-into-linear"];
+
+/// Optimizes a block by a list.
+pub fn solve(graph: &Graph, notes: Vec<Note>, order: &[&str]) -> Solution {
     let mut state = State::new(graph, notes);
     let rules: Vec<usize> =
-        ORDER.iter().filter_map(|name| compiled().iter().position(|compiled| compiled.rule.name == *name)).collect();
+        order.iter().filter_map(|name| compiled().iter().position(|compiled| compiled.rule.name == *name)).collect();
     for _ in 0..ROUNDS {
         let mut changed = false;
         for &rule in &rules {

@@ -78,14 +78,19 @@ pub struct Solution {
 pub fn optimize(graph: &Verified<Graph>, options: &Options) -> Optimized {
     assemble(graph, |block| {
         let by_egraph = solve(block, options);
-        let by_hand = hand::solve(block, first_notes(block));
+        let by_hand = hand::solve(block, first_notes(block), hand::ORDER);
         if by_hand.cost < by_egraph.cost { by_hand } else { by_egraph }
     })
 }
 
 /// Optimizes a network by the list of [`hand`] alone.
 pub fn pipeline(graph: &Verified<Graph>) -> Optimized {
-    assemble(graph, |block| hand::solve(block, first_notes(block)))
+    assemble(graph, |block| hand::solve(block, first_notes(block), hand::ORDER))
+}
+
+/// The network with its BatchNorms in the convolutions and linear layers before them, where nothing else reads those.
+pub fn fold_batch_norms(graph: &Verified<Graph>) -> Optimized {
+    assemble(graph, |block| hand::solve(block, first_notes(block), hand::BATCH_NORMS))
 }
 
 /// Optimizes a block by the e-graph.

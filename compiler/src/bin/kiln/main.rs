@@ -9,6 +9,8 @@ mod crates;
 mod demo;
 mod dump;
 mod engine;
+mod export;
+mod file;
 mod folder;
 mod inputs;
 mod inspect;
@@ -40,6 +42,8 @@ struct Cli {
 enum Verb {
     /// Compile a network to a standalone crate without dependencies
     Build(build::Args),
+    /// Write a network with its weights as an ONNX model
+    Export(export::Args),
     /// Run a network on an input
     Run(run::Args),
     /// Time a network and its layers
@@ -65,6 +69,7 @@ enum Verb {
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Build(args) => build::build(&args),
+        Verb::Export(args) => export::export(&args),
         Verb::Run(args) => run::run(&args),
         Verb::Bench(args) => bench::bench(&args),
         Verb::Profile(args) => profile::profile(&args),

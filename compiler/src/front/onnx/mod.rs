@@ -11,9 +11,6 @@
 //!
 //! All mistakes of a stage are told at once. Their places are lines of a listing of the model, one a node.
 
-#[allow(missing_docs, reason = "generated, and documented by ONNX")]
-pub mod proto;
-
 mod attributes;
 mod build;
 mod conv;
@@ -42,8 +39,9 @@ use kiln_rt::weights::{Source, SourceError, Stored};
 
 use crate::diag::Error;
 use crate::graph::{Graph, weights::Kind};
+use crate::onnx_schema as proto;
 
-pub use prost::bytes::Bytes;
+pub use crate::onnx_schema::Bytes;
 pub use settings::Settings;
 pub use tensor::Folder;
 

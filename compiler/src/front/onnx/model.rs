@@ -2,10 +2,7 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
-use prost::Message;
-use prost::bytes::Bytes;
-
-use super::proto::{ModelProto, NodeProto, ValueInfoProto};
+use super::proto::{Bytes, Message, ModelProto, NodeProto, ValueInfoProto};
 use super::tensor::{Folder, Tensor};
 use super::wire;
 use crate::diag::{Diagnostic, Errors, Pos, Sources, Span};

@@ -3,10 +3,9 @@
 use std::fmt;
 
 use kiln_rt::safetensors::{Dtype, View};
-use prost::bytes::Bytes;
 
 use super::proto::tensor_proto::{DataLocation, DataType};
-use super::proto::{self, TensorProto};
+use super::proto::{self, Bytes, TensorProto};
 use crate::graph::DType;
 
 /// The folder that a model lies in, for what it keeps outside of its file.

@@ -116,7 +116,7 @@ pub(super) fn check(file: &[u8]) -> Result<(), String> {
                     Field::Small(size) => cost += size + SMALL * length,
                     Field::Varints(size) => cost += size * length,
                     Field::Numbers => cost += length,
-                    Field::Raw => cost += size_of::<prost::bytes::Bytes>(),
+                    Field::Raw => cost += size_of::<proto::Bytes>(),
                     Field::Text => cost += size_of::<String>() + length,
                 }
                 at = inner;

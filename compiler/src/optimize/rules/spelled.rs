@@ -1,4 +1,4 @@
-//! Activations that files of other frameworks spell out.
+//! Activations and channel shuffles that files of other frameworks spell out.
 
 use super::identity::{SAME_SHAPE, is_uniform};
 use super::site::Site;
@@ -49,7 +49,33 @@ pub const RULES: &[Rule] = &[
         when: &[SAME_SHAPE],
         apply: |site| site.add(Op::Activate(Activation::HardSigmoid), &[site.id("?x")], &[]),
     },
+    Rule {
+        name: "transpose-is-shuffle",
+        reading: "x as [N, g, C / g, …], those two axes swapped, as [N, C, H, W] == channel_shuffle(x, g)",
+        phase: Phase::Fold,
+        patterns: &["(reshape ?outer (transpose ?a (reshape ?inner ?x)))"],
+        guard: |site| shuffled_groups(site).is_some(),
+        when: &[],
+        apply: |site| {
+            let groups = shuffled_groups(site)?;
+            site.add(Op::ChannelShuffle { groups }, &[site.id("?x")], &[])
+        },
+    },
 ];
+
+/// The groups of the shuffle that two reshapes around a transposition are, if they are one.
+fn shuffled_groups(site: &Site<'_>) -> Option<usize> {
+    let &[n, c, h, w] = site.ty("?x")?.shape.as_slice() else { return None };
+    let (Op::Reshape { shape: seen }, Op::Transpose { perm }) = (site.op("?inner")?, site.op("?a")?) else {
+        return None;
+    };
+    let (&[images, groups, each, ref pixels @ ..], &[0, 2, 1, ref kept @ ..]) = (&seen[..], &perm[..]) else {
+        return None;
+    };
+    let in_place = kept.iter().zip(3..).all(|(&from, to)| from == to);
+    let whole = images == n && groups * each == c && pixels.iter().product::<usize>() == h * w;
+    (in_place && whole && site.root_ty() == site.ty("?x")).then_some(groups)
+}
 
 /// What a gate by `?f` makes of a value.
 fn swish(site: &Site<'_>) -> Option<Activation> {

@@ -123,6 +123,15 @@ const INSTANCES: &[(&str, Instance)] = &[
         let gate = relu6_of_three_more(b, x, &[1]);
         sixth(b, gate)
     }),
+    ("transpose-is-shuffle", |b| {
+        let (c, groups) = b.random.pick(&[(12, 3), (8, 2), (6, 6), (10, 1)]);
+        let x = b.input(&[2, c, 3, 2]);
+        let pixels = b.random.pick(&[vec![3, 2], vec![6], vec![2, 3]]);
+        let seen = b.node(Op::Reshape { shape: [&[2, groups, c / groups], &pixels[..]].concat() }, &[x]);
+        let perm = [0, 2, 1].into_iter().chain(3..3 + pixels.len()).collect();
+        let moved = b.node(Op::Transpose { perm }, &[seen]);
+        b.node(Op::Reshape { shape: vec![2, c, 3, 2] }, &[moved])
+    }),
     ("bn-into-conv", |b| {
         let x = b.map();
         let y = b.conv(x);

@@ -1,13 +1,13 @@
 //! Tensors out of attributes and shapes, and the same elements in another type.
 
 use kiln_rt::safetensors::Dtype;
-use prost::bytes::Bytes;
 
 use super::super::Problem;
 use super::super::build::{Call, axis};
 use super::super::tensor::{Folder, Tensor, data_type, dtype, is_float};
 use super::{Budget, Known};
 use crate::front::onnx::build::Value;
+use crate::onnx_schema::Bytes;
 
 /// Attributes lie in the file itself.
 struct NoFolder;

@@ -1,10 +1,9 @@
 //! Files that no exporter writes: each is a mistake that is told, without a panic and without much memory.
 
 use super::super::proto::tensor_proto::DataType;
-use super::super::proto::{ModelProto, NodeProto, TensorProto};
+use super::super::proto::{Message, ModelProto, NodeProto, TensorProto, encode_varint};
 use super::model::{Is, Model, floats, integers};
 use super::{answers, mistakes};
-use prost::Message;
 
 /// `y = relu(x)` after what is told.
 fn around(model: Model) -> Model {
@@ -44,7 +43,7 @@ fn many_empty_messages_do_not_fill_the_memory() {
     let mut graph = Vec::new();
     (0..4_000_000).for_each(|_| graph.extend([0x0a, 0x00]));
     let mut file = vec![0x3a];
-    prost::encoding::encode_varint(graph.len() as u64, &mut file);
+    encode_varint(graph.len() as u64, &mut file);
     file.extend(graph);
     assert!(mistakes(file.into()).contains("hold more messages than fit into"));
     // So do integers of one byte.
@@ -60,14 +59,14 @@ fn messages_in_messages_end_somewhere() {
         // A graph in an attribute in a node in a graph.
         let wrap = |tag: u8, of: Vec<u8>| {
             let mut out = vec![tag];
-            prost::encoding::encode_varint(of.len() as u64, &mut out);
+            encode_varint(of.len() as u64, &mut out);
             out.extend(of);
             out
         };
         inner = wrap(0x0a, wrap(0x2a, wrap(0x32, inner)));
     }
     let mut file = vec![0x3a];
-    prost::encoding::encode_varint(inner.len() as u64, &mut file);
+    encode_varint(inner.len() as u64, &mut file);
     file.extend(inner);
     assert!(mistakes(file.into()).contains("deep"));
 }

@@ -1,9 +1,7 @@
 //! Extents that a file leaves open, and what it keeps in other files.
 
-use prost::bytes::Bytes;
-
-use super::super::proto::StringStringEntryProto;
 use super::super::proto::tensor_proto::DataLocation;
+use super::super::proto::{Bytes, StringStringEntryProto};
 use super::super::{Folder, Settings, import};
 use super::model::{Model, floats};
 use super::{Alone, mistakes};

@@ -7,9 +7,7 @@ mod model;
 mod quantized;
 mod windows;
 
-use prost::bytes::Bytes;
-
-use super::{Folder, Import, Settings, import};
+use super::{Bytes, Folder, Import, Settings, import};
 use crate::graph::{interp, text};
 use crate::kernel;
 use crate::pipeline::{Options, compile};

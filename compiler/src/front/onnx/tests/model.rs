@@ -1,15 +1,12 @@
 //! A builder of ONNX files.
 
-use prost::Message;
-use prost::bytes::Bytes;
-
 use super::super::proto::attribute_proto::AttributeType;
 use super::super::proto::tensor_proto::DataType;
 use super::super::proto::tensor_shape_proto::{Dimension, dimension};
 use super::super::proto::type_proto::{Tensor, Value};
 use super::super::proto::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, TensorShapeProto, TypeProto,
-    ValueInfoProto,
+    AttributeProto, Bytes, GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto, TensorProto,
+    TensorShapeProto, TypeProto, ValueInfoProto,
 };
 
 /// A file in the making.
