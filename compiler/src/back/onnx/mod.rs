@@ -2,10 +2,10 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | [`emitter`] | the model in the making: names, nodes, initializers |
-//! | [`operator`] | a node of the graph as nodes of ONNX |
-//! | [`pointwise`], [`pool`], [`resize`] | the families whose members ONNX has in other forms |
-//! | [`file`](mod@file) | the model as bytes, its weights evaluated piece by piece |
+//! | `emitter` | the model in the making: names, nodes, initializers |
+//! | `operator` | a node of the graph as nodes of ONNX |
+//! | `pointwise`, `pool`, `resize` | the families whose members ONNX has in other forms |
+//! | `file` | the model as bytes, its weights evaluated piece by piece |
 //!
 //! A model is of version 17 of ONNX's operators. Nodes keep their names, inputs and outputs theirs, and tensors the names
 //! that the weights file has for them. What ONNX lacks is spelled out, in parts that are named `NODE.part`; where a
