@@ -5,8 +5,8 @@
 //!         (where storages lie)   (as data)  (names, bounds)
 //! ```
 //!
-//! Nothing of a file is executed: see [`pickle`]. Elements stay where they lie in the file; a tensor that is not
-//! row-major there, a transposed view for instance, is copied when it is first asked for.
+//! Nothing of a file is executed: the pickle is read as data. Elements stay where they lie in the file; a tensor that is
+//! not row-major there, a transposed view for instance, is copied when it is first asked for.
 //!
 //! The formats are those of `torch.save`, torch/serialization.py.
 
