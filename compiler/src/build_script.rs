@@ -230,10 +230,12 @@ impl Build {
         let family = self.source.strip_prefix("zoo:").and_then(front::zoo::find).map(|entry| entry.family);
         let conventions = conventions(family.map_or("", |family| family.names)).map_err(Error::Bug)?;
         let wanted = count::sources(graph);
-        let found =
-            match_names(&wanted, &checkpoint(&shown, &bytes)?, &self.prefixes, &conventions).map_err(mistake)?;
+        let content = checkpoint(&shown, &bytes)?;
+        let found = match_names(&wanted, &content, &self.prefixes, &conventions).map_err(mistake)?;
         if found.mistakes.is_empty() {
-            return Ok(Tensors::File { shown, bytes, names: found.names });
+            let names = found.names;
+            drop(content);
+            return Ok(Tensors::File { shown, bytes, names });
         }
         let error = Diagnostic::error(Span::NOWHERE, format!("{shown} does not fit the network:\n{found}"));
         Err(match found.prefix() {

@@ -23,7 +23,7 @@ use kiln_rt::weights::{Expr, Source, SourceError, Stored, check};
 use super::Checkpoint;
 use crate::graph::weights::{Kind, Source as Wanted};
 
-/// The names of a network's tensors in a file, and those of all others, as prefixes leave them.
+/// The names of a network's tensors in a file.
 #[derive(Clone, Debug, Default)]
 pub struct Names {
     in_file: BTreeMap<String, String>,
@@ -32,9 +32,11 @@ pub struct Names {
 
 /// What matching names comes to.
 #[derive(Clone, Debug)]
-pub struct Match {
+pub struct Match<'a> {
     /// The names under which most tensors match.
     pub names: Names,
+    /// The tensors of the file that are not the network's, named as prefixes leave them, with their shapes.
+    pub left_over: Vec<(&'a str, &'a [usize])>,
     /// All tensors that the network reads and the file does not have so.
     pub mistakes: Vec<SourceError>,
     /// The prefix without which all names would match, and the convention by which.
@@ -42,10 +44,11 @@ pub struct Match {
 }
 
 /// A file's tensors under the names of a network.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Named<'a> {
     checkpoint: &'a Checkpoint<'a>,
     names: &'a Names,
+    left_over: &'a [(&'a str, &'a [usize])],
 }
 
 /// Finds the tensors that a network reads in a file. Of each name in the file the prefixes are taken off, one after the
@@ -54,18 +57,18 @@ pub struct Named<'a> {
 ///
 /// # Errors
 /// Two names of the file are one without their prefixes.
-pub fn match_names(
+pub fn match_names<'a>(
     wanted: &[Wanted],
-    checkpoint: &Checkpoint<'_>,
+    checkpoint: &'a Checkpoint<'a>,
     prefixes: &[String],
     conventions: &[Convention],
-) -> Result<Match, String> {
+) -> Result<Match<'a>, String> {
     let file = without_prefixes(checkpoint, prefixes)?;
     let own = || (None, wanted.iter().map(|tensor| tensor.name.clone()).collect::<Vec<_>>());
     let others = conventions.iter().map(|convention| (Some(convention.name.clone()), convention.names_of(wanted)));
     let candidates: Vec<(Option<String>, Vec<String>)> = std::iter::once(own()).chain(others).collect();
     let shapes: BTreeMap<&str, &[usize]> = checkpoint.shapes().into_iter().collect();
-    let fits = |name: &str, tensor: &Wanted| file.get(name).is_some_and(|full| shapes[full.as_str()] == tensor.shape);
+    let fits = |name: &str, tensor: &Wanted| file.get(name).is_some_and(|full| shapes[full] == tensor.shape);
     let matched = |names: &[String]| names.iter().zip(wanted).filter(|(name, tensor)| fits(name, tensor)).count();
 
     let mut best = &candidates[0];
@@ -75,18 +78,14 @@ pub fn match_names(
         }
     }
     let mut in_file: BTreeMap<String, String> = BTreeMap::new();
-    let mut used = BTreeSet::new();
+    let mut left_over: BTreeMap<&str, &str> = file.clone();
     for (name, tensor) in best.1.iter().zip(wanted) {
-        if let Some(full) = file.get(name) {
-            in_file.insert(tensor.name.clone(), full.clone());
-            used.insert(full);
+        if let Some(&full) = file.get(name.as_str()) {
+            in_file.insert(tensor.name.clone(), full.to_owned());
+            left_over.remove(name.as_str());
         }
     }
-    for (name, full) in &file {
-        if !used.contains(full) {
-            in_file.entry(name.clone()).or_insert_with(|| full.clone());
-        }
-    }
+    let left_over: Vec<_> = left_over.into_iter().map(|(name, full)| (name, shapes[full])).collect();
     let names = Names { in_file, convention: best.0.clone() };
     let reads: Vec<Expr> = wanted
         .iter()
@@ -96,7 +95,7 @@ pub fn match_names(
             shape: shape.clone().into(),
         })
         .collect();
-    let mistakes = check(&reads, &names.of(checkpoint));
+    let mistakes = check(&reads, &Named { left_over: &left_over, ..names.of(checkpoint) });
     let suggestion = match mistakes.is_empty() {
         true => None,
         false => candidates.iter().find_map(|(convention, names)| {
@@ -114,22 +113,25 @@ pub fn match_names(
             prefixes.find(helps).map(|prefix| (prefix.to_owned(), convention.clone()))
         }),
     };
-    Ok(Match { names, mistakes, suggestion })
+    Ok(Match { names, left_over, mistakes, suggestion })
 }
 
 /// The names of a file without prefixes, each with the whole name. Where the network's tensors are one dict of several,
 /// its name is taken off first, unless the prefixes are of whole names.
-fn without_prefixes(checkpoint: &Checkpoint<'_>, prefixes: &[String]) -> Result<BTreeMap<String, String>, String> {
+fn without_prefixes<'a>(
+    checkpoint: &'a Checkpoint<'a>,
+    prefixes: &[String],
+) -> Result<BTreeMap<&'a str, &'a str>, String> {
     let shapes = checkpoint.shapes();
     let whole = prefixes.first().is_some_and(|prefix| shapes.iter().any(|(name, _)| name.starts_with(prefix.as_str())));
     let network = if whole { "" } else { checkpoint.network() };
-    let mut names: BTreeMap<String, String> = BTreeMap::new();
+    let mut names: BTreeMap<&str, &str> = BTreeMap::new();
     for (full, _) in shapes {
         let mut name = full.strip_prefix(network).unwrap_or(full);
         for prefix in prefixes {
             name = name.strip_prefix(prefix.as_str()).unwrap_or(name);
         }
-        if let Some(other) = names.insert(name.to_owned(), full.to_owned()) {
+        if let Some(other) = names.insert(name, full) {
             return Err(format!("tensors `{other}` and `{full}` are both `{name}` without their prefixes"));
         }
     }
@@ -139,20 +141,12 @@ fn without_prefixes(checkpoint: &Checkpoint<'_>, prefixes: &[String]) -> Result<
 impl Names {
     /// The tensors of the file under these names.
     pub fn of<'a>(&'a self, checkpoint: &'a Checkpoint<'a>) -> Named<'a> {
-        Named { checkpoint, names: self }
+        Named { checkpoint, names: self, left_over: &[] }
     }
 
     /// Whose convention the file follows, where it is not the network's own.
     pub fn convention(&self) -> Option<&str> {
         self.convention.as_deref()
-    }
-}
-
-impl Named<'_> {
-    /// All tensors with their shapes.
-    pub fn shapes(&self) -> BTreeMap<&str, Vec<usize>> {
-        let shapes: BTreeMap<&str, &[usize]> = self.checkpoint.shapes().into_iter().collect();
-        self.names.in_file.iter().map(|(name, full)| (name.as_str(), shapes[full.as_str()].to_vec())).collect()
     }
 }
 
@@ -168,11 +162,19 @@ impl Source for Named<'_> {
     }
 
     fn names(&self) -> Vec<&str> {
-        self.names.in_file.keys().map(String::as_str).collect()
+        let found = self.names.in_file.keys().map(String::as_str);
+        found.chain(self.left_over.iter().map(|&(name, _)| name)).collect()
     }
 }
 
-impl Match {
+impl Match<'_> {
+    /// All tensors of the file, by the network's names where they are its, with their shapes.
+    pub fn shapes<'s>(&'s self, checkpoint: &'s Checkpoint<'_>) -> BTreeMap<&'s str, Vec<usize>> {
+        let shapes: BTreeMap<&str, &[usize]> = checkpoint.shapes().into_iter().collect();
+        let found = self.names.in_file.iter().map(|(name, full)| (name.as_str(), shapes[full.as_str()]));
+        self.left_over.iter().copied().chain(found).map(|(name, shape)| (name, shape.to_vec())).collect()
+    }
+
     /// The prefix without which all names would match.
     pub fn prefix(&self) -> Option<&str> {
         self.suggestion.as_ref().map(|(prefix, _)| prefix.as_str())
@@ -186,7 +188,7 @@ impl Match {
     }
 }
 
-impl fmt::Display for Match {
+impl fmt::Display for Match<'_> {
     /// The mistakes, one a line.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lines: Vec<String> = self.mistakes.iter().map(SourceError::to_string).collect();

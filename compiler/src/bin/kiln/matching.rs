@@ -99,7 +99,7 @@ pub(crate) fn weights(args: &Args) -> Result<(), Failure> {
     let mapped = Mapped::open(&args.file)?;
     let checkpoint = checkpoint(&mapped, &shown.to_string())?;
     let found = args.prefixes.find(&graph, &checkpoint, &args.spec.conventions()?)?;
-    let mut matching = Matching::of(&count::sources(&graph), &found.names.of(&checkpoint).shapes());
+    let mut matching = Matching::of(&count::sources(&graph), &found.shapes(&checkpoint));
     matching.convention = found.names.convention().map(str::to_owned);
     print(&if args.json {
         let object = json!({

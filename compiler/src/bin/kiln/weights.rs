@@ -68,7 +68,8 @@ impl Argument {
                 .ok_or_else(|| Failure::new(format!("the gain in `{argument}` is not a positive number")));
         }
         let file = Mapped::open(Path::new(argument))?;
-        let found = self.prefixes.find(graph, &checkpoint(&file, argument)?, conventions)?;
+        let content = checkpoint(&file, argument)?;
+        let found = self.prefixes.find(graph, &content, conventions)?;
         if !found.mistakes.is_empty() {
             let failure = Failure::new(format!("the weights in {argument} do not fit the network:\n{found}"));
             return Err(match found.help() {
@@ -79,18 +80,20 @@ impl Argument {
         if let Some(convention) = found.names.convention() {
             eprintln!("the tensors in {argument} are named as in {convention}");
         }
-        Ok(Some(Weights::File(file, argument.clone(), found.names)))
+        let names = found.names;
+        drop(content);
+        Ok(Some(Weights::File(file, argument.clone(), names)))
     }
 }
 
 impl Prefixes {
     /// Finds the tensors that a graph reads.
-    pub(crate) fn find(
+    pub(crate) fn find<'a>(
         &self,
         graph: &Graph,
-        checkpoint: &Checkpoint<'_>,
+        checkpoint: &'a Checkpoint<'a>,
         conventions: &[Convention],
-    ) -> Result<Match, Failure> {
+    ) -> Result<Match<'a>, Failure> {
         match_names(&count::sources(graph), checkpoint, &self.strip_prefix, conventions).map_err(Failure::new)
     }
 }

@@ -5,8 +5,8 @@
 //!         (where storages lie)   (as data)  (names, bounds)
 //! ```
 //!
-//! Nothing of a file is executed: see [`pickle`]. Elements stay where they lie in the file; a tensor that is not
-//! row-major there, a transposed view for instance, is copied when it is first asked for.
+//! Nothing of a file is executed: the pickle is read as data. Elements stay where they lie in the file; a tensor that is
+//! not row-major there, a transposed view for instance, is copied when it is first asked for.
 //!
 //! The formats are those of `torch.save`, torch/serialization.py.
 
@@ -28,9 +28,9 @@ use archive::Archive;
 use pickle::{Pickle, Value, shown};
 
 /// The most tensors that a file may have.
-const MAX_TENSORS: usize = 100_000;
+const MAX_TENSORS: usize = 20_000;
 /// The most bytes that the names of a file take together.
-const MAX_NAMES: usize = 1 << 26;
+const MAX_NAMES: usize = 1 << 22;
 
 /// Under which names a training program keeps the state dict of its network beside other things, the likeliest first.
 const NETWORKS: [&str; 8] =
