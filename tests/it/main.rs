@@ -2,6 +2,7 @@
 
 mod allocations;
 mod build_script;
+mod conformance;
 mod crates;
 mod engines;
 mod features;
