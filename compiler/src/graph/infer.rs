@@ -172,6 +172,7 @@ fn check_elements(op: &Op, operands: &[&TensorType]) -> Result<(), TypeError> {
             Filter::Nearest(_) => &DType::ALL,
             Filter::Linear => &[DType::F32, DType::F64],
         },
+        Op::Binary(super::Binary::Pow) => &[DType::F32, DType::F64],
         Op::Binary(_) | Op::MaxPool(_) | Op::GlobalMaxPool => &NUMBERS,
         Op::Fused { before, after, .. } => {
             for stage in before.iter().chain(after) {
@@ -220,6 +221,10 @@ fn activation_elements(activation: Activation) -> &'static [DType] {
         | Activation::HardSwish
         | Activation::Gelu
         | Activation::Exp
+        | Activation::Log
+        | Activation::Sqrt
+        | Activation::Erf
+        | Activation::Softplus
         | Activation::Quantize { .. } => &[DType::F32, DType::F64],
     }
 }
@@ -426,6 +431,9 @@ pub fn name(op: &Op) -> &'static str {
         Op::Binary(super::Binary::Sub) => "sub",
         Op::Binary(super::Binary::Mul) => "mul",
         Op::Binary(super::Binary::Div) => "div",
+        Op::Binary(super::Binary::Min) => "min",
+        Op::Binary(super::Binary::Max) => "max",
+        Op::Binary(super::Binary::Pow) => "pow",
         Op::MaxPool(_) => "max_pool",
         Op::AvgPool(_) => "avg_pool",
         Op::GlobalAvgPool => "global_avg_pool",
@@ -577,6 +585,8 @@ fn broadcast(binary: super::Binary, a: &TensorType, b: &TensorType) -> Result<Ve
                     super::Binary::Sub => "subtract",
                     super::Binary::Mul => "multiply",
                     super::Binary::Div => "divide",
+                    super::Binary::Min | super::Binary::Max => "compare",
+                    super::Binary::Pow => "raise",
                 };
                 let axis_name = match (rank, axis) {
                     (4, 0) => "batch sizes".to_owned(),

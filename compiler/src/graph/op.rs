@@ -249,6 +249,14 @@ pub enum Activation {
     Gelu,
     /// `e^x`
     Exp,
+    /// The natural logarithm: `-inf` of 0, NaN of what is below.
+    Log,
+    /// The square root: NaN of what is below 0.
+    Sqrt,
+    /// `2 / sqrt(pi) * (integral of exp(-t^2) from 0 to x)`
+    Erf,
+    /// `ln(1 + e^x)`
+    Softplus,
     /// `min(max(round(x / scale) + zero, lo), hi)`, rounded to the nearest, ties to even: the integer that stands for x
     /// (ONNX, QuantizeLinear). `zero`, `lo` and `hi` are integers.
     Quantize {
@@ -279,6 +287,12 @@ pub enum Binary {
     Mul,
     /// `a / b`
     Div,
+    /// The lesser; NaN if either is.
+    Min,
+    /// The larger; NaN if either is.
+    Max,
+    /// `a^b`, as IEEE 754's `pow` has it: of a below 0 only integers b have one.
+    Pow,
 }
 
 /// A literal of at most [`Constant::LIMIT`] elements, row-major; everything larger is a weight.

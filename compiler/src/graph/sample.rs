@@ -71,6 +71,10 @@ pub(crate) fn activations() -> Vec<Activation> {
         Activation::HardSwish,
         Activation::Gelu,
         Activation::Exp,
+        Activation::Log,
+        Activation::Sqrt,
+        Activation::Erf,
+        Activation::Softplus,
         Activation::Quantize { scale: f32(0.25), zero: f32(3.0), lo: f32(-128.0), hi: f32(127.0) },
     ]
 }
@@ -104,7 +108,7 @@ pub(crate) fn every_op() -> Graph {
     for (i, activation) in activations().into_iter().enumerate() {
         y = node(Op::Activate(activation), &[y], &format!("activation.{i}"));
     }
-    for binary in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div] {
+    for binary in [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Min, Binary::Max, Binary::Pow] {
         y = node(Op::Binary(binary), &[y, x], &format!("{binary:?}"));
     }
     let values = vec![F32::new(f32::NAN), F32::new(f32::from_bits(0xffc0_0001)), F32::new(-0.0)];

@@ -145,6 +145,9 @@ fn label(graph: &Graph, id: NodeId) -> Option<String> {
                 Binary::Sub => "−",
                 Binary::Mul => "×",
                 Binary::Div => "÷",
+                Binary::Min => "min",
+                Binary::Max => "max",
+                Binary::Pow => "to the power",
             };
             literal.map_or(sign.to_owned(), |literal| format!("{sign} {literal}"))
         }
@@ -190,6 +193,10 @@ fn activation_name(activation: Activation) -> String {
         Activation::HardSwish => "hard-swish".to_owned(),
         Activation::Gelu => "GELU".to_owned(),
         Activation::Exp => "exp".to_owned(),
+        Activation::Log => "log".to_owned(),
+        Activation::Sqrt => "square root".to_owned(),
+        Activation::Erf => "erf".to_owned(),
+        Activation::Softplus => "softplus".to_owned(),
         Activation::Quantize { lo, hi, .. } => format!("quantize to {lo} .. {hi}"),
     }
 }

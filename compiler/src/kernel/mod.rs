@@ -499,6 +499,10 @@ pub enum Unary {
     Neg,
     /// `e^v`, within 2 ULP; the same bits on all targets with FMA.
     Exp,
+    /// `ln v`, within 2 ULP, or 1e-7 near 1; the same bits on all targets with FMA.
+    Log,
+    /// The square root, correctly rounded.
+    Sqrt,
     /// `1 / v`, by division.
     Recip,
     /// To i32, ties to even.
@@ -522,6 +526,10 @@ pub enum Binary {
     Min,
     /// `if a > b { a } else { b }`: b where either is NaN, so the constant comes first.
     Max,
+    /// The lesser; NaN if either is.
+    MinNan,
+    /// The larger; NaN if either is.
+    MaxNan,
 }
 
 impl At {

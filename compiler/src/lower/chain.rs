@@ -178,6 +178,10 @@ pub(super) fn activation_name(activation: Activation) -> &'static str {
         Activation::HardSwish => "hard_swish",
         Activation::Gelu => "gelu",
         Activation::Exp => "exp",
+        Activation::Log => "log",
+        Activation::Sqrt => "sqrt",
+        Activation::Erf => "erf",
+        Activation::Softplus => "softplus",
         Activation::Quantize { .. } => "quantize",
     }
 }
@@ -220,6 +224,28 @@ fn activation_of(activation: Activation, v: Value, bind: &mut dyn FnMut(Value) -
             mul(mul(v, gate), constant(1.0 / 6.0))
         }
         Activation::Exp => exp(v),
+        Activation::Log => log(v),
+        Activation::Sqrt => Value::Unary(Unary::Sqrt, Box::new(v)),
+        Activation::Softplus => {
+            // max(v, 0) + ln(1 + e^-|v|) does not overflow. Where e^-|v| is small its logarithm is itself, near enough.
+            let v = bind(v);
+            let magnitude = max(v.clone(), neg(v.clone()));
+            add(max(constant(0.0), v), log(add(exp(neg(magnitude)), constant(1.0))))
+        }
+        Activation::Erf => {
+            // By Abramowitz and Stegun 1964, formula 7.1.26, off by at most 1.5e-7.
+            const RATE: f32 = 0.327_591_1;
+            const SERIES: [f32; 5] = [0.254_829_6, -0.284_496_73, 1.421_413_8, -1.453_152, 1.061_405_4];
+            let v = bind(v);
+            let magnitude = max(v.clone(), neg(v.clone()));
+            let t = bind(recip(fma(magnitude, constant(RATE), constant(1.0))));
+            let [first @ .., last] = SERIES;
+            let series =
+                first.into_iter().rev().fold(constant(last), |sum, factor| fma(sum, t.clone(), constant(factor)));
+            let tail = mul(mul(series, t), exp(neg(mul(v.clone(), v.clone()))));
+            let share = bind(sub(constant(1.0), tail));
+            if_positive(v, share.clone(), neg(share))
+        }
         Activation::Quantize { scale, zero, lo, hi } => {
             // What is clipped lies so near to 0 that the sum with 1.5 * 2^23, in which neighbours are 1 apart, rounds it.
             const UNIT_STEPS: f32 = 12_582_912.0;
@@ -247,13 +273,59 @@ fn activation_of(activation: Activation, v: Value, bind: &mut dyn FnMut(Value) -
 }
 
 /// The value of the graph's binary operator.
-pub(super) fn binary(binary: graph::Binary, a: Value, b: Value) -> Value {
+pub(super) fn binary(
+    kb: &mut KernelBuilder,
+    body: &mut Vec<Stmt>,
+    binary: graph::Binary,
+    a: Value,
+    b: Value,
+) -> Value {
     match binary {
         graph::Binary::Add => add(a, b),
         graph::Binary::Sub => sub(a, b),
         graph::Binary::Mul => mul(a, b),
         graph::Binary::Div => div(a, b),
+        graph::Binary::Min => Value::Binary(Binary::MinNan, Box::new(a), Box::new(b)),
+        graph::Binary::Max => Value::Binary(Binary::MaxNan, Box::new(a), Box::new(b)),
+        graph::Binary::Pow => {
+            let (a, b) = (kb.bind(body, a), kb.bind(body, b));
+            power(&mut |value| kb.bind(body, value), a, b)
+        }
     }
+}
+
+/// `a^b = e^(b ln |a|)`, with the sign of a where b is odd, NaN where a is below 0 and b no integer, 1 where b is 0. The
+/// error grows with the exponent: `|b ln a|` times that of an f32.
+fn power(bind: &mut dyn FnMut(Value) -> Value, a: Value, b: Value) -> Value {
+    // Larger exponents count as even integers, which above 2^24 they are. What is smaller is rounded by the sum with 1.5 *
+    // 2^23, in which neighbours are 1 apart.
+    const EVEN: f32 = 4_194_304.0;
+    const UNIT_STEPS: f32 = 12_582_912.0;
+    let less = |a: Value, b: Value, then: Value, otherwise: Value| Value::SelectLt {
+        a: Box::new(a),
+        b: Box::new(b),
+        then: Box::new(then),
+        otherwise: Box::new(otherwise),
+    };
+    let magnitude = |v: Value| max(v.clone(), neg(v));
+    let clipped = |v: Value| min(constant(EVEN), max(constant(-EVEN), v));
+    let rounded = |v: Value| sub(add(clipped(v), constant(UNIT_STEPS)), constant(UNIT_STEPS));
+    let size = bind(exp(mul(b.clone(), log(magnitude(a.clone())))));
+    let off_integer = bind(magnitude(sub(b.clone(), rounded(b.clone()))));
+    let half = bind(mul(b.clone(), constant(0.5)));
+    let off_even = bind(magnitude(sub(half.clone(), rounded(half))));
+    let is_large = |then: Value, otherwise: Value| less(constant(EVEN), magnitude(b.clone()), then, otherwise);
+    let off_integer = bind(is_large(constant(0.0), off_integer.clone()));
+    let off_even = bind(is_large(constant(0.0), off_even.clone()));
+    let signed = less(constant(0.25), off_even, neg(size.clone()), size.clone());
+    let below = bind(less(constant(0.0), off_integer, constant(f32::NAN), signed));
+    let power = bind(less(a, constant(0.0), below, size));
+    // Of 0 the logarithm is infinite, and its product with 0 a NaN.
+    less(magnitude(b), constant(f32::MIN_POSITIVE), constant(1.0), power)
+}
+
+fn log(v: Value) -> Value {
+    Value::Unary(Unary::Log, Box::new(v))
 }
 
 pub(super) fn constant(value: f32) -> Value {

@@ -7,9 +7,9 @@
 use super::build::{KernelBuilder, load};
 use super::chain::constant;
 use super::{Lowering, Stored, Unsupported};
-use crate::graph::{Activation, Binary, DType, Filter, Graph, Node, NodeId, Op};
+use crate::graph::{self, Activation, DType, Filter, Graph, Node, NodeId, Op};
 use crate::kernel::{
-    Access, At, Buffer, BufferId, Elem, Kernel, Param, ParamId, ParamKind, Place, Reduction, Stmt, Tile, Unary, Update,
+    Access, At, Binary, Buffer, BufferId, Elem, Kernel, Param, ParamId, ParamKind, Place, Reduction, Stmt, Tile, Unary, Update,
     Value,
 };
 
@@ -45,8 +45,9 @@ pub(super) fn unsupported(graph: &Graph, id: NodeId) -> Option<Unsupported> {
 fn without_kernel(node: &Node, from: Option<DType>) -> Option<String> {
     let of = node.ty.dtype;
     match &node.op {
-        Op::Binary(Binary::Div) => Some("no kernels for quotients of integers".to_owned()),
+        Op::Binary(graph::Binary::Div) => Some("no kernels for quotients of integers".to_owned()),
         // Sums of bytes would have to wrap.
+        Op::Binary(graph::Binary::Min | graph::Binary::Max) => None,
         Op::Binary(binary) if of != DType::I32 => Some(format!("no kernels for {binary:?} of elements of type {of}")),
         Op::Activate(Activation::LeakyRelu { .. }) => Some("no kernels for integers".to_owned()),
         Op::Cast(to) => {
@@ -105,7 +106,14 @@ fn integer(value: &Value, params: &[Param]) -> Value {
         }
         Value::Load { .. } | Value::Splat(_) | Value::SplatGroup { .. } => value.clone(),
         Value::Unary(function, a) => Value::Unary(*function, inner(a)),
-        Value::Binary(function, a, b) => Value::Binary(*function, inner(a), inner(b)),
+        Value::Binary(function, a, b) => {
+            let function = match function {
+                Binary::MinNan => Binary::Min,
+                Binary::MaxNan => Binary::Max,
+                Binary::Add | Binary::Sub | Binary::Mul | Binary::Div | Binary::Min | Binary::Max => *function,
+            };
+            Value::Binary(function, inner(a), inner(b))
+        }
         Value::Fma(a, b, c) => Value::Fma(inner(a), inner(b), inner(c)),
         Value::SelectLt { a, b, then, otherwise } => {
             Value::SelectLt { a: inner(a), b: inner(b), then: inner(then), otherwise: inner(otherwise) }

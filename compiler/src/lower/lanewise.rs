@@ -77,20 +77,21 @@ impl Lowering<'_> {
         let name = crate::graph::infer::name(&graph::Op::Binary(op));
         let scalar = [0, 1].into_iter().find_map(|i| Some((i, self.scalar(id, i)?)));
         if let Some((position, number)) = scalar {
-            let combine = move |value: Value| match position {
-                0 => binary(op, constant(number), value),
-                _ => binary(op, value, constant(number)),
+            let combine = move |kb: &mut KernelBuilder, body: &mut Vec<Stmt>, value: Value| match position {
+                0 => binary(kb, body, op, constant(number), value),
+                _ => binary(kb, body, op, value, constant(number)),
             };
             let name = format!("{name}_scalar{}", if position == 0 { "_left" } else { "" });
             match self.operand(id, 1 - position) {
-                Stored::Plain(from) => self.flat_map(id, from, format!("_{name}"), |_, _, value| combine(value)),
+                Stored::Plain(from) => self.flat_map(id, from, format!("_{name}"), combine),
                 Stored::Blocked(_) => {
                     let mut kb = KernelBuilder::new();
                     let (regions, len) = self.operand_blocks(id, 1 - position);
                     let x = kb.blocks("x", len, Access::Read, regions);
                     let y = self.lanewise_result(&mut kb, id, &[x]);
-                    self.lanewise_step(kb, id, name, y, |_, _, element| {
-                        combine(load(At::block(x, element.block.clone(), element.offset.clone())))
+                    self.lanewise_step(kb, id, name, y, |kb, body, element| {
+                        let read = load(At::block(x, element.block.clone(), element.offset.clone()));
+                        combine(kb, body, read)
                     });
                 }
             }
@@ -112,12 +113,12 @@ impl Lowering<'_> {
         let whole_operands: Vec<ParamId> =
             params.iter().filter(|(_, of)| *of == pixels).map(|(param, _)| *param).collect();
         let y = self.lanewise_result(&mut kb, id, &whole_operands);
-        self.lanewise_step(kb, id, name.to_owned(), y, |_, _, element| {
+        self.lanewise_step(kb, id, name.to_owned(), y, |kb, body, element| {
             let [a, b] = params.map(|(param, of)| {
                 let offset = if of == pixels { element.offset.clone() } else { element.image.clone() * LANES };
                 load(At::block(param, element.block.clone(), offset))
             });
-            binary(op, a, b)
+            binary(kb, body, op, a, b)
         });
     }
 

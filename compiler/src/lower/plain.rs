@@ -88,9 +88,9 @@ impl Lowering<'_> {
         let mut kb = KernelBuilder::new();
         let x = kb.flat("x", self.program.buffer(from).len, Access::Read, whole(from));
         let y = kb.flat("y", self.program.buffer(to).len, Access::Write, whole(to));
-        let (axes, body) = nest(&mut kb, shape, |axes| {
+        let (axes, body) = nest(&mut kb, shape, |_, axes| {
             let read = Value::Splat(At::flat(x, offset(axes, in_strides) + in_offset));
-            Stmt::Store { at: At::flat(y, offset(axes, out_strides) + out_offset), value: read, lanes: 1 }
+            vec![Stmt::Store { at: At::flat(y, offset(axes, out_strides) + out_offset), value: read, lanes: 1 }]
         });
         let units = if axes == 0 { 1 } else { shape[0] };
         let name = format!("{what}_{}", dims(shape));
@@ -116,9 +116,12 @@ impl Lowering<'_> {
         let to = self.make_plain(id);
         let y = kb.flat("y", self.program.buffer(to).len, Access::Write, whole(to));
         let out = strides(&shape);
-        let (axes, body) = nest(&mut kb, &shape, |axes| {
+        let (axes, body) = nest(&mut kb, &shape, |kb, axes| {
+            let mut body = Vec::new();
             let [a, b] = reads.each_ref().map(|(param, strides)| Value::Splat(At::flat(*param, offset(axes, strides))));
-            Stmt::Store { at: At::flat(y, offset(axes, &out)), value: binary(op, a, b), lanes: 1 }
+            let value = binary(kb, &mut body, op, a, b);
+            body.push(Stmt::Store { at: At::flat(y, offset(axes, &out)), value, lanes: 1 });
+            body
         });
         let units = if axes == 0 { 1 } else { shape[0] };
         let word = crate::graph::infer::name(&Op::Binary(op));
@@ -134,9 +137,13 @@ impl Lowering<'_> {
 }
 
 /// Loops over all axes of a shape, the first by units.
-fn nest(kb: &mut KernelBuilder, shape: &[usize], each: impl FnOnce(&[Var]) -> Stmt) -> (usize, Vec<Stmt>) {
+fn nest(
+    kb: &mut KernelBuilder,
+    shape: &[usize],
+    each: impl FnOnce(&mut KernelBuilder, &[Var]) -> Vec<Stmt>,
+) -> (usize, Vec<Stmt>) {
     let axes: Vec<Var> = (0..shape.len()).map(|axis| kb.var(&format!("a{axis}"))).collect();
-    let mut body = vec![each(&axes)];
+    let mut body = each(kb, &axes);
     for (axis, &var) in axes.iter().enumerate().rev() {
         let range = if axis == 0 { Range::new(Var::LO, Var::HI) } else { Range::new(0usize, shape[axis]) };
         body = vec![for_loop(var, range, body)];

@@ -157,7 +157,7 @@ fn starts_afresh(graph: &Graph, id: NodeId) -> bool {
             operands[0] != operands[1] && operands.iter().all(|&operand| !is_constant(graph, operand))
         }
         Op::Fused { before, core, .. } => before.is_empty() && *core != Core::Identity,
-        Op::Binary(Binary::Sub | Binary::Div)
+        Op::Binary(Binary::Sub | Binary::Div | Binary::Min | Binary::Max | Binary::Pow)
         | Op::Input(_)
         | Op::Constant(_)
         | Op::Weight { .. }

@@ -137,7 +137,13 @@ fn activation_flops(activation: Activation) -> u64 {
         Activation::Clip { .. } | Activation::LeakyRelu { .. } => 2,
         Activation::HardSigmoid | Activation::HardSwish => 4,
         Activation::Quantize { .. } => 8,
-        Activation::Elu { .. } | Activation::Sigmoid | Activation::Tanh | Activation::Silu | Activation::Exp => 16,
-        Activation::Gelu => 30,
+        Activation::Sqrt => 4,
+        Activation::Elu { .. }
+        | Activation::Sigmoid
+        | Activation::Tanh
+        | Activation::Silu
+        | Activation::Exp
+        | Activation::Log => 16,
+        Activation::Gelu | Activation::Erf | Activation::Softplus => 30,
     }
 }

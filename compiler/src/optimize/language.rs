@@ -37,6 +37,12 @@ pub enum Tag {
     Mul,
     /// `(div x y)`
     Div,
+    /// `(min x y)`
+    Min,
+    /// `(max x y)`
+    Max,
+    /// `(pow x y)`
+    Pow,
     /// `(max_pool attributes x)`
     MaxPool,
     /// `(avg_pool attributes x)`
@@ -70,7 +76,7 @@ pub enum Tag {
 }
 
 /// Each tag with its name in patterns and its arity.
-const TAGS: [(Tag, &str, usize); 25] = [
+const TAGS: [(Tag, &str, usize); 28] = [
     (Tag::Weight, "weight", 2),
     (Tag::Conv, "conv", 4),
     (Tag::Linear, "linear", 4),
@@ -81,6 +87,9 @@ const TAGS: [(Tag, &str, usize); 25] = [
     (Tag::Sub, "sub", 2),
     (Tag::Mul, "mul", 2),
     (Tag::Div, "div", 2),
+    (Tag::Min, "min", 2),
+    (Tag::Max, "max", 2),
+    (Tag::Pow, "pow", 2),
     (Tag::MaxPool, "max_pool", 2),
     (Tag::AvgPool, "avg_pool", 2),
     (Tag::GlobalAvgPool, "global_avg_pool", 1),
@@ -289,6 +298,9 @@ pub fn encode(egraph: &mut EGraph, op: &Op, operands: &[Id], weights: &[WeightId
         Op::Binary(Binary::Sub) => plain(egraph, Tag::Sub),
         Op::Binary(Binary::Mul) => plain(egraph, Tag::Mul),
         Op::Binary(Binary::Div) => plain(egraph, Tag::Div),
+        Op::Binary(Binary::Min) => plain(egraph, Tag::Min),
+        Op::Binary(Binary::Max) => plain(egraph, Tag::Max),
+        Op::Binary(Binary::Pow) => plain(egraph, Tag::Pow),
         Op::MaxPool(_) => with_attributes(egraph, Tag::MaxPool),
         Op::AvgPool(_) => with_attributes(egraph, Tag::AvgPool),
         Op::GlobalAvgPool => plain(egraph, Tag::GlobalAvgPool),
@@ -388,6 +400,9 @@ pub fn decode(egraph: &EGraph, term: &Term) -> Option<Applied> {
         Tag::Sub => (Op::Binary(Binary::Sub), &children[..], &[][..]),
         Tag::Mul => (Op::Binary(Binary::Mul), &children[..], &[][..]),
         Tag::Div => (Op::Binary(Binary::Div), &children[..], &[][..]),
+        Tag::Min => (Op::Binary(Binary::Min), &children[..], &[][..]),
+        Tag::Max => (Op::Binary(Binary::Max), &children[..], &[][..]),
+        Tag::Pow => (Op::Binary(Binary::Pow), &children[..], &[][..]),
         Tag::GlobalAvgPool => (Op::GlobalAvgPool, &children[..], &[][..]),
         Tag::GlobalMaxPool => (Op::GlobalMaxPool, &children[..], &[][..]),
         Tag::Dropout => (Op::Dropout, &children[..], &[][..]),

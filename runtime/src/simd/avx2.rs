@@ -165,6 +165,17 @@ impl F32x16 {
         )
     }
 
+    /// `min`, but a NaN on either side stays.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn min_nan(self, b: Self) -> Self {
+        let min = self.min(b);
+        Self(
+            _mm256_blendv_ps(min.0, self.0, _mm256_cmp_ps::<_CMP_UNORD_Q>(self.0, self.0)),
+            _mm256_blendv_ps(min.1, self.1, _mm256_cmp_ps::<_CMP_UNORD_Q>(self.1, self.1)),
+        )
+    }
+
     /// `self * b + c`, rounded once.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
@@ -240,6 +251,49 @@ impl F32x16 {
         let p = q.mul_add(r.mul(r), r).add(Self::splat(1.0));
         let (low, high) = k.halves();
         p.mul(low.power_of_two()).mul(high.power_of_two())
+    }
+
+    /// The square root, correctly rounded.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn sqrt(self) -> Self {
+        Self(_mm256_sqrt_ps(self.0), _mm256_sqrt_ps(self.1))
+    }
+
+    /// `ln(self)`; method and error in the parent module.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    pub fn log(self) -> Self {
+        let (x, zero) = (self, Self::zero());
+        let is_small = |a: f32, b: f32| Self::select_lt(x, Self::splat(f32::MIN_POSITIVE), Self::splat(a), Self::splat(b));
+        let (k, m) = x.mul(is_small(super::LOG_SCALE, 1.0)).split();
+        let n = k.to_f32().add(is_small(-super::LOG_SCALE_EXPONENT, 0.0));
+        let root = Self::splat(core::f32::consts::SQRT_2);
+        let n = n.add(Self::select_lt(root, m, Self::splat(1.0), zero));
+        let r = Self::select_lt(root, m, m.mul(Self::splat(0.5)), m).sub(Self::splat(1.0));
+        let square = r.mul(r);
+        let [first, rest @ ..] = super::LOG_TAIL;
+        let mut q = Self::splat(first);
+        for c in rest {
+            q = q.mul_add(r, Self::splat(c));
+        }
+        let low = n.mul_add(Self::splat(super::LN_2_LOW), q.mul(r).mul(square));
+        let low = square.mul_add(Self::splat(-0.5), low);
+        let y = n.mul_add(Self::splat(super::LN_2_HIGH), low.add(r));
+        let below = Self::select_lt(x, zero, Self::splat(f32::NAN), Self::splat(f32::NEG_INFINITY));
+        let y = Self::select_lt(zero, x, y, below);
+        Self::select_lt(x, Self::splat(f32::INFINITY), y, x)
+    }
+
+    /// `(k, m)` with `self = m * 2^k` and m from 1 to 2, of positive normal lanes.
+    #[inline]
+    #[target_feature(enable = "avx2,fma")]
+    fn split(self) -> (I32x16, Self) {
+        let (a, b) = (_mm256_castps_si256(self.0), _mm256_castps_si256(self.1));
+        let exponent = I32x16(_mm256_srai_epi32::<23>(a), _mm256_srai_epi32::<23>(b)).sub(I32x16::splat(127));
+        let (mask, one) = (_mm256_set1_epi32(0x007F_FFFF), _mm256_set1_epi32(0x3F80_0000));
+        let mantissa = |bits| _mm256_castsi256_ps(_mm256_or_si256(_mm256_and_si256(bits, mask), one));
+        (exponent, Self(mantissa(a), mantissa(b)))
     }
 
     /// The nearest integer, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold.

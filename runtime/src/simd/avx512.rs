@@ -158,6 +158,15 @@ impl F32x16 {
         Self(_mm512_mask_blend_ps(nan, max.0, self.0))
     }
 
+    /// `min`, but a NaN on either side stays.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pub fn min_nan(self, b: Self) -> Self {
+        let min = self.min(b);
+        let nan = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(self.0, self.0);
+        Self(_mm512_mask_blend_ps(nan, min.0, self.0))
+    }
+
     /// `self * b + c`, rounded once.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
@@ -229,6 +238,48 @@ impl F32x16 {
         let p = q.mul_add(r.mul(r), r).add(Self::splat(1.0));
         let (low, high) = k.halves();
         p.mul(low.power_of_two()).mul(high.power_of_two())
+    }
+
+    /// The square root, correctly rounded.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pub fn sqrt(self) -> Self {
+        Self(_mm512_sqrt_ps(self.0))
+    }
+
+    /// `ln(self)`; method and error in the parent module.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    pub fn log(self) -> Self {
+        let (x, zero) = (self, Self::zero());
+        let is_small = |a: f32, b: f32| Self::select_lt(x, Self::splat(f32::MIN_POSITIVE), Self::splat(a), Self::splat(b));
+        let (k, m) = x.mul(is_small(super::LOG_SCALE, 1.0)).split();
+        let n = k.to_f32().add(is_small(-super::LOG_SCALE_EXPONENT, 0.0));
+        let root = Self::splat(core::f32::consts::SQRT_2);
+        let n = n.add(Self::select_lt(root, m, Self::splat(1.0), zero));
+        let r = Self::select_lt(root, m, m.mul(Self::splat(0.5)), m).sub(Self::splat(1.0));
+        let square = r.mul(r);
+        let [first, rest @ ..] = super::LOG_TAIL;
+        let mut q = Self::splat(first);
+        for c in rest {
+            q = q.mul_add(r, Self::splat(c));
+        }
+        let low = n.mul_add(Self::splat(super::LN_2_LOW), q.mul(r).mul(square));
+        let low = square.mul_add(Self::splat(-0.5), low);
+        let y = n.mul_add(Self::splat(super::LN_2_HIGH), low.add(r));
+        let below = Self::select_lt(x, zero, Self::splat(f32::NAN), Self::splat(f32::NEG_INFINITY));
+        let y = Self::select_lt(zero, x, y, below);
+        Self::select_lt(x, Self::splat(f32::INFINITY), y, x)
+    }
+
+    /// `(k, m)` with `self = m * 2^k` and m from 1 to 2, of positive normal lanes.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    fn split(self) -> (I32x16, Self) {
+        let bits = _mm512_castps_si512(self.0);
+        let exponent = I32x16(_mm512_srai_epi32::<23>(bits)).sub(I32x16::splat(127));
+        let mantissa = _mm512_and_si512(bits, _mm512_set1_epi32(0x007F_FFFF));
+        (exponent, Self(_mm512_castsi512_ps(_mm512_or_si512(mantissa, _mm512_set1_epi32(0x3F80_0000)))))
     }
 
     /// The nearest integer, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold.

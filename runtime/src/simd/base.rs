@@ -188,6 +188,15 @@ impl F32x16 {
         Self(keep(self.0, max.0), keep(self.1, max.1), keep(self.2, max.2), keep(self.3, max.3))
     }
 
+    /// `min`, but a NaN on either side stays.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn min_nan(self, b: Self) -> Self {
+        let min = self.min(b);
+        let keep = |v, min| select(_mm_cmpunord_ps(v, v), v, min);
+        Self(keep(self.0, min.0), keep(self.1, min.1), keep(self.2, min.2), keep(self.3, min.3))
+    }
+
     /// `self * b + c`, rounded after the product and after the sum.
     #[inline]
     #[target_feature(enable = "sse2")]
@@ -273,6 +282,49 @@ impl F32x16 {
         let p = q.mul_add(r.mul(r), r).add(Self::splat(1.0));
         let (low, high) = k.halves();
         p.mul(low.power_of_two()).mul(high.power_of_two())
+    }
+
+    /// The square root, correctly rounded.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn sqrt(self) -> Self {
+        each!(Self: _mm_sqrt_ps, self)
+    }
+
+    /// `ln(self)`; method and error in the parent module.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    pub fn log(self) -> Self {
+        let (x, zero) = (self, Self::zero());
+        let is_small = |a: f32, b: f32| Self::select_lt(x, Self::splat(f32::MIN_POSITIVE), Self::splat(a), Self::splat(b));
+        let (k, m) = x.mul(is_small(super::LOG_SCALE, 1.0)).split();
+        let n = k.to_f32().add(is_small(-super::LOG_SCALE_EXPONENT, 0.0));
+        let root = Self::splat(core::f32::consts::SQRT_2);
+        let n = n.add(Self::select_lt(root, m, Self::splat(1.0), zero));
+        let r = Self::select_lt(root, m, m.mul(Self::splat(0.5)), m).sub(Self::splat(1.0));
+        let square = r.mul(r);
+        let [first, rest @ ..] = super::LOG_TAIL;
+        let mut q = Self::splat(first);
+        for c in rest {
+            q = q.mul_add(r, Self::splat(c));
+        }
+        let low = n.mul_add(Self::splat(super::LN_2_LOW), q.mul(r).mul(square));
+        let low = square.mul_add(Self::splat(-0.5), low);
+        let y = n.mul_add(Self::splat(super::LN_2_HIGH), low.add(r));
+        let below = Self::select_lt(x, zero, Self::splat(f32::NAN), Self::splat(f32::NEG_INFINITY));
+        let y = Self::select_lt(zero, x, y, below);
+        Self::select_lt(x, Self::splat(f32::INFINITY), y, x)
+    }
+
+    /// `(k, m)` with `self = m * 2^k` and m from 1 to 2, of positive normal lanes.
+    #[inline]
+    #[target_feature(enable = "sse2")]
+    fn split(self) -> (I32x16, Self) {
+        let bits = each!(I32x16: _mm_castps_si128, self);
+        let exponent = each!(I32x16: _mm_srai_epi32::<23>, bits).sub(I32x16::splat(127));
+        let (mask, one) = (_mm_set1_epi32(0x007F_FFFF), _mm_set1_epi32(0x3F80_0000));
+        let mantissa = |bits| _mm_castsi128_ps(_mm_or_si128(_mm_and_si128(bits, mask), one));
+        (exponent, Self(mantissa(bits.0), mantissa(bits.1), mantissa(bits.2), mantissa(bits.3)))
     }
 
     /// The nearest integer, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold.

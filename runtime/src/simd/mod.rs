@@ -15,15 +15,15 @@
 //! | method | lane by lane |
 //! | --- | --- |
 //! | `min`, `max` | `a < b ? a : b`, `a > b ? a : b`: a NaN on either side gives b, and so do equal zeros |
-//! | `max_nan` | `max`, but a NaN on either side stays |
+//! | `max_nan`, `min_nan` | `max` and `min`, but a NaN on either side stays |
 //! | `select_lt(a, b, t, e)` | `a < b ? t : e`; a NaN compares false |
 //! | `to_i32` | to nearest, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold |
 //! | `load_lanes`, `store_lanes` | only the first n elements are touched; lanes past them load as +0 |
 //! | `splat_group::<K, W>` | lane `i / W * W + K` |
 //! | `add_product(a, b)` | `a * b + self`, pinned |
 //! | `pin` | the same value; see below |
-//! | `recip` | `1 / x`, correctly rounded |
-//! | `exp` | below |
+//! | `recip`, `sqrt` | `1 / x` and the square root, correctly rounded |
+//! | `exp`, `log` | below |
 //! | `load_lanes`, `store_lanes` of `I32x16` | of bytes too, which are widened, and cut to their low bits |
 //!
 //! AVX-512, AVX2 and NEON give the same bits for every method, and so do base and portable.
@@ -42,6 +42,12 @@
 //! coefficients are the least-squares fit of `(e^r - 1 - r) / r²` at 64 Chebyshev nodes, rounded to f32, and leave a
 //! relative error below 1e-9. `2^k` is multiplied in two halves, because k runs from -151 to 128. Within 2 ULP of the
 //! true value everywhere, subnormal results included; `e^-inf` is 0, `e^inf` is infinite, a NaN stays one.
+//!
+//! # The logarithm
+//!
+//! `ln x = k ln 2 + ln m` with `x = m · 2^k` and m between √½ and √2, subnormal x being scaled first. With `r = m - 1`,
+//! `ln m = r - r²/2 + r³ q(r)`; q of degree 8 has the coefficients of Moshier's Cephes library (`logf`). Within 2 ULP of
+//! the true value, or 1e-7 near 1; of 0 it is `-inf`, of `inf` infinite, of what is below 0 a NaN.
 
 #![allow(clippy::missing_safety_doc, reason = "clippy takes a safe function with target features for an unsafe one")]
 
@@ -151,6 +157,23 @@ const LN_2_HIGH: f32 = 355.0 / 512.0;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
 /// The coefficients of q, from r^0 to r^5.
 const EXP_TAIL: [f32; 6] = [0.5, 0.166_666_67, 0.041_666_463, 0.008_333_298, 0.001_393_368_8, 0.000_198_993_34];
+
+/// What makes a subnormal number a normal one.
+const LOG_SCALE: f32 = 8_388_608.0;
+/// Its binary logarithm.
+const LOG_SCALE_EXPONENT: f32 = 23.0;
+/// The coefficients of the logarithm's q, from r^8 to r^0.
+const LOG_TAIL: [f32; 9] = [
+    7.037_683_6e-2,
+    -1.151_461_03e-1,
+    1.167_699_87e-1,
+    -1.242_014_1e-1,
+    1.424_932_3e-1,
+    -1.666_805_8e-1,
+    2.000_071_5e-1,
+    -2.499_999_4e-1,
+    3.333_333_1e-1,
+];
 
 #[cfg(test)]
 mod tests;

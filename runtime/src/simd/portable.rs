@@ -21,6 +21,49 @@ pub fn exp(x: f32, mul_add: impl Fn(f32, f32, f32) -> f32) -> f32 {
     p * power_of_two(low) * power_of_two(k.wrapping_sub(low))
 }
 
+/// `ln(x)` as each lane of `log` is on targets whose multiply-add rounds as `mul_add` does; method and error in the
+/// parent module.
+#[inline]
+pub fn log(x: f32, mul_add: impl Fn(f32, f32, f32) -> f32) -> f32 {
+    let small = x < f32::MIN_POSITIVE;
+    let bits = (x * if small { super::LOG_SCALE } else { 1.0 }).to_bits();
+    let m = f32::from_bits(bits & 0x007F_FFFF | 0x3F80_0000);
+    let large = m > core::f32::consts::SQRT_2;
+    let k = (bits.cast_signed() >> 23).wrapping_sub(127) as f32;
+    let n = k + if small { -super::LOG_SCALE_EXPONENT } else { 0.0 } + if large { 1.0 } else { 0.0 };
+    let r = if large { m * 0.5 } else { m } - 1.0;
+    let square = r * r;
+    let [first, rest @ ..] = super::LOG_TAIL;
+    let q = rest.into_iter().fold(first, |q, c| mul_add(q, r, c));
+    let low = mul_add(square, -0.5, mul_add(n, super::LN_2_LOW, q * r * square));
+    let y = mul_add(n, super::LN_2_HIGH, low + r);
+    if x.is_nan() || x == f32::INFINITY {
+        x
+    } else if x > 0.0 {
+        y
+    } else if x < 0.0 {
+        f32::NAN
+    } else {
+        f32::NEG_INFINITY
+    }
+}
+
+/// The square root, correctly rounded. (`f32::sqrt` needs `std`.)
+#[inline]
+pub fn sqrt(x: f32) -> f32 {
+    if x < 0.0 {
+        return f32::NAN;
+    }
+    if x == 0.0 || x.is_nan() || x == f32::INFINITY {
+        return x;
+    }
+    // Newton's method in f64, from half the exponent, within 7 % of the root: each step doubles the right digits. No root
+    // of an f32 lies so near the middle between two f32s that an error in the last place of an f64 moved it across.
+    let wide = f64::from(x);
+    let guess = f64::from_bits((wide.to_bits() >> 1) + (1023 << 51));
+    (0..5).fold(guess, |y, _| 0.5 * (y + wide / y)) as f32
+}
+
 /// The nearest integer, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold.
 #[inline]
 pub fn to_i32(x: f32) -> i32 {
@@ -164,6 +207,13 @@ impl F32x16 {
         Self(from_fn(|i| if self.0[i].is_nan() { self.0[i] } else { max.0[i] }))
     }
 
+    /// `min`, but a NaN on either side stays.
+    #[inline]
+    pub fn min_nan(self, b: Self) -> Self {
+        let min = self.min(b);
+        Self(from_fn(|i| if self.0[i].is_nan() { self.0[i] } else { min.0[i] }))
+    }
+
     /// `self * b + c`, rounded after the product and after the sum.
     #[inline]
     pub fn mul_add(self, b: Self, c: Self) -> Self {
@@ -210,6 +260,18 @@ impl F32x16 {
     #[inline]
     pub fn exp(self) -> Self {
         Self(self.0.map(|x| exp(x, |a, b, c| a * b + c)))
+    }
+
+    /// The square root, correctly rounded.
+    #[inline]
+    pub fn sqrt(self) -> Self {
+        Self(self.0.map(sqrt))
+    }
+
+    /// `ln(self)`; method and error in the parent module.
+    #[inline]
+    pub fn log(self) -> Self {
+        Self(self.0.map(|x| log(x, |a, b, c| a * b + c)))
     }
 
     /// The nearest integer, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold.

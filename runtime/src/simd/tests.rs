@@ -77,7 +77,9 @@ fn expected(a: Lanes, b: Lanes, c: Lanes, n: usize, fma: bool) -> Results {
         ("select_lt", each(&|i| if a[i] < b[i] { c[i] } else { a[i] })),
         ("neg", each(&|i| -a[i])),
         ("abs", each(&|i| a[i].abs())),
+        ("min_nan", each(&|i| if a[i].is_nan() || a[i] < b[i] { a[i] } else { b[i] })),
         ("recip", each(&|i| 1.0 / a[i])),
+        ("sqrt", each(&|i| a[i].sqrt())),
         ("integers", each(&|i| int(i) as f32)),
         ("integer bits", each(&|i| f32::from_bits(int(i) as u32))),
         ("integer sub", each(&|i| (int(i).wrapping_sub(to_i32(b[i]))) as f32)),
@@ -91,7 +93,7 @@ fn expected(a: Lanes, b: Lanes, c: Lanes, n: usize, fma: bool) -> Results {
     ]
 }
 
-/// `results` and `exp` of one module, as functions with its features.
+/// `results`, and `exp` and `log`, of one module, as functions with its features.
 macro_rules! module {
     ($module:ident, $target:expr $(, $features:literal)?) => {
         mod $module {
@@ -164,7 +166,9 @@ macro_rules! module {
                     ("select_lt", lanes(F32x16::select_lt(a, b, c, a))),
                     ("neg", lanes(a.neg())),
                     ("abs", lanes(a.abs())),
+                    ("min_nan", lanes(a.min_nan(b))),
                     ("recip", lanes(a.recip())),
+                    ("sqrt", lanes(a.sqrt())),
                     ("integers", lanes(integers.to_f32())),
                     ("integer bits", bits.map(|bits: i32| f32::from_bits(bits as u32))),
                     ("integer sub", lanes(integers.sub(other).to_f32())),
@@ -179,9 +183,10 @@ macro_rules! module {
             }
 
             $(#[target_feature(enable = $features)])?
-            fn exp_here(x: Lanes) -> Lanes {
+            fn curves_here(x: Lanes) -> [Lanes; 2] {
                 // SAFETY: sixteen elements.
-                lanes(unsafe { F32x16::load(x.as_ptr()) }.exp())
+                let x = unsafe { F32x16::load(x.as_ptr()) };
+                [lanes(x.exp()), lanes(x.log())]
             }
 
             pub(super) fn results(a: Lanes, b: Lanes, c: Lanes, n: usize) -> Results {
@@ -191,11 +196,11 @@ macro_rules! module {
                 unsafe { results_here(a, b, c, n) }
             }
 
-            pub(super) fn exp(x: Lanes) -> Lanes {
+            pub(super) fn curves(x: Lanes) -> [Lanes; 2] {
                 assert!($target.is_available());
                 // SAFETY: the features are here.
                 #[allow(unused_unsafe, reason = "portable has no features")]
-                unsafe { exp_here(x) }
+                unsafe { curves_here(x) }
             }
         }
     };
@@ -231,20 +236,29 @@ fn results(target: Target, a: Lanes, b: Lanes, c: Lanes, n: usize) -> Results {
 }
 
 fn exp(target: Target, x: Lanes) -> Lanes {
+    curves(target, x)[0]
+}
+
+fn log(target: Target, x: Lanes) -> Lanes {
+    curves(target, x)[1]
+}
+
+/// `exp` and `log`.
+fn curves(target: Target, x: Lanes) -> [Lanes; 2] {
     match target {
         #[cfg(target_arch = "x86_64")]
-        Target::Avx512 => avx512::exp(x),
+        Target::Avx512 => avx512::curves(x),
         #[cfg(target_arch = "x86_64")]
-        Target::Avx2 => avx2::exp(x),
+        Target::Avx2 => avx2::curves(x),
         #[cfg(target_arch = "x86_64")]
-        Target::Base => base::exp(x),
+        Target::Base => base::curves(x),
         #[cfg(target_arch = "aarch64")]
-        Target::Neon => neon::exp(x),
+        Target::Neon => neon::curves(x),
         #[cfg(not(target_arch = "x86_64"))]
         Target::Avx512 | Target::Avx2 | Target::Base => unreachable!("not available"),
         #[cfg(not(target_arch = "aarch64"))]
         Target::Neon => unreachable!("not available"),
-        Target::Portable => portable::exp(x),
+        Target::Portable => portable::curves(x),
     }
 }
 
@@ -351,6 +365,50 @@ fn scalar_exp_has_the_same_bits() {
                 })
             });
             assert!(exp(target, x).into_iter().zip(scalar).all(|(a, b)| same(a, b)), "{target} at {x:?}");
+        }
+    }
+}
+
+/// Positive numbers of all sizes, dense around 1, where the logarithm changes its sign, and around √2, where its parts meet.
+fn log_arguments() -> Vec<f32> {
+    let dense = |around: f32| (-2000..2000).map(move |i| f32::from_bits(around.to_bits().wrapping_add_signed(i * 17)));
+    let all = (0..65_000_u32).map(|i| f32::from_bits(i * 32_603 + 1)).filter(|x| x.is_finite());
+    all.chain(dense(1.0)).chain(dense(std::f32::consts::SQRT_2)).chain(dense(f32::MIN_POSITIVE)).collect()
+}
+
+#[test]
+fn log_is_within_two_ulps() {
+    for target in available() {
+        for chunk in log_arguments().chunks_exact(16) {
+            let x: Lanes = chunk.try_into().unwrap();
+            for (x, y) in x.into_iter().zip(log(target, x)) {
+                let expected = f64::from(x).ln();
+                let near = (f64::from(y) - expected).abs() <= 1e-7 * f64::max(expected.abs(), (f64::from(x) - 1.0).abs());
+                assert!(ulps(y, expected as f32) <= 2 || near, "{target} log({x:e}) = {y:e}, not {expected:e}");
+            }
+        }
+        let ends = [f32::INFINITY, 0.0, -0.0, -1.0, f32::NAN, f32::NEG_INFINITY, 1.0, -1e-40];
+        let found = log(target, std::array::from_fn(|i| ends[i % 8]));
+        assert_eq!(found[0], f32::INFINITY, "{target}");
+        assert_eq!(found[1..3], [f32::NEG_INFINITY; 2], "{target}");
+        assert!([3, 4, 5, 7].into_iter().all(|i: usize| found[i].is_nan()), "{target} {found:?}");
+        assert_eq!(found[6], 0.0, "{target}");
+    }
+}
+
+/// The scalar `log` stands for the lanes of every target.
+#[test]
+fn scalar_log_has_the_same_bits() {
+    for target in available() {
+        for chunk in log_arguments().chunks_exact(16) {
+            let x: Lanes = chunk.try_into().unwrap();
+            let scalar = x.map(|x| {
+                super::portable::log(x, |a, b, c| match target.has_fma() {
+                    true => a.mul_add(b, c),
+                    false => a * b + c,
+                })
+            });
+            assert!(log(target, x).into_iter().zip(scalar).all(|(a, b)| same(a, b)), "{target} at {x:?}");
         }
     }
 }

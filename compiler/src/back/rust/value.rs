@@ -110,6 +110,8 @@ impl Body<'_> {
                 let function = ident(match function {
                     Unary::Neg => "neg",
                     Unary::Exp => "exp",
+                    Unary::Log => "log",
+                    Unary::Sqrt => "sqrt",
                     Unary::Recip => "recip",
                     Unary::ToI32 => "to_i32",
                     Unary::ToF32 => "to_f32",
@@ -125,6 +127,8 @@ impl Body<'_> {
                     Binary::Div => "div",
                     Binary::Min => "min",
                     Binary::Max => "max",
+                    Binary::MinNan => "min_nan",
+                    Binary::MaxNan => "max_nan",
                 });
                 quote! { #a.#function(#b) }
             }
@@ -281,7 +285,7 @@ fn elem(value: &Value, params: &[Param], locals: &HashMap<Local, Elem>, acc: Ele
         },
         Value::Unary(Unary::ToI32, _) => Elem::I32,
         Value::Unary(Unary::ToF32, _) => Elem::F32,
-        Value::Unary(Unary::Neg | Unary::Exp | Unary::Recip, a) => of(a),
+        Value::Unary(Unary::Neg | Unary::Exp | Unary::Log | Unary::Sqrt | Unary::Recip, a) => of(a),
         Value::Binary(_, a, _) | Value::Fma(a, ..) => of(a),
         Value::SelectLt { then, .. } => of(then),
     }

@@ -220,6 +220,9 @@ static OPS: &[OpEntry] = &[
         build: |e, a| e.activate(a, Activation::Gelu),
     },
     OpEntry { name: "exp", params: &[X], doc: "e^x", build: |e, a| e.activate(a, Activation::Exp) },
+    OpEntry { name: "log", params: &[X], doc: "ln(x)", build: |e, a| e.activate(a, Activation::Log) },
+    OpEntry { name: "erf", params: &[X], doc: "erf(x)", build: |e, a| e.activate(a, Activation::Erf) },
+    OpEntry { name: "softplus", params: &[X], doc: "ln(1 + e^x)", build: |e, a| e.activate(a, Activation::Softplus) },
     OpEntry {
         name: "clip",
         params: &[X, param("low", Required), param("high", Required)],

@@ -76,6 +76,14 @@ pub(super) fn image(builder: &Builder, x: NodeId) -> Result<[usize; 2], Problem>
     }
 }
 
+/// What attributes say of a window.
+pub(super) struct Given {
+    pub(super) kernel: Option<Vec<i64>>,
+    pub(super) stride: Option<Vec<i64>>,
+    pub(super) dilation: Option<Vec<i64>>,
+    pub(super) pads: Option<Vec<i64>>,
+}
+
 /// The window that a call's attributes describe, over so many rows and columns. `kernel` is the one that the weights
 /// have, for calls that do not say it. Over a line, attributes say nothing of rows.
 pub(super) fn window(
@@ -84,20 +92,38 @@ pub(super) fn window(
     extents: [usize; 2],
     is_line: bool,
 ) -> Result<Window, Problem> {
-    let two = |name: &'static str| -> Result<Option<[usize; 2]>, Problem> {
-        let Some(values) = call.attributes.ints(name)? else { return Ok(None) };
-        match *values {
+    let ints = |name: &str| Ok::<_, Problem>(call.attributes.ints(name)?.map(<[i64]>::to_vec));
+    let given = Given {
+        kernel: ints("kernel_shape")?,
+        stride: ints("strides")?,
+        dilation: ints("dilations")?,
+        pads: ints("pads")?,
+    };
+    window_of(&given, call.attributes.text_or("auto_pad", "NOTSET")?, kernel, extents, is_line)
+}
+
+/// The window that is given, as [`window`] has it.
+pub(super) fn window_of(
+    given: &Given,
+    auto_pad: &str,
+    kernel: Option<[usize; 2]>,
+    extents: [usize; 2],
+    is_line: bool,
+) -> Result<Window, Problem> {
+    let two = |name: &'static str, values: &Option<Vec<i64>>| -> Result<Option<[usize; 2]>, Problem> {
+        let Some(values) = values else { return Ok(None) };
+        match **values {
             [rows, columns] if !is_line => Ok(Some([positive(name, rows)?, positive(name, columns)?])),
             [columns] if is_line => Ok(Some([1, positive(name, columns)?])),
             _ => Err(Problem::new(format!("its {name} are {values:?}: kiln has windows over rows and columns alone"))),
         }
     };
-    let kernel = two("kernel_shape")?.or(kernel).ok_or_else(|| Problem::new("it does not say its kernel_shape"))?;
-    let stride = two("strides")?.unwrap_or([1, 1]);
-    let dilation = two("dilations")?.unwrap_or([1, 1]);
-    let auto_pad = call.attributes.text_or("auto_pad", "NOTSET")?;
+    let kernel = two("kernel_shape", &given.kernel)?.or(kernel);
+    let kernel = kernel.ok_or_else(|| Problem::new("it does not say its kernel_shape"))?;
+    let stride = two("strides", &given.stride)?.unwrap_or([1, 1]);
+    let dilation = two("dilations", &given.dilation)?.unwrap_or([1, 1]);
     let pads = match auto_pad {
-        "NOTSET" | "" => given_pads(call.attributes.ints("pads")?, is_line)?,
+        "NOTSET" | "" => given_pads(given.pads.as_deref(), is_line)?,
         "VALID" => Pads::default(),
         "SAME_UPPER" | "SAME_LOWER" => {
             let mut sides = [[0; 2]; 2];

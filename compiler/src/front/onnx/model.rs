@@ -11,7 +11,7 @@ use super::wire;
 use crate::diag::{Diagnostic, Errors, Pos, Sources, Span};
 
 /// The versions of ONNX's own operators that are read as they are meant.
-const OPSETS: std::ops::RangeInclusive<i64> = 7..=21;
+const OPSETS: std::ops::RangeInclusive<i64> = 1..=21;
 
 /// A model in which every name means one thing and no node waits for itself.
 pub(super) struct Model {

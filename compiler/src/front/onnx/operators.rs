@@ -1,7 +1,7 @@
 //! Which family each operator belongs to.
 
 use super::build::{Builder, Call, Value};
-use super::{Problem, conv, conv_transpose, linear, norm, pointwise, pool, quantize, reduce, resize, shape};
+use super::{Problem, conv, conv_transpose, gather, linear, norm, pointwise, pool, quantize, reduce, resize, shape};
 
 /// Adds the nodes of a call and gives its results.
 pub(super) type Convert = fn(&mut Builder, &Call<'_>) -> Result<Vec<Value>, Problem>;
@@ -16,13 +16,19 @@ pub(super) fn operator(name: &str) -> Option<Convert> {
         "MatMul" => linear::matmul,
         "BatchNormalization" => norm::batch_norm,
         "Softmax" => norm::softmax,
+        "LogSoftmax" => norm::log_softmax,
+        "InstanceNormalization" => norm::instance_norm,
+        "LRN" => norm::local_response_norm,
         "MaxPool" => pool::max_pool,
         "AveragePool" => pool::average_pool,
         "GlobalAveragePool" => pool::global_average_pool,
         "GlobalMaxPool" => pool::global_max_pool,
-        "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" => reduce::reduce,
+        "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare"
+        | "ReduceLogSum" => reduce::reduce,
         "Relu" | "LeakyRelu" | "Elu" | "Selu" | "Sigmoid" | "HardSigmoid" | "Tanh" | "HardSwish" | "Gelu" | "Clip"
-        | "PRelu" | "Abs" | "Neg" | "Exp" => pointwise::activation,
+        | "PRelu" | "Abs" | "Neg" | "Exp" | "Log" | "Sqrt" | "Erf" | "Softplus" | "Softsign" | "Mish" | "Reciprocal" => {
+            pointwise::activation
+        }
         "Add" | "Sub" | "Mul" | "Div" => pointwise::pair,
         "Sum" | "Mean" => pointwise::sum,
         "Min" | "Max" => pointwise::bound,
@@ -41,6 +47,7 @@ pub(super) fn operator(name: &str) -> Option<Convert> {
         "Squeeze" => shape::squeeze,
         "Unsqueeze" => shape::unsqueeze,
         "Transpose" => shape::transpose,
+        "Gather" => gather::gather,
         "Concat" => shape::concat,
         "Split" => shape::split,
         "Slice" => shape::slice,

@@ -1,5 +1,9 @@
 //! Functions of one element, and of pairs of elements.
 
+use std::rc::Rc;
+
+use kiln_rt::safetensors::Dtype;
+
 use super::Problem;
 use super::build::{Builder, Call, Known, Value};
 use super::geometry;
@@ -20,8 +24,27 @@ pub(super) fn activation(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
         "Tanh" => Activation::Tanh,
         "HardSwish" => Activation::HardSwish,
         "Exp" => Activation::Exp,
-        // |x| is x where positive, else -x.
-        "Abs" => Activation::LeakyRelu { slope: f32(-1.0) },
+        "Log" => Activation::Log,
+        "Sqrt" => Activation::Sqrt,
+        "Erf" => Activation::Erf,
+        "Softplus" => Activation::Softplus,
+        "Mish" => {
+            // x * tanh(softplus(x)) (Misra 2019, arXiv:1908.08681).
+            let inner = builder.add_part(call, "softplus", Op::Activate(Activation::Softplus), &[x], vec![])?;
+            let gate = builder.add_part(call, "tanh", Op::Activate(Activation::Tanh), &[inner], vec![])?;
+            return Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Mul), &[x, gate], vec![])?)]);
+        }
+        "Softsign" => {
+            let size = builder.add_part(call, "size", abs(), &[x], vec![])?;
+            let below = with_literal(builder, call, "below", Binary::Add, size, 1.0)?;
+            let [Value::Node(below)] = below[..] else { return Err(Problem::new("it has no value")) };
+            return Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Div), &[x, below], vec![])?)]);
+        }
+        "Reciprocal" => {
+            let one = builder.literal_like(call, "one", 1.0, x)?;
+            return Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Div), &[one, x], vec![])?)]);
+        }
+        "Abs" => return Ok(vec![Value::Node(builder.add(call, abs(), &[x], vec![])?)]),
         "Gelu" => match attributes.text_or("approximate", "none")? {
             "none" => Activation::Gelu,
             "tanh" => return gelu_by_tanh(builder, call, x),
@@ -42,6 +65,11 @@ pub(super) fn activation(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
         other => return Err(Problem::new(format!("{other} is no function of one number"))),
     };
     Ok(vec![Value::Node(builder.add(call, Op::Activate(activation), &[x], vec![])?)])
+}
+
+/// |x| is x where positive, else -x.
+pub(super) fn abs() -> Op {
+    Op::Activate(Activation::LeakyRelu { slope: F32::new(-1.0) })
 }
 
 /// `x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2` (Hendrycks and Gimpel 2016, arXiv:1606.08415).
@@ -227,65 +255,101 @@ pub(super) fn sum(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, 
     Ok(vec![Value::Node(sum)])
 }
 
-/// `Min` and `Max` of a value and numbers.
+/// `Min` and `Max` of any number of values. Of one value and numbers they are a clip.
 pub(super) fn bound(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
-    let mut value = None;
-    let (mut lo, mut hi) = (f32::NEG_INFINITY, f32::INFINITY);
     let is_min = call.operator() == "Min";
+    let (mut lo, mut hi) = (f32::NEG_INFINITY, f32::INFINITY);
+    let mut values = Vec::new();
     for i in 0..call.inputs.len() {
         match call.required(i)? {
-            Value::Node(node) if value.is_none_or(|value| value == *node) => value = Some(*node),
-            Value::Known(known) if uniform(&known.tensor).is_some() => {
+            Value::Known(known)
+                if tensor::element_type(known.tensor.dtype)? == DType::F32
+                    && known.tensor.shape.iter().all(|&extent| extent == 1)
+                    && uniform(&known.tensor).is_some_and(|bound| !bound.is_nan()) =>
+            {
                 let bound = uniform(&known.tensor).unwrap_or_default();
                 if is_min { hi = hi.min(bound) } else { lo = lo.max(bound) }
             }
-            Value::Node(_) | Value::Known(_) => {
-                return Err(Problem::new("kiln has it of one value and numbers, not of several values"));
-            }
+            Value::Node(_) | Value::Known(_) => values.push(builder.operand(call, i)?),
         }
     }
-    let x = value.ok_or_else(|| Problem::new("it has no input"))?;
+    let (binary, bounds) = (if is_min { Binary::Min } else { Binary::Max }, call.inputs.len() - values.len());
+    let Some((&first, rest)) = values.split_first() else { return Err(Problem::new("it has no value")) };
+    let mut y = first;
+    for (i, &other) in rest.iter().enumerate() {
+        let part = if i + 1 == rest.len() && bounds == 0 { "" } else { "pair" };
+        y = builder.add_part(call, part, Op::Binary(binary), &[y, other], vec![])?;
+    }
+    if bounds == 0 {
+        return Ok(vec![Value::Node(y)]);
+    }
     for input in &call.inputs {
         if let Some(Value::Known(known)) = input
-            && geometry::broadcast(&[&builder.ty(x).shape, &known.tensor.shape])? != builder.ty(x).shape
+            && known.tensor.shape.len() > builder.ty(y).shape.len()
         {
-            return Err(Problem::new("its bounds have more elements than the value"));
+            return Err(Problem::new("its bounds have a higher rank than the value"));
         }
     }
     let activation = match lo {
-        0.0 => Activation::Relu,
+        0.0 if !is_min => Activation::Relu,
         _ => Activation::Clip { lo: F32::new(lo), hi: F32::new(hi) },
     };
-    Ok(vec![Value::Node(builder.add(call, Op::Activate(activation), &[x], vec![])?)])
+    Ok(vec![Value::Node(builder.add(call, Op::Activate(activation), &[y], vec![])?)])
 }
 
-/// `Pow` to the exponents that are products: 1, 2 and 3.
+/// `Pow`: products for the exponents 1, 2 and 3, a root for a half. The exponent may be of another type.
 pub(super) fn power(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let x = builder.operand(call, 0)?;
-    let exponent = call.required_known(1)?;
-    let Some(value) = uniform(&exponent.tensor) else {
-        return Err(Problem::new("its exponents differ from element to element"));
+    let given = builder.ty(x).dtype;
+    let known = match call.required(1)? {
+        Value::Known(known) => uniform(&known.tensor).filter(|_| known.tensor.shape.iter().all(|&extent| extent == 1)),
+        Value::Node(_) => None,
     };
-    match value {
-        1.0 => Ok(vec![Value::Node(x)]),
-        2.0 => Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Mul), &[x, x], vec![])?)]),
-        3.0 => {
-            let square = builder.add_part(call, "square", Op::Binary(Binary::Mul), &[x, x], vec![])?;
-            Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Mul), &[square, x], vec![])?)])
+    let mul = || Op::Binary(Binary::Mul);
+    match known {
+        Some(1.0) => return Ok(vec![Value::Node(x)]),
+        Some(2.0) => return Ok(vec![Value::Node(builder.add(call, mul(), &[x, x], vec![])?)]),
+        Some(3.0) => {
+            let square = builder.add_part(call, "square", mul(), &[x, x], vec![])?;
+            return Ok(vec![Value::Node(builder.add(call, mul(), &[square, x], vec![])?)]);
         }
-        other => Err(Problem::new(format!("kiln raises to 1, 2 and 3, not to {other}"))),
+        Some(0.5) if given.is_float() => {
+            return Ok(vec![Value::Node(builder.add(call, Op::Activate(Activation::Sqrt), &[x], vec![])?)]);
+        }
+        _ => {}
     }
+    // Integers are raised as floats of 64 bits, which hold them.
+    let within = if given.is_float() { given } else { DType::F64 };
+    let to = |builder: &mut Builder, part: &str, x: NodeId, dtype: DType| match builder.ty(x).dtype == dtype {
+        true => Ok(x),
+        false => builder.add_part(call, part, Op::Cast(dtype), &[x], vec![]),
+    };
+    let base = to(builder, "base", x, within)?;
+    let exponent = side(builder, call, 1)?;
+    let exponent = to(builder, "exponent", exponent, within)?;
+    let y = builder.add_part(call, "power", Op::Binary(Binary::Pow), &[base, exponent], vec![])?;
+    Ok(vec![Value::Node(to(builder, "", y, given)?)])
 }
 
-/// `Identity`, and `Dropout`, which at inference is one.
-pub(super) fn identity(_: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
-    if let Some(known) = call.known(2)?
-        && call.operator() == "Dropout"
-        && known.tensor.scalar() != Some(0.0)
-    {
-        return Err(Problem::new("it is in training mode, and kiln compiles for inference"));
+/// `Identity`, and `Dropout`, which at inference is one. What it leaves is all.
+pub(super) fn identity(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    if call.operator() == "Dropout" {
+        let training = call.known(2)?.is_some_and(|known| known.tensor.scalar() != Some(0.0));
+        let ratio = call.known(1)?.and_then(|known| known.tensor.scalar());
+        if training && ratio != Some(0.0) {
+            return Err(Problem::new("it is in training mode, and kiln compiles for inference"));
+        }
     }
-    Ok(vec![call.required(0)?.clone()])
+    let x = call.required(0)?.clone();
+    if call.outputs < 2 {
+        return Ok(vec![x]);
+    }
+    let shape = builder.shape_of(&x);
+    let len = tensor::elements(&shape).filter(|&len| len <= TensorType::LIMIT);
+    let len = len.ok_or_else(|| Problem::new("its mask is too large"))?;
+    let mask = Tensor::integers(Dtype::Bool, shape, &vec![1; len]);
+    let tensor = Rc::new(mask.ok_or_else(|| Problem::new("it has no mask"))?);
+    Ok(vec![x, Value::Known(Known { name: builder.fresh_tensor("mask"), tensor })])
 }
 
 /// `Cast` and `CastLike`.

@@ -2,8 +2,8 @@
 
 use super::Problem;
 use super::build::{Builder, Call, Value};
-use super::conv::{as_given, as_image, image, window};
-use crate::graph::{Op, Pool};
+use super::conv::{Given, as_given, as_image, image, window, window_of};
+use crate::graph::{NodeId, Op, Pads, Pool, Window};
 
 /// `MaxPool`; its second result, where the largest stood, is not made.
 pub(super) fn max_pool(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
@@ -17,6 +17,9 @@ pub(super) fn average_pool(builder: &mut Builder, call: &Call<'_>) -> Result<Vec
 
 fn windowed(builder: &mut Builder, call: &Call<'_>, op: fn(Pool) -> Op) -> Result<Vec<Value>, Problem> {
     let (x, is_line) = as_image(builder, call)?;
+    if builder.ty(x).shape.len() == 5 {
+        return volume(builder, call, op, x);
+    }
     let pool = Pool {
         window: window(call, None, image(builder, x)?, is_line)?,
         ceil_mode: call.attributes.int_or("ceil_mode", 0)? != 0,
@@ -25,14 +28,75 @@ fn windowed(builder: &mut Builder, call: &Call<'_>, op: fn(Pool) -> Op) -> Resul
     as_given(builder, call, op(pool), x, vec![], is_line)
 }
 
+/// A pool over `[N, C, D, H, W]`: over rows and columns, then over the depth. The largest of the largest is the largest;
+/// and so with means, since all windows of a depth count equally many elements.
+fn volume(builder: &mut Builder, call: &Call<'_>, op: fn(Pool) -> Op, x: NodeId) -> Result<Vec<Value>, Problem> {
+    let [n, c, d, h, w] = *builder.ty(x).shape.as_slice() else { return Err(Problem::new("it takes volumes")) };
+    let (depth, rest) = (volume_window(call, &[0], [d, 1])?, volume_window(call, &[1, 2], [h, w])?);
+    let pool = |window| Pool {
+        window,
+        ceil_mode: call.attributes.int_or("ceil_mode", 0).unwrap_or(0) != 0,
+        count_include_pad: call.attributes.int_or("count_include_pad", 0).unwrap_or(0) != 0,
+    };
+    let layers = Op::Reshape { shape: vec![n, c * d, h, w] };
+    let layers = builder.add_part(call, "layers", layers, &[x], vec![])?;
+    let pooled = builder.add_part(call, "rows and columns", op(pool(rest)), &[layers], vec![])?;
+    let [_, _, rows, columns] = *builder.ty(pooled).shape.as_slice() else { return Err(Problem::new("it has no maps")) };
+    let stack = Op::Reshape { shape: vec![n, c, d, rows * columns] };
+    let stack = builder.add_part(call, "stack", stack, &[pooled], vec![])?;
+    let y = builder.add_part(call, "depth", op(pool(depth)), &[stack], vec![])?;
+    let shape = vec![n, c, builder.ty(y).shape[2], rows, columns];
+    Ok(vec![Value::Node(builder.add(call, Op::Reshape { shape }, &[y], vec![])?)])
+}
+
+/// The window of a pool over volumes along some of its directions, as one over rows and columns; of one direction those
+/// are the rows.
+fn volume_window(call: &Call<'_>, directions: &[usize], extents: [usize; 2]) -> Result<Window, Problem> {
+    let three = |name: &str| -> Result<Option<Vec<i64>>, Problem> {
+        let Some(values) = call.attributes.ints(name)? else { return Ok(None) };
+        match values.len() {
+            3 => Ok(Some(directions.iter().map(|&i| values[i]).collect())),
+            _ => Err(Problem::new(format!("its {name} are {values:?} for a volume"))),
+        }
+    };
+    let pads = match call.attributes.ints("pads")? {
+        Some(pads) if pads.len() == 6 => {
+            Some(directions.iter().copied().chain(directions.iter().map(|i| i + 3)).map(|i| pads[i]).collect())
+        }
+        Some(pads) => return Err(Problem::new(format!("its pads are {pads:?} for a volume"))),
+        None => None,
+    };
+    let given = Given { kernel: three("kernel_shape")?, stride: three("strides")?, dilation: three("dilations")?, pads };
+    let auto_pad = call.attributes.text_or("auto_pad", "NOTSET")?;
+    if let [_] = directions {
+        // A line is an image of one row; this one stands upright.
+        let Window { kernel, stride, pads, dilation } = window_of(&given, auto_pad, None, [1, extents[0]], true)?;
+        let upright = |[_, along]: [usize; 2]| [along, 1];
+        let pads = Pads { top: pads.left, bottom: pads.right, left: 0, right: 0 };
+        return Ok(Window { kernel: upright(kernel), stride: upright(stride), pads, dilation: upright(dilation) });
+    }
+    window_of(&given, auto_pad, None, extents, false)
+}
+
 /// `GlobalAveragePool`.
 pub(super) fn global_average_pool(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
-    let (x, is_line) = as_image(builder, call)?;
-    as_given(builder, call, Op::GlobalAvgPool, x, vec![], is_line)
+    global(builder, call, Op::GlobalAvgPool)
 }
 
 /// `GlobalMaxPool`.
 pub(super) fn global_max_pool(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    global(builder, call, Op::GlobalMaxPool)
+}
+
+fn global(builder: &mut Builder, call: &Call<'_>, op: Op) -> Result<Vec<Value>, Problem> {
     let (x, is_line) = as_image(builder, call)?;
-    as_given(builder, call, Op::GlobalMaxPool, x, vec![], is_line)
+    let [n, c, ref extents @ ..] = builder.ty(x).shape[..] else { return Err(Problem::new("it takes images")) };
+    if extents.len() == 2 {
+        return as_given(builder, call, op, x, vec![], is_line);
+    }
+    let shape = [&[n, c][..], &vec![1; extents.len()]].concat();
+    let map = Op::Reshape { shape: vec![n, c, 1, extents.iter().product()] };
+    let map = builder.add_part(call, "map", map, &[x], vec![])?;
+    let y = builder.add_part(call, "pool", op, &[map], vec![])?;
+    Ok(vec![Value::Node(builder.add(call, Op::Reshape { shape }, &[y], vec![])?)])
 }

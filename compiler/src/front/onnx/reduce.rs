@@ -2,9 +2,10 @@
 
 use super::Problem;
 use super::build::{Builder, Call, Value, axis};
-use crate::graph::{Binary, NodeId, Op};
+use super::pointwise::abs;
+use crate::graph::{Activation, Binary, DType, NodeId, Op};
 
-/// `ReduceMean`, `ReduceSum`, `ReduceMax`, `ReduceMin`.
+/// `ReduceMean`, `ReduceSum`, `ReduceMax`, `ReduceMin`, `ReduceL1`, `ReduceL2`, `ReduceSumSquare`, `ReduceLogSum`.
 pub(super) fn reduce(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let x = builder.operand(call, 0)?;
     let shape = builder.ty(x).shape.clone();
@@ -22,20 +23,43 @@ pub(super) fn reduce(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
         (0..shape.len()).filter(|&i| keep || !reduced[i]).map(|i| if reduced[i] { 1 } else { shape[i] }).collect();
     let count: usize = (0..shape.len()).filter(|&i| reduced[i]).map(|i| shape[i]).product();
     let operator = call.operator();
-    let x = if operator == "ReduceMin" { scaled(builder, call, "negative", x, -1.0)? } else { x };
+    let x = match operator.as_str() {
+        "ReduceMin" => scaled(builder, call, "negative", x, -1.0)?,
+        "ReduceL1" => builder.add_part(call, "size", abs(), &[x], vec![])?,
+        "ReduceL2" | "ReduceSumSquare" => {
+            builder.add_part(call, "square", Op::Binary(Binary::Mul), &[x, x], vec![])?
+        }
+        _ => x,
+    };
     let images = pixels_last(builder, call, x, &shape, &reduced, count)?;
-    let pool =
-        if matches!(operator.as_str(), "ReduceMax" | "ReduceMin") { Op::GlobalMaxPool } else { Op::GlobalAvgPool };
-    let factor = match operator.as_str() {
-        "ReduceSum" => count as f32,
-        "ReduceMin" => -1.0,
-        _ => 1.0,
+    let (pool, factor) = match operator.as_str() {
+        "ReduceMax" => (Op::GlobalMaxPool, 1.0),
+        "ReduceMin" => (Op::GlobalMaxPool, -1.0),
+        "ReduceMean" => (Op::GlobalAvgPool, 1.0),
+        _ => (Op::GlobalAvgPool, count as f32),
+    };
+    let last = match operator.as_str() {
+        "ReduceL2" => Some(Activation::Sqrt),
+        "ReduceLogSum" => Some(Activation::Log),
+        _ => None,
     };
     let pooled_shape = [&builder.ty(images).shape[..2], &[1, 1]].concat();
     let (is_scaled, is_reshaped) = (factor != 1.0, pooled_shape != result);
-    let mut y = builder.add_part(call, if is_scaled || is_reshaped { "pool" } else { "" }, pool, &[images], vec![])?;
+    let name = |is_last: bool, part: &'static str| if is_last { "" } else { part };
+    // Sums of integers are exact, and a mean of them would not be one: they have no pool of their own.
+    let given = builder.ty(images).dtype;
+    let whole = matches!(pool, Op::GlobalAvgPool) && !given.is_float();
+    let images = if whole { builder.add_part(call, "wide", Op::Cast(DType::F64), &[images], vec![])? } else { images };
+    let is_last = !is_scaled && !is_reshaped && last.is_none() && !whole;
+    let mut y = builder.add_part(call, name(is_last, "pool"), pool, &[images], vec![])?;
     if is_scaled {
-        y = scaled(builder, call, if is_reshaped { "scaled" } else { "" }, y, factor)?;
+        y = scaled(builder, call, name(!is_reshaped && last.is_none() && !whole, "scaled"), y, factor)?;
+    }
+    if let Some(last) = last {
+        y = builder.add_part(call, name(!is_reshaped && !whole, "root"), Op::Activate(last), &[y], vec![])?;
+    }
+    if whole {
+        y = builder.add_part(call, name(!is_reshaped, "narrow"), Op::Cast(given), &[y], vec![])?;
     }
     if is_reshaped {
         y = builder.add(call, Op::Reshape { shape: result }, &[y], vec![])?;
@@ -43,8 +67,25 @@ pub(super) fn reduce(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     Ok(vec![Value::Node(y)])
 }
 
+/// The largest, or the mean, along an axis, which becomes 1.
+pub(super) fn along(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    part: &str,
+    pool: Op,
+    x: NodeId,
+    axis: usize,
+) -> Result<NodeId, Problem> {
+    let mut shape = builder.ty(x).shape.clone();
+    let reduced: Vec<bool> = (0..shape.len()).map(|i| i == axis).collect();
+    let images = pixels_last(builder, call, x, &shape, &reduced, shape[axis])?;
+    let y = builder.add_part(call, part, pool, &[images], vec![])?;
+    shape[axis] = 1;
+    builder.add_part(call, part, Op::Reshape { shape }, &[y], vec![])
+}
+
 fn scaled(builder: &mut Builder, call: &Call<'_>, part: &str, x: NodeId, by: f32) -> Result<NodeId, Problem> {
-    let factor = builder.literal(call, "factor", by)?;
+    let factor = builder.literal_like(call, "factor", by, x)?;
     builder.add_part(call, part, Op::Binary(Binary::Mul), &[x, factor], vec![])
 }
 

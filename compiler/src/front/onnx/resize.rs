@@ -2,6 +2,7 @@
 
 use super::Problem;
 use super::build::{Builder, Call, Value, axis};
+use super::resample::{Around, Kernel, resample};
 use crate::graph::{Coordinates, F32, Filter, Op, Resize, Rounding};
 
 /// `Resize` of rows and columns, and what it was before version 11 and, as `Upsample`, before version 10.
@@ -11,6 +12,8 @@ pub(super) fn resize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     let rank = shape.len();
     let is_older = builder.opset < 11 || call.operator() == "Upsample";
     let (given_scales, given_sizes) = if is_older { (1, None) } else { (2, Some(3)) };
+    let mode = call.attributes.text_or("mode", "nearest")?;
+    let by_name = if is_older { "asymmetric" } else { call.attributes.text_or(COORDINATES, "half_pixel")? };
     let axes = match call.attributes.ints("axes")? {
         Some(axes) => axes.iter().map(|&at| axis(at, rank)).collect::<Result<Vec<usize>, _>>()?,
         None => (0..rank).collect(),
@@ -57,23 +60,84 @@ pub(super) fn resize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     } else {
         return Err(Problem::new("it says neither its scales nor its sizes"));
     }
-    if size == shape && scale.iter().all(|&by| by == 1.0) {
+    let crops = by_name == "tf_crop_and_resize";
+    if size == shape && scale.iter().all(|&by| by == 1.0) && !crops {
         return Ok(vec![Value::Node(x)]);
     }
-    if rank != 4 || size[..2] != shape[..2] || scale[..2] != [1.0, 1.0] {
-        return Err(Problem::new(format!("kiln resizes rows and columns of images, not {shape:?} to {size:?}")));
-    }
-    if call.attributes.int_or("antialias", 0)? != 0 {
-        return Err(Problem::new("kiln does not smooth what it makes smaller (antialias)"));
-    }
-    let (filter, coordinates) = if is_older {
-        (filter(call, "floor")?, Coordinates::Asymmetric)
-    } else {
-        (filter(call, call.attributes.text_or("nearest_mode", "round_prefer_floor")?)?, coordinates(call)?)
+    let rounding =
+        rounding(if is_older { "floor" } else { call.attributes.text_or("nearest_mode", "round_prefer_floor")? })?;
+    let antialias = call.attributes.int_or("antialias", 0)? != 0;
+    let exclude_outside = call.attributes.int_or("exclude_outside", 0)? != 0;
+    let plain = match (mode, coordinates(by_name)) {
+        ("nearest", Some(coordinates)) => Some((Filter::Nearest(rounding), coordinates)),
+        ("linear" | "bilinear", Some(coordinates)) => Some((Filter::Linear, coordinates)),
+        _ => None,
     };
-    let resize =
-        Resize { size: [size[2], size[3]], scale: [F32::new(scale[2]), F32::new(scale[3])], filter, coordinates };
-    Ok(vec![Value::Node(builder.add(call, Op::Resize(resize), &[x], vec![])?)])
+    if let Some((filter, coordinates)) = plain
+        && !antialias
+        && !exclude_outside
+        && rank == 4
+        && size[..2] == shape[..2]
+        && scale[..2] == [1.0, 1.0]
+    {
+        let [rows, columns] = [scale[2], scale[3]].map(F32::new);
+        let resize = Resize { size: [size[2], size[3]], scale: [rows, columns], filter, coordinates };
+        return Ok(vec![Value::Node(builder.add(call, Op::Resize(resize), &[x], vec![])?)]);
+    }
+    let kernel = match mode {
+        "nearest" => Kernel::Nearest,
+        "linear" | "bilinear" => Kernel::Linear,
+        "cubic" => Kernel::Cubic(f64::from(call.attributes.float_or("cubic_coeff_a", -0.75)?)),
+        other => return Err(Problem::new(format!("its mode `{other}` is not known"))),
+    };
+    let region = region(call, &axes, rank, crops)?;
+    let fill = f64::from(call.attributes.float_or("extrapolation_value", 0.0)?);
+    let mut y = x;
+    for axis in 0..rank {
+        let (inputs, outputs, region) = (shape[axis], size[axis], region[axis]);
+        let cropped = crops && region != [0.0, 1.0];
+        if inputs == outputs && scale[axis] == 1.0 && !cropped {
+            continue;
+        }
+        let round = match rounding {
+            Rounding::Floor => f64::floor,
+            Rounding::Ceil => f64::ceil,
+            Rounding::HalfDown => |v: f64| (v - 0.5).ceil(),
+            Rounding::HalfUp => |v: f64| (v + 0.5).floor(),
+        };
+        let around = Around {
+            kernel,
+            round,
+            coordinates: by_name,
+            inputs,
+            outputs,
+            scale: f64::from(scale[axis]),
+            region,
+            antialias,
+            exclude_outside,
+        };
+        y = resample(builder, call, y, axis, &around, fill)?;
+    }
+    Ok(vec![Value::Node(y)])
+}
+
+/// The attribute that says where an output lies.
+const COORDINATES: &str = "coordinate_transformation_mode";
+
+/// Start and end of the region that is resized, along each axis of the value.
+fn region(call: &Call<'_>, axes: &[usize], rank: usize, crops: bool) -> Result<Vec<[f64; 2]>, Problem> {
+    let mut region = vec![[0.0, 1.0]; rank];
+    if !crops {
+        return Ok(region);
+    }
+    let given = call.required_known(1)?.tensor.to_floats();
+    if given.len() != 2 * axes.len() {
+        return Err(Problem::new(format!("its roi has {} numbers for {} axes", given.len(), axes.len())));
+    }
+    for (i, &axis) in axes.iter().enumerate() {
+        region[axis] = [given[i], given[axes.len() + i]];
+    }
+    Ok(region)
 }
 
 /// The factors, if there are any: an empty tensor says that there are none.
@@ -85,27 +149,23 @@ fn scales(call: &Call<'_>, input: usize) -> Result<Option<Vec<f32>>, Problem> {
     Ok(scales.filter(|scales| !scales.is_empty()).map(|scales| scales.into_iter().map(|by| by as f32).collect()))
 }
 
-fn filter(call: &Call<'_>, rounding: &str) -> Result<Filter, Problem> {
-    let rounding = match rounding {
+fn rounding(name: &str) -> Result<Rounding, Problem> {
+    Ok(match name {
         "round_prefer_floor" => Rounding::HalfDown,
         "round_prefer_ceil" => Rounding::HalfUp,
         "floor" => Rounding::Floor,
         "ceil" => Rounding::Ceil,
         other => return Err(Problem::new(format!("its nearest_mode `{other}` is not known"))),
-    };
-    match call.attributes.text_or("mode", "nearest")? {
-        "nearest" => Ok(Filter::Nearest(rounding)),
-        "linear" | "bilinear" => Ok(Filter::Linear),
-        other => Err(Problem::new(format!("kiln resizes by nearest and linear, not by `{other}`"))),
-    }
+    })
 }
 
-fn coordinates(call: &Call<'_>) -> Result<Coordinates, Problem> {
-    Ok(match call.attributes.text_or("coordinate_transformation_mode", "half_pixel")? {
+/// The coordinates that the graph has.
+fn coordinates(name: &str) -> Option<Coordinates> {
+    Some(match name {
         "half_pixel" => Coordinates::HalfPixel,
         "pytorch_half_pixel" => Coordinates::PytorchHalfPixel,
         "asymmetric" => Coordinates::Asymmetric,
         "align_corners" => Coordinates::AlignCorners,
-        other => return Err(Problem::new(format!("kiln does not have its coordinates, `{other}`"))),
+        _ => return None,
     })
 }

@@ -3,8 +3,9 @@
 use super::Problem;
 use super::build::{Builder, Call, Value, axis};
 use super::fold::permutation;
+use super::gather::at_places;
 use super::geometry;
-use crate::graph::{Binary, F32, NodeId, Op, Pads, Pool, Window};
+use crate::graph::{Binary, DType, F32, NodeId, Op, Pads, Pool, Window};
 
 /// `Reshape`.
 pub(super) fn reshape(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
@@ -70,18 +71,21 @@ pub(super) fn split(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>
     Ok(results)
 }
 
-/// `Slice`, forwards.
+/// `Slice`.
 pub(super) fn slice(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let mut x = builder.operand(call, 0)?;
     let strides = call.strides(&builder.ty(x).shape.clone())?;
     for stride in &strides {
-        let (extent, step) = (builder.ty(x).shape[stride.axis], usize::try_from(stride.step).unwrap_or(0));
-        if step == 0 {
-            return Err(Problem::new(format!("it goes backwards along axis {}, which kiln does not", stride.axis)));
-        }
         if stride.count == 0 {
             return Err(Problem::new(format!("it takes nothing of axis {}", stride.axis)));
         }
+        let extent = builder.ty(x).shape[stride.axis];
+        let Ok(step) = usize::try_from(stride.step) else {
+            let places: Vec<usize> =
+                (0..stride.count).map(|i| stride.start - i * stride.step.unsigned_abs()).collect();
+            x = at_places(builder, call, x, stride.axis, &places)?;
+            continue;
+        };
         // A step passes over what comes after its last element.
         let end = extent.min(stride.start.saturating_add(step.saturating_mul(stride.count)));
         if (stride.start, end) != (0, extent) {
@@ -131,12 +135,9 @@ fn every(builder: &mut Builder, call: &Call<'_>, x: NodeId, axis: usize, step: u
     }
 }
 
-/// `Pad` with a constant. Negative padding cuts off.
+/// `Pad`. Negative padding cuts off.
 pub(super) fn pad(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let mode = call.attributes.text_or("mode", "constant")?;
-    if mode != "constant" {
-        return Err(Problem::new(format!("kiln pads with a constant, not by `{mode}`")));
-    }
     let mut x = builder.operand(call, 0)?;
     let rank = builder.ty(x).shape.len();
     let sides = call.integers("pads", 1)?.ok_or_else(|| Problem::new("it does not say by how much"))?;
@@ -162,6 +163,13 @@ pub(super) fn pad(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, 
         }
     }
     let pads: Vec<[usize; 2]> = pads.into_iter().map(|side| side.map(|pad| pad as usize)).collect();
+    if mode != "constant" {
+        for (axis, &sides) in pads.iter().enumerate().filter(|(_, sides)| **sides != [0, 0]) {
+            let places = continued(mode, builder.ty(x).shape[axis], sides)?;
+            x = at_places(builder, call, x, axis, &places)?;
+        }
+        return Ok(vec![Value::Node(x)]);
+    }
     let is_image = rank == 4;
     for (axis, &side) in pads.iter().enumerate().filter(|(axis, _)| !is_image || *axis < 2) {
         if side != [0, 0] {
@@ -174,6 +182,25 @@ pub(super) fn pad(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, 
         x = builder.add(call, op, &[x], vec![])?;
     }
     Ok(vec![Value::Node(x)])
+}
+
+/// The places of an axis that is continued on both sides: by its end (`edge`), backwards (`reflect`), or anew (`wrap`).
+fn continued(mode: &str, extent: usize, [before, after]: [usize; 2]) -> Result<Vec<usize>, Problem> {
+    let extent = extent as i64;
+    let place = |at: i64| match mode {
+        "edge" => Ok(at.clamp(0, extent - 1)),
+        "wrap" => Ok(at.rem_euclid(extent)),
+        "reflect" => {
+            let period = (2 * (extent - 1)).max(1);
+            let at = at.rem_euclid(period);
+            Ok(if at < extent { at } else { period - at })
+        }
+        other => Err(Problem::new(format!("its mode `{other}` is not known"))),
+    };
+    let (Ok(before), Ok(after)) = (u16::try_from(before), u16::try_from(after)) else {
+        return Err(Problem::new(format!("it continues an axis by {before} and {after} elements, too many")));
+    };
+    (-i64::from(before)..extent + i64::from(after)).map(|at| place(at).map(|at| at as usize)).collect()
 }
 
 /// A value between others of one number along an axis.
@@ -189,7 +216,7 @@ fn surround(
     let mut filled = |part: &str, count: usize| {
         let mut shape = shape.clone();
         shape[axis] = count;
-        everywhere(builder, call, part, shape, value)
+        everywhere(builder, call, part, shape, value, x)
     };
     let mut parts = Vec::new();
     if before > 0 {
@@ -202,16 +229,21 @@ fn surround(
     builder.add_part(call, "padded", Op::Concat { axis }, &parts, vec![])
 }
 
-/// One number in a whole shape.
+/// One number in a whole shape, of the type of a value.
 fn everywhere(
     builder: &mut Builder,
     call: &Call<'_>,
     part: &str,
     shape: Vec<usize>,
     value: f32,
+    like: NodeId,
 ) -> Result<NodeId, Problem> {
     let weight = builder.graph.weights.splat(&shape, value);
-    builder.add_part(call, part, Op::Weight { shape }, &[], vec![weight])
+    let all = builder.add_part(call, part, Op::Weight { shape }, &[], vec![weight])?;
+    match builder.ty(like).dtype {
+        DType::F32 => Ok(all),
+        dtype => builder.add_part(call, part, Op::Cast(dtype), &[all], vec![]),
+    }
 }
 
 /// `Expand`: a product with ones, which broadcasts.
@@ -224,7 +256,7 @@ pub(super) fn expand(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     if builder.ty(x).shape == shape {
         return Ok(vec![Value::Node(x)]);
     }
-    let ones = everywhere(builder, call, "ones", extents, 1.0)?;
+    let ones = everywhere(builder, call, "ones", extents, 1.0, x)?;
     Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Mul), &[x, ones], vec![])?)])
 }
 

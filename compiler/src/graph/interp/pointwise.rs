@@ -88,6 +88,13 @@ pub(super) fn activate(activation: Activation, x: f64) -> f64 {
         Activation::HardSwish => x * clip(x + 3.0, 0.0, 6.0) / 6.0,
         Activation::Gelu => x * erfc(-x * FRAC_1_SQRT_2) / 2.0,
         Activation::Exp => x.exp(),
+        Activation::Log => x.ln(),
+        Activation::Sqrt => x.sqrt(),
+        // Where erfc is near 1 the difference would lose what erf has.
+        Activation::Erf if x.abs() < 2.5 => erf_near_zero(x),
+        Activation::Erf => 1.0 - erfc(x),
+        // max(x, 0) + ln(1 + e^-|x|), which does not overflow; a NaN falls through.
+        Activation::Softplus => (-x.abs()).exp().ln_1p() + if x < 0.0 { 0.0 } else { x },
         Activation::Quantize { scale, zero, lo, hi } => {
             let [zero, lo, hi] = [zero, lo, hi].map(|v| f64::from(v.get()));
             // The quotient is rounded to f32 first, as it is in ONNX Runtime, so that ties are ties.
@@ -97,9 +104,20 @@ pub(super) fn activate(activation: Activation, x: f64) -> f64 {
     }
 }
 
+/// `erf(x)` of small x, by a series all of whose terms have one sign (Abramowitz and Stegun 1964, formula 7.1.6).
+fn erf_near_zero(x: f64) -> f64 {
+    let mut term = x;
+    let mut sum = x;
+    for n in 1..=60 {
+        term *= 2.0 * x * x / f64::from(2 * n + 1);
+        sum += term;
+    }
+    FRAC_2_SQRT_PI * (-x * x).exp() * sum
+}
+
 /// `1 - erf(x)`, where small not by subtraction.
 pub(super) fn erfc(x: f64) -> f64 {
-    // Abramowitz and Stegun 1964, formulas 7.1.6 (all of whose terms have one sign) and 7.1.14.
+    // Abramowitz and Stegun 1964, formula 7.1.14.
     const BOUND: f64 = 2.5;
     let tail = |x: f64| {
         let fraction = (1..=100).rev().fold(x, |below, n| x + f64::from(n) / 2.0 / below);
@@ -110,13 +128,7 @@ pub(super) fn erfc(x: f64) -> f64 {
     } else if x < -BOUND {
         2.0 - tail(-x)
     } else {
-        let mut term = x;
-        let mut sum = x;
-        for n in 1..=60 {
-            term *= 2.0 * x * x / f64::from(2 * n + 1);
-            sum += term;
-        }
-        1.0 - FRAC_2_SQRT_PI * (-x * x).exp() * sum
+        1.0 - erf_near_zero(x)
     }
 }
 
@@ -147,6 +159,10 @@ pub(super) fn binary<E: Element>(binary: Binary, a: &Tensor<E>, b: &Tensor<E>) -
                 Binary::Sub => x - y,
                 Binary::Mul => x * y,
                 Binary::Div => x / y,
+                Binary::Min if x.is_nan() || x < y => x,
+                Binary::Max if x.is_nan() || x > y => x,
+                Binary::Min | Binary::Max => y,
+                Binary::Pow => x.powf(y),
             });
         }
     });

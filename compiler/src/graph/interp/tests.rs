@@ -129,6 +129,9 @@ fn activations_are_their_formulas_and_keep_nan() {
         (Activation::Silu, by(|x| x / (1.0 + (-x).exp()))),
         (Activation::HardSwish, by(|x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0)),
         (Activation::Exp, by(f64::exp)),
+        (Activation::Log, by(f64::ln)),
+        (Activation::Sqrt, by(f64::sqrt)),
+        (Activation::Softplus, by(|v| (1.0 + v.exp()).ln())),
         (Activation::Gelu, [-1.2668497e-4, -0.15865526, -0.0, 0.34573123, 3.9998733, 7.0, nan]),
     ];
     for (activation, expected) in cases {

@@ -93,6 +93,9 @@ pub(super) fn read<'a>(
         "sub" => Op::Binary(Binary::Sub),
         "mul" => Op::Binary(Binary::Mul),
         "div" => Op::Binary(Binary::Div),
+        "min" => Op::Binary(Binary::Min),
+        "max" => Op::Binary(Binary::Max),
+        "pow" => Op::Binary(Binary::Pow),
         "max_pool" => Op::MaxPool(read_pool(&mut call)?),
         "avg_pool" => Op::AvgPool(read_pool(&mut call)?),
         "global_avg_pool" => Op::GlobalAvgPool,
@@ -246,6 +249,10 @@ fn write_activation(activation: &Activation) -> (&'static str, Vec<String>) {
         Activation::HardSwish => ("hard_swish", vec![]),
         Activation::Gelu => ("gelu", vec![]),
         Activation::Exp => ("exp", vec![]),
+        Activation::Log => ("log", vec![]),
+        Activation::Sqrt => ("sqrt", vec![]),
+        Activation::Erf => ("erf", vec![]),
+        Activation::Softplus => ("softplus", vec![]),
         Activation::Quantize { scale, zero, lo, hi } => {
             let attributes = [("scale", scale), ("zero", zero), ("lo", lo), ("hi", hi)];
             ("quantize", attributes.map(|(name, value)| attribute(name, value)).to_vec())
@@ -268,6 +275,10 @@ fn read_activation(call: &mut Call<'_>) -> Result<Option<Activation>, ParseError
         "hard_swish" => Activation::HardSwish,
         "gelu" => Activation::Gelu,
         "exp" => Activation::Exp,
+        "log" => Activation::Log,
+        "sqrt" => Activation::Sqrt,
+        "erf" => Activation::Erf,
+        "softplus" => Activation::Softplus,
         "quantize" => {
             Activation::Quantize { scale: float("scale")?, zero: float("zero")?, lo: float("lo")?, hi: float("hi")? }
         }

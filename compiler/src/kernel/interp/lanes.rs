@@ -52,12 +52,15 @@ pub(super) fn unary(fused: bool, function: Unary, value: Lanes) -> Option<Lanes>
     Some(match (function, value) {
         (Unary::Neg, Lanes::F32(v)) => Lanes::F32(v.map(|v| -v)),
         (Unary::Exp, Lanes::F32(v)) => Lanes::F32(v.map(|v| exp(fused, v))),
+        (Unary::Log, Lanes::F32(v)) => {
+            Lanes::F32(v.map(|v| portable::log(v, |a, b, c| if fused { a.mul_add(b, c) } else { a * b + c })))
+        }
+        (Unary::Sqrt, Lanes::F32(v)) => Lanes::F32(v.map(f32::sqrt)),
         (Unary::Recip, Lanes::F32(v)) => Lanes::F32(v.map(|v| 1.0 / v)),
         (Unary::ToI32, Lanes::F32(v)) => Lanes::I32(v.map(portable::to_i32)),
         (Unary::ToF32, Lanes::I32(v)) => Lanes::F32(v.map(|v| v as f32)),
-        (Unary::Neg | Unary::Exp | Unary::Recip | Unary::ToI32, Lanes::I32(_)) | (Unary::ToF32, Lanes::F32(_)) => {
-            return None;
-        }
+        (Unary::Neg | Unary::Exp | Unary::Log | Unary::Sqrt | Unary::Recip | Unary::ToI32, Lanes::I32(_))
+        | (Unary::ToF32, Lanes::F32(_)) => return None,
     })
 }
 
@@ -71,6 +74,8 @@ pub(super) fn binary(function: Binary, a: Lanes, b: Lanes) -> Option<Lanes> {
             Binary::Div => from_fn(|i| a[i] / b[i]),
             Binary::Min => from_fn(|i| if a[i] < b[i] { a[i] } else { b[i] }),
             Binary::Max => from_fn(|i| if a[i] > b[i] { a[i] } else { b[i] }),
+            Binary::MinNan => from_fn(|i| if a[i] < b[i] || a[i].is_nan() { a[i] } else { b[i] }),
+            Binary::MaxNan => max_nan(&a, &b),
         }),
         (Lanes::I32(a), Lanes::I32(b)) => Lanes::I32(match function {
             Binary::Add => from_fn(|i| a[i].wrapping_add(b[i])),
@@ -78,7 +83,7 @@ pub(super) fn binary(function: Binary, a: Lanes, b: Lanes) -> Option<Lanes> {
             Binary::Mul => from_fn(|i| a[i].wrapping_mul(b[i])),
             Binary::Min => from_fn(|i| a[i].min(b[i])),
             Binary::Max => from_fn(|i| a[i].max(b[i])),
-            Binary::Div => return None,
+            Binary::Div | Binary::MinNan | Binary::MaxNan => return None,
         }),
         (Lanes::F32(_), Lanes::I32(_)) | (Lanes::I32(_), Lanes::F32(_)) => return None,
     })

@@ -347,6 +347,8 @@ pub(super) fn unary(function: Unary) -> &'static str {
     match function {
         Unary::Neg => "neg",
         Unary::Exp => "exp",
+        Unary::Log => "log",
+        Unary::Sqrt => "sqrt",
         Unary::Recip => "recip",
         Unary::ToI32 => "to_i32",
         Unary::ToF32 => "to_f32",
@@ -362,6 +364,8 @@ pub(super) fn binary(function: Binary) -> &'static str {
         Binary::Div => "div",
         Binary::Min => "min",
         Binary::Max => "max",
+        Binary::MinNan => "min_nan",
+        Binary::MaxNan => "max_nan",
     }
 }
 

@@ -63,11 +63,11 @@ impl Random {
             5 => Value::Splat(self.at()),
             6 => Value::SplatGroup { at: self.at(), lane: self.below(4), width: 4 },
             7 => {
-                let all = [Unary::Neg, Unary::Exp, Unary::Recip, Unary::ToI32, Unary::ToF32];
+                let all = [Unary::Neg, Unary::Exp, Unary::Log, Unary::Sqrt, Unary::Recip, Unary::ToI32, Unary::ToF32];
                 Value::Unary(all[self.below(5)], a)
             }
             8 => {
-                let all = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Min, Binary::Max];
+                let all = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Min, Binary::Max, Binary::MinNan, Binary::MaxNan];
                 Value::Binary(all[self.below(6)], a, b)
             }
             9 => Value::Fma(a, b, c),

@@ -320,7 +320,7 @@ impl Checker<'_> {
             }
             Value::Unary(function, of) => {
                 let (from, to) = match function {
-                    Unary::Neg | Unary::Exp | Unary::Recip => (Elem::F32, Elem::F32),
+                    Unary::Neg | Unary::Exp | Unary::Log | Unary::Sqrt | Unary::Recip => (Elem::F32, Elem::F32),
                     Unary::ToI32 => (Elem::F32, Elem::I32),
                     Unary::ToF32 => (Elem::I32, Elem::F32),
                 };
@@ -334,7 +334,7 @@ impl Checker<'_> {
                 }
                 Some(a)
             }
-            Value::Binary(Binary::Div, a, b) => {
+            Value::Binary(Binary::Div | Binary::MinNan | Binary::MaxNan, a, b) => {
                 self.f32(a);
                 self.f32(b);
                 Some(Elem::F32)

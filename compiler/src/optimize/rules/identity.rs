@@ -174,6 +174,10 @@ fn bounds(site: &Site<'_>, variable: &str) -> Option<(f32, f32)> {
         | Activation::HardSwish
         | Activation::Gelu
         | Activation::Exp
+        | Activation::Log
+        | Activation::Sqrt
+        | Activation::Erf
+        | Activation::Softplus
         | Activation::Quantize { .. } => return None,
     };
     (lo <= hi).then_some((lo, hi))
@@ -197,12 +201,15 @@ pub(super) fn range(activation: Activation) -> Option<(f32, f32)> {
         Activation::Clip { lo, hi } | Activation::Quantize { lo, hi, .. } => Some((lo.get(), hi.get())),
         Activation::Sigmoid | Activation::HardSigmoid => Some((0.0, 1.0)),
         Activation::Tanh => Some((-1.0, 1.0)),
-        Activation::Exp => Some((0.0, f32::INFINITY)),
+        Activation::Exp | Activation::Softplus => Some((0.0, f32::INFINITY)),
+        Activation::Erf => Some((-1.0, 1.0)),
         Activation::LeakyRelu { .. }
         | Activation::Elu { .. }
         | Activation::Silu
         | Activation::HardSwish
-        | Activation::Gelu => None,
+        | Activation::Gelu
+        | Activation::Log
+        | Activation::Sqrt => None,
     }
 }
 
@@ -220,6 +227,10 @@ fn within_range(site: &Site<'_>) -> bool {
         | Activation::HardSwish
         | Activation::Gelu
         | Activation::Exp
+        | Activation::Log
+        | Activation::Sqrt
+        | Activation::Erf
+        | Activation::Softplus
         | Activation::Quantize { .. } => false,
     }
 }

@@ -65,6 +65,10 @@ fn swish(site: &Site<'_>) -> Option<Activation> {
         | Activation::HardSwish
         | Activation::Gelu
         | Activation::Exp
+        | Activation::Log
+        | Activation::Sqrt
+        | Activation::Erf
+        | Activation::Softplus
         | Activation::Quantize { .. } => None,
     }
 }

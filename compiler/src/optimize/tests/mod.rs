@@ -54,6 +54,10 @@ fn every_op() -> Graph {
     y = b.binary(Binary::Sub, c, y);
     y = b.binary(Binary::Mul, y, c);
     y = b.binary(Binary::Div, y, c);
+    y = b.binary(Binary::Max, y, c);
+    y = b.binary(Binary::Min, c, y);
+    y = b.node(Op::Activate(Activation::Softplus), &[y]);
+    y = b.binary(Binary::Pow, y, c);
     y = b.node(Op::MaxPool(pool), &[y]);
     y = b.node(Op::AvgPool(Pool { count_include_pad: true, ..pool }), &[y]);
     y = b.node(Op::Pad { pads: Pads::symmetric(1, 2), value: F32::new(0.5) }, &[y]);

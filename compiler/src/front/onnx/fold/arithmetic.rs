@@ -184,25 +184,61 @@ pub(super) fn reduce(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tenso
     } else {
         kept.iter().zip(&reduced).filter(|(_, gone)| !**gone).map(|(&extent, _)| extent).collect()
     };
-    let each = x.len().checked_div(count).filter(|&each| each > 0);
-    let each = each.ok_or_else(|| Problem::new(format!("{x:?} has nothing to reduce")))?;
+    let each = x.len().checked_div(count).unwrap_or(0);
+    if operator == "ReduceMean" && each == 0 {
+        return Err(Problem::new(format!("{x:?} has nothing to take the mean of")));
+    }
     if let Some(integers) = x.to_integers() {
+        // Of nothing, what changes nothing: the ends of the type for extremes.
+        let ends = super::super::tensor::element_type(x.dtype).ok().and_then(crate::graph::DType::range);
+        let (least, largest) = ends.unwrap_or((i64::MIN, i64::MAX));
+        let nothing = match combine {
+            "Mul" => 1,
+            "Min" => largest,
+            "Max" => least,
+            _ => 0,
+        };
         let mut result: Vec<Option<i64>> = vec![None; count];
         for (value, to) in integers.into_iter().zip(to) {
+            let value = match operator.as_str() {
+                "ReduceL1" => value.checked_abs(),
+                "ReduceL2" | "ReduceSumSquare" => value.checked_mul(value),
+                _ => Some(value),
+            };
+            let value = value.ok_or_else(overflow)?;
             result[to] = Some(match result[to] {
                 Some(sum) => integer(combine, sum, value).ok_or_else(overflow)?,
                 None => value,
             });
         }
-        let mean = if operator == "ReduceMean" { each as i64 } else { 1 };
-        let result: Vec<i64> = result.into_iter().map(|sum| sum.unwrap_or(0) / mean).collect();
+        let finish = |sum: Option<i64>| match (operator.as_str(), sum) {
+            ("ReduceMean", Some(sum)) => sum / each as i64,
+            ("ReduceL2", Some(sum)) => (sum as f64).sqrt() as i64,
+            (_, sum) => sum.unwrap_or(nothing),
+        };
+        let result: Vec<i64> = result.into_iter().map(finish).collect();
         return Ok(vec![Tensor::integers(x.dtype, shape, &result).ok_or_else(overflow)?]);
     }
+    let nothing = match combine {
+        "Mul" => 1.0,
+        "Min" => f64::INFINITY,
+        "Max" => f64::NEG_INFINITY,
+        _ => 0.0,
+    };
     let mut result: Vec<Option<f64>> = vec![None; count];
     for (value, to) in x.to_floats().into_iter().zip(to) {
+        let value = match operator.as_str() {
+            "ReduceL1" => value.abs(),
+            "ReduceL2" | "ReduceSumSquare" => value * value,
+            _ => value,
+        };
         result[to] = Some(result[to].map_or(value, |sum| float(combine, sum, value)));
     }
-    let mean = if operator == "ReduceMean" { each as f64 } else { 1.0 };
-    let result: Vec<f64> = result.into_iter().map(|sum| sum.unwrap_or(0.0) / mean).collect();
+    let finish = |sum: Option<f64>| match (operator.as_str(), sum) {
+        ("ReduceMean", Some(sum)) => sum / each as f64,
+        ("ReduceL2", Some(sum)) => sum.sqrt(),
+        (_, sum) => sum.unwrap_or(nothing),
+    };
+    let result: Vec<f64> = result.into_iter().map(finish).collect();
     Ok(vec![Tensor::floats(x.dtype, shape, &result)])
 }

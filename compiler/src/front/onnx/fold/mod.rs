@@ -5,6 +5,7 @@
 mod arithmetic;
 mod constant;
 mod movement;
+mod order;
 mod quantized;
 
 pub(super) use movement::permutation;
@@ -64,7 +65,7 @@ fn evaluator(operator: &str) -> Option<Evaluate> {
         "Constant" => constant::constant,
         "ConstantOfShape" => constant::constant_of_shape,
         "Range" => constant::range,
-        "Identity" | "Dropout" => constant::identity,
+        "Identity" => constant::identity,
         "Cast" => constant::cast,
         "CastLike" => constant::cast_like,
         "QuantizeLinear" => quantized::quantize,
@@ -86,7 +87,10 @@ fn evaluator(operator: &str) -> Option<Evaluate> {
         "Neg" | "Abs" | "Sqrt" | "Exp" | "Log" | "Floor" | "Ceil" | "Round" | "Reciprocal" | "Sign" | "Not" => {
             arithmetic::single
         }
-        "ReduceProd" | "ReduceSum" | "ReduceMin" | "ReduceMax" | "ReduceMean" => arithmetic::reduce,
+        "ReduceProd" | "ReduceSum" | "ReduceMin" | "ReduceMax" | "ReduceMean" | "ReduceL1" | "ReduceL2"
+        | "ReduceSumSquare" => arithmetic::reduce,
+        "ArgMax" | "ArgMin" => order::arg_most,
+        "TopK" => order::top,
         _ => return None,
     })
 }
