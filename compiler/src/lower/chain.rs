@@ -273,13 +273,7 @@ fn activation_of(activation: Activation, v: Value, bind: &mut dyn FnMut(Value) -
 }
 
 /// The value of the graph's binary operator.
-pub(super) fn binary(
-    kb: &mut KernelBuilder,
-    body: &mut Vec<Stmt>,
-    binary: graph::Binary,
-    a: Value,
-    b: Value,
-) -> Value {
+pub(super) fn binary(kb: &mut KernelBuilder, body: &mut Vec<Stmt>, binary: graph::Binary, a: Value, b: Value) -> Value {
     match binary {
         graph::Binary::Add => add(a, b),
         graph::Binary::Sub => sub(a, b),

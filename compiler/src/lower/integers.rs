@@ -9,8 +9,8 @@ use super::chain::constant;
 use super::{Lowering, Stored, Unsupported};
 use crate::graph::{self, Activation, DType, Filter, Graph, Node, NodeId, Op};
 use crate::kernel::{
-    Access, At, Binary, Buffer, BufferId, Elem, Kernel, Param, ParamId, ParamKind, Place, Reduction, Stmt, Tile, Unary, Update,
-    Value,
+    Access, At, Binary, Buffer, BufferId, Elem, Kernel, Param, ParamId, ParamKind, Place, Reduction, Stmt, Tile, Unary,
+    Update, Value,
 };
 
 /// What a buffer of a value at a place has elements of.

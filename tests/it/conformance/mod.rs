@@ -94,13 +94,19 @@ fn is_for_crates(model: &Model) -> bool {
         && model.expected.iter().all(|of| matches!(of.dtype(), DType::F32 | DType::I32 | DType::I8 | DType::U8))
 }
 
+/// A panic is a mistake of its case alone.
+fn held<T>(run: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).unwrap_or_else(|_| Err("it panicked".to_owned()))
+}
+
 fn try_case(case: Case, options: &Options) -> Tried {
     let (by_interpreter, compiled) = match &case.model {
         Ok(model) => {
             let Import { graph, tensors } = &model.import;
-            let outputs = interp::run(graph, tensors, &model.inputs).map_err(|error| error.to_string());
-            let compiled = is_for_crates(model)
-                .then(|| compile(graph.clone(), options).map_err(|error| format!("it does not compile: {error}")));
+            let outputs = held(|| interp::run(graph, tensors, &model.inputs).map_err(|error| error.to_string()));
+            let compiled = is_for_crates(model).then(|| {
+                held(|| compile(graph.clone(), options).map_err(|error| format!("it does not compile: {error}")))
+            });
             (outputs.and_then(|outputs| compare(&outputs, &model.expected)), compiled)
         }
         // What is not imported is no crate either.

@@ -62,7 +62,8 @@ pub(super) fn as_given(
     Ok(vec![Value::Node(if is_line { line(builder, call, y)? } else { y })])
 }
 
-fn line(builder: &mut Builder, call: &Call<'_>, y: NodeId) -> Result<NodeId, Problem> {
+/// An image of one row as a line.
+pub(super) fn line(builder: &mut Builder, call: &Call<'_>, y: NodeId) -> Result<NodeId, Problem> {
     let shape = builder.ty(y).shape.iter().copied().enumerate().filter(|(axis, _)| *axis != 2);
     let shape = shape.map(|(_, extent)| extent).collect();
     builder.add_part(call, "line", Op::Reshape { shape }, &[y], vec![])

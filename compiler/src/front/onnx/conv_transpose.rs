@@ -9,7 +9,7 @@ use kiln_rt::safetensors::Dtype;
 
 use super::Problem;
 use super::build::{Builder, Call, Known, Value};
-use super::conv::{image, positive};
+use super::conv::{as_image, image, line, positive};
 use super::shape::pixels_of_channels;
 use super::tensor::Tensor;
 use crate::graph::weights::Kind;
@@ -35,13 +35,16 @@ struct Side {
 
 /// `ConvTranspose`.
 pub(super) fn conv_transpose(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
-    let x = builder.operand(call, 0)?;
+    let (x, is_line) = as_image(builder, call)?;
     let kernel = call.required_known(1)?;
-    let [inputs, per_group, kh, kw] = *kernel.tensor.shape.as_slice() else {
-        return Err(Problem::new(format!(
-            "its kernel has shape {:?}; kiln convolves images, with kernels [I, O, KH, KW]",
-            kernel.tensor.shape
-        )));
+    let (inputs, per_group, kh, kw) = match *kernel.tensor.shape.as_slice() {
+        [i, o, kh, kw] if !is_line => (i, o, kh, kw),
+        [i, o, k] if is_line => (i, o, 1, k),
+        ref other => {
+            return Err(Problem::new(format!(
+                "its kernel has shape {other:?}; kiln convolves images with kernels [I, O, KH, KW], and lines with [I, O, K]"
+            )));
+        }
     };
     let extents = image(builder, x)?;
     let groups = positive("group", call.attributes.int_or("group", 1)?)?;
@@ -49,7 +52,7 @@ pub(super) fn conv_transpose(builder: &mut Builder, call: &Call<'_>) -> Result<V
         let have = builder.ty(x).shape[1];
         return Err(Problem::new(format!("its kernel takes {inputs} channels in {groups} groups, not {have}")));
     }
-    let sides = sides(call, [kh, kw], extents)?;
+    let sides = sides(call, [kh, kw], extents, is_line)?;
     let [rows, columns] = sides;
     let channels = per_group * groups;
     let phases = phase_kernel(&kernel.tensor, groups, sides)?;
@@ -79,15 +82,16 @@ pub(super) fn conv_transpose(builder: &mut Builder, call: &Call<'_>) -> Result<V
         let bias = builder.add_part(call, "bias", Op::Reshape { shape: vec![1, channels, 1, 1] }, &[bias], vec![])?;
         y = builder.add_part(call, "", Op::Binary(Binary::Add), &[y, bias], vec![])?;
     }
-    Ok(vec![Value::Node(y)])
+    Ok(vec![Value::Node(if is_line { line(builder, call, y)? } else { y })])
 }
 
-/// The two directions of a call over so many rows and columns.
-fn sides(call: &Call<'_>, taps: [usize; 2], extents: [usize; 2]) -> Result<[Side; 2], Problem> {
+/// The two directions of a call over so many rows and columns. Over a line, attributes say nothing of rows.
+fn sides(call: &Call<'_>, taps: [usize; 2], extents: [usize; 2], is_line: bool) -> Result<[Side; 2], Problem> {
     let two = |name: &str, default: i64| -> Result<[i64; 2], Problem> {
         match call.attributes.ints(name)? {
             None => Ok([default; 2]),
-            Some(&[rows, columns]) => Ok([rows, columns]),
+            Some(&[rows, columns]) if !is_line => Ok([rows, columns]),
+            Some(&[columns]) if is_line => Ok([if name == "kernel_shape" { 1 } else { default }, columns]),
             Some(other) => Err(Problem::new(format!("its {name} are {other:?}, and kiln takes two"))),
         }
     };
@@ -99,7 +103,8 @@ fn sides(call: &Call<'_>, taps: [usize; 2], extents: [usize; 2]) -> Result<[Side
     let auto_pad = call.attributes.text_or("auto_pad", "NOTSET")?;
     let pads = match call.attributes.ints("pads")? {
         None => [0; 4],
-        Some(&[top, left, bottom, right]) => [top, left, bottom, right],
+        Some(&[top, left, bottom, right]) if !is_line => [top, left, bottom, right],
+        Some(&[left, right]) if is_line => [0, left, 0, right],
         Some(other) => return Err(Problem::new(format!("its pads are {other:?}, and kiln takes four"))),
     };
     let too_large = || Problem::new("its output is too large");
@@ -112,7 +117,8 @@ fn sides(call: &Call<'_>, taps: [usize; 2], extents: [usize; 2]) -> Result<[Side
         let mut full = full.filter(|_| more[i] >= 0).ok_or_else(too_large)?;
         // What is cut off in all, to the shape that is asked for.
         let asked = match wanted {
-            Some(&[rows, columns] | &[_, _, rows, columns]) => Some([rows, columns][i]),
+            Some(&[rows, columns] | &[_, _, rows, columns]) if !is_line => Some([rows, columns][i]),
+            Some(&[columns] | &[_, _, columns]) if is_line => Some([1, columns][i]),
             Some(other) => return Err(Problem::new(format!("its output_shape is {other:?}, and kiln takes two"))),
             None if auto_pad.starts_with("SAME") => {
                 Some(signed(extents[i].checked_mul(stride).ok_or_else(too_large)?)?)

@@ -76,13 +76,7 @@ pub(super) fn matmul(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
 }
 
 /// A product with a matrix `[K, N]`; all axes of the value but the last count rows.
-fn product(
-    builder: &mut Builder,
-    call: &Call<'_>,
-    part: &str,
-    x: NodeId,
-    known: &Known,
-) -> Result<NodeId, Problem> {
+fn product(builder: &mut Builder, call: &Call<'_>, part: &str, x: NodeId, known: &Known) -> Result<NodeId, Problem> {
     let features = known.tensor.shape[1];
     let kernel = builder.weight_transposed(known, Kind::Kernel, &[1, 0]);
     let op = Op::Linear(Linear { features, bias: false });

@@ -11,7 +11,16 @@ pub(super) fn batch_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
     if call.attributes.int_or("training_mode", 0)? != 0 || call.attributes.int_or("spatial", 1)? == 0 {
         return Err(Problem::new("kiln normalizes by channel, with the statistics that the model holds"));
     }
-    let x = builder.operand(call, 0)?;
+    let given = builder.operand(call, 0)?;
+    let shape = builder.ty(given).shape.clone();
+    let x = match *shape.as_slice() {
+        // All that is behind the channels is one row.
+        [n, c, ref extents @ ..] if !matches!(extents.len(), 0 | 2) => {
+            let image = vec![n, c, 1, extents.iter().product()];
+            builder.add_part(call, "image", Op::Reshape { shape: image }, &[given], vec![])?
+        }
+        _ => given,
+    };
     let kinds = [Kind::Gamma, Kind::Bias, Kind::Mean, Kind::Var];
     let mut weights = Vec::with_capacity(kinds.len());
     for (i, kind) in kinds.into_iter().enumerate() {
@@ -19,7 +28,11 @@ pub(super) fn batch_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
         weights.push(builder.weight(known, kind));
     }
     let eps = F32::new(call.attributes.float_or("epsilon", 1e-5)?);
-    Ok(vec![Value::Node(builder.add(call, Op::BatchNorm { eps, affine: true }, &[x], weights)?)])
+    let y = builder.add(call, Op::BatchNorm { eps, affine: true }, &[x], weights)?;
+    if builder.ty(y).shape == shape {
+        return Ok(vec![Value::Node(y)]);
+    }
+    Ok(vec![Value::Node(builder.add(call, Op::Reshape { shape }, &[y], vec![])?)])
 }
 
 /// `Softmax`. Before version 13 it takes all axes from the given one on as one.

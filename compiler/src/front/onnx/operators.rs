@@ -26,9 +26,8 @@ pub(super) fn operator(name: &str) -> Option<Convert> {
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceL1" | "ReduceL2" | "ReduceSumSquare"
         | "ReduceLogSum" => reduce::reduce,
         "Relu" | "LeakyRelu" | "Elu" | "Selu" | "Sigmoid" | "HardSigmoid" | "Tanh" | "HardSwish" | "Gelu" | "Clip"
-        | "PRelu" | "Abs" | "Neg" | "Exp" | "Log" | "Sqrt" | "Erf" | "Softplus" | "Softsign" | "Mish" | "Reciprocal" => {
-            pointwise::activation
-        }
+        | "PRelu" | "Abs" | "Neg" | "Exp" | "Log" | "Sqrt" | "Erf" | "Softplus" | "Softsign" | "Mish"
+        | "Reciprocal" => pointwise::activation,
         "Add" | "Sub" | "Mul" | "Div" => pointwise::pair,
         "Sum" | "Mean" => pointwise::sum,
         "Min" | "Max" => pointwise::bound,

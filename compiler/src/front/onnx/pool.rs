@@ -41,7 +41,9 @@ fn volume(builder: &mut Builder, call: &Call<'_>, op: fn(Pool) -> Op, x: NodeId)
     let layers = Op::Reshape { shape: vec![n, c * d, h, w] };
     let layers = builder.add_part(call, "layers", layers, &[x], vec![])?;
     let pooled = builder.add_part(call, "rows and columns", op(pool(rest)), &[layers], vec![])?;
-    let [_, _, rows, columns] = *builder.ty(pooled).shape.as_slice() else { return Err(Problem::new("it has no maps")) };
+    let [_, _, rows, columns] = *builder.ty(pooled).shape.as_slice() else {
+        return Err(Problem::new("it has no maps"));
+    };
     let stack = Op::Reshape { shape: vec![n, c, d, rows * columns] };
     let stack = builder.add_part(call, "stack", stack, &[pooled], vec![])?;
     let y = builder.add_part(call, "depth", op(pool(depth)), &[stack], vec![])?;
@@ -66,7 +68,8 @@ fn volume_window(call: &Call<'_>, directions: &[usize], extents: [usize; 2]) -> 
         Some(pads) => return Err(Problem::new(format!("its pads are {pads:?} for a volume"))),
         None => None,
     };
-    let given = Given { kernel: three("kernel_shape")?, stride: three("strides")?, dilation: three("dilations")?, pads };
+    let given =
+        Given { kernel: three("kernel_shape")?, stride: three("strides")?, dilation: three("dilations")?, pads };
     let auto_pad = call.attributes.text_or("auto_pad", "NOTSET")?;
     if let [_] = directions {
         // A line is an image of one row; this one stands upright.

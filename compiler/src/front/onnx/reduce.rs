@@ -26,9 +26,7 @@ pub(super) fn reduce(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     let x = match operator.as_str() {
         "ReduceMin" => scaled(builder, call, "negative", x, -1.0)?,
         "ReduceL1" => builder.add_part(call, "size", abs(), &[x], vec![])?,
-        "ReduceL2" | "ReduceSumSquare" => {
-            builder.add_part(call, "square", Op::Binary(Binary::Mul), &[x, x], vec![])?
-        }
+        "ReduceL2" | "ReduceSumSquare" => builder.add_part(call, "square", Op::Binary(Binary::Mul), &[x, x], vec![])?,
         _ => x,
     };
     let images = pixels_last(builder, call, x, &shape, &reduced, count)?;

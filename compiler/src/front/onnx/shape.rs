@@ -81,8 +81,7 @@ pub(super) fn slice(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>
         }
         let extent = builder.ty(x).shape[stride.axis];
         let Ok(step) = usize::try_from(stride.step) else {
-            let places: Vec<usize> =
-                (0..stride.count).map(|i| stride.start - i * stride.step.unsigned_abs()).collect();
+            let places: Vec<usize> = (0..stride.count).map(|i| stride.start - i * stride.step.unsigned_abs()).collect();
             x = at_places(builder, call, x, stride.axis, &places)?;
             continue;
         };

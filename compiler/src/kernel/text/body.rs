@@ -336,16 +336,8 @@ fn value(lexer: &mut Lexer<'_>, names: &Names) -> Parsed<Value> {
 }
 
 const UNARY: [Unary; 7] = [Unary::Neg, Unary::Exp, Unary::Log, Unary::Sqrt, Unary::Recip, Unary::ToI32, Unary::ToF32];
-const BINARY: [Binary; 8] = [
-    Binary::Add,
-    Binary::Sub,
-    Binary::Mul,
-    Binary::Div,
-    Binary::Min,
-    Binary::Max,
-    Binary::MinNan,
-    Binary::MaxNan,
-];
+const BINARY: [Binary; 8] =
+    [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Min, Binary::Max, Binary::MinNan, Binary::MaxNan];
 
 /// A function of values, after the parenthesis.
 fn function(lexer: &mut Lexer<'_>, names: &Names, at: Position, name: &str) -> Parsed<Value> {

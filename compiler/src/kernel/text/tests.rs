@@ -67,7 +67,16 @@ impl Random {
                 Value::Unary(all[self.below(5)], a)
             }
             8 => {
-                let all = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Min, Binary::Max, Binary::MinNan, Binary::MaxNan];
+                let all = [
+                    Binary::Add,
+                    Binary::Sub,
+                    Binary::Mul,
+                    Binary::Div,
+                    Binary::Min,
+                    Binary::Max,
+                    Binary::MinNan,
+                    Binary::MaxNan,
+                ];
                 Value::Binary(all[self.below(6)], a, b)
             }
             9 => Value::Fma(a, b, c),

@@ -82,7 +82,10 @@ pub(super) fn top(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>,
             places[(o * count + rank) * inner + i] = k as i64;
         }
     }
-    let elements = places.iter().enumerate().map(|(to, &k)| (to / (count * inner).max(1) * extent + k as usize) * inner + to % inner.max(1));
+    let elements = places
+        .iter()
+        .enumerate()
+        .map(|(to, &k)| (to / (count * inner).max(1) * extent + k as usize) * inner + to % inner.max(1));
     let values = x.picked(shape.clone(), elements.collect::<Vec<_>>().into_iter());
     let places = Tensor::integers(Dtype::I64, shape, &places).ok_or_else(|| Problem::new("a place is too large"))?;
     Ok(vec![values, places])
