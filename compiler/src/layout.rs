@@ -363,7 +363,10 @@ fn assign_node(graph: &Graph, id: NodeId, layouts: &mut Layouts) -> Layout {
             Layout::Blocked(ChannelMap(shuffled))
         }
         Op::Reshape { shape } => match layout(layouts, 0) {
-            Layout::Blocked(map) if is_pixel(ty(0)) && is_pixel(&TensorType::f32(shape.clone())) => {
+            // Features of an image stay so; where images become features, or features images, they move.
+            Layout::Blocked(map)
+                if is_pixel(ty(0)) && is_pixel(&TensorType::f32(shape.clone())) && ty(0).shape[..2] == shape[..2] =>
+            {
                 Layout::Blocked(map)
             }
             Layout::Blocked(_) | Layout::Plain => {
@@ -521,6 +524,29 @@ mod tests {
         let Layout::Blocked(of_b) = layouts.of(b) else { panic!("blocked") };
         assert_eq!(map.0[0], of_b.0[19]);
         assert_eq!(map.0.len(), 29);
+    }
+
+    #[test]
+    fn images_that_become_features_move() {
+        for (shape, stays) in [(vec![3, 2], true), (vec![3, 2, 1, 1], true), (vec![6, 1], false), (vec![2, 3], false)] {
+            let mut g = Graph::new("Pixels");
+            let x = g.add(Op::Input(TensorType::f32([3, 2, 4, 4])), &[], vec![], Origin::named("x")).unwrap();
+            let pooled = g.add(Op::GlobalMaxPool, &[x], vec![], Origin::named("pooled")).unwrap();
+            let y = g.add(Op::Reshape { shape }, &[pooled], vec![], Origin::named("y")).unwrap();
+            let z = conv_or_linear(&mut g, y);
+            g.add_output("z", z);
+            assert_eq!(matches!(assign(&g).of(y), Layout::Blocked(_)), stays, "{}", g.node(y).ty);
+        }
+    }
+
+    fn conv_or_linear(graph: &mut Graph, x: NodeId) -> NodeId {
+        if graph.node(x).ty.shape.len() == 4 {
+            return conv(graph, x, 5, "z");
+        }
+        let inputs = graph.node(x).ty.shape[1];
+        let kernel = graph.weights.read("z", crate::graph::weights::Kind::Kernel, &[5, inputs]);
+        let linear = Op::Linear(crate::graph::Linear { features: 5, bias: false });
+        graph.add(linear, &[x], vec![kernel], Origin::named("z")).unwrap()
     }
 
     #[test]

@@ -31,7 +31,7 @@ const MODELS: [(&str, &[&str], f64); 10] = [
 ];
 
 /// The model's own folder.
-struct Beside(PathBuf);
+pub(crate) struct Beside(pub(crate) PathBuf);
 
 impl Folder for Beside {
     fn open(&self, path: &str) -> Result<Bytes, String> {

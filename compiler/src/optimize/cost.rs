@@ -88,7 +88,7 @@ pub fn cost(op: &Op, operands: &[&TensorType], weights: &[&[usize]], ty: &Tensor
         Op::Reshape { .. } => {
             // A map of one pixel lies in memory as its features do.
             let one_pixel = |ty: &TensorType| ty.nchw().is_some_and(|[_, _, h, w]| h * w == 1);
-            mapped_if(one_pixel(ty) && operands.iter().all(|ty| one_pixel(ty)))
+            mapped_if(one_pixel(ty) && operands.iter().all(|from| one_pixel(from) && from.shape[..2] == ty.shape[..2]))
         }
         Op::Transpose { .. } | Op::Pad { .. } => kernel(0),
         Op::Resize(resize) => kernel(if resize.filter == Filter::Linear { 8 * made } else { 0 }),

@@ -252,7 +252,8 @@ impl F32x16 {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
     pub fn log(self) -> Self {
         let (x, zero) = (self, Self::zero());
-        let is_small = |a: f32, b: f32| Self::select_lt(x, Self::splat(f32::MIN_POSITIVE), Self::splat(a), Self::splat(b));
+        let is_small =
+            |a: f32, b: f32| Self::select_lt(x, Self::splat(f32::MIN_POSITIVE), Self::splat(a), Self::splat(b));
         let (k, m) = x.mul(is_small(super::LOG_SCALE, 1.0)).split();
         let n = k.to_f32().add(is_small(-super::LOG_SCALE_EXPONENT, 0.0));
         let root = Self::splat(core::f32::consts::SQRT_2);

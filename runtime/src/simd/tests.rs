@@ -383,7 +383,8 @@ fn log_is_within_two_ulps() {
             let x: Lanes = chunk.try_into().unwrap();
             for (x, y) in x.into_iter().zip(log(target, x)) {
                 let expected = f64::from(x).ln();
-                let near = (f64::from(y) - expected).abs() <= 1e-7 * f64::max(expected.abs(), (f64::from(x) - 1.0).abs());
+                let near =
+                    (f64::from(y) - expected).abs() <= 1e-7 * f64::max(expected.abs(), (f64::from(x) - 1.0).abs());
                 assert!(ulps(y, expected as f32) <= 2 || near, "{target} log({x:e}) = {y:e}, not {expected:e}");
             }
         }

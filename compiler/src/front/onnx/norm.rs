@@ -11,16 +11,7 @@ pub(super) fn batch_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
     if call.attributes.int_or("training_mode", 0)? != 0 || call.attributes.int_or("spatial", 1)? == 0 {
         return Err(Problem::new("kiln normalizes by channel, with the statistics that the model holds"));
     }
-    let given = builder.operand(call, 0)?;
-    let shape = builder.ty(given).shape.clone();
-    let x = match *shape.as_slice() {
-        // All that is behind the channels is one row.
-        [n, c, ref extents @ ..] if !matches!(extents.len(), 0 | 2) => {
-            let image = vec![n, c, 1, extents.iter().product()];
-            builder.add_part(call, "image", Op::Reshape { shape: image }, &[given], vec![])?
-        }
-        _ => given,
-    };
+    let x = builder.operand(call, 0)?;
     let kinds = [Kind::Gamma, Kind::Bias, Kind::Mean, Kind::Var];
     let mut weights = Vec::with_capacity(kinds.len());
     for (i, kind) in kinds.into_iter().enumerate() {
@@ -28,10 +19,18 @@ pub(super) fn batch_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
         weights.push(builder.weight(known, kind));
     }
     let eps = F32::new(call.attributes.float_or("epsilon", 1e-5)?);
-    let y = builder.add(call, Op::BatchNorm { eps, affine: true }, &[x], weights)?;
-    if builder.ty(y).shape == shape {
-        return Ok(vec![Value::Node(y)]);
+    let norm = Op::BatchNorm { eps, affine: true };
+    let shape = builder.ty(x).shape.clone();
+    let &[n, c, ref extents @ ..] = shape.as_slice() else {
+        return Err(Problem::new(format!("it takes channels, not a value of shape {shape:?}")));
+    };
+    if matches!(extents.len(), 0 | 2) {
+        return Ok(vec![Value::Node(builder.add(call, norm, &[x], weights)?)]);
     }
+    // Lines and volumes as maps.
+    let map = Op::Reshape { shape: vec![n, c, 1, extents.iter().product()] };
+    let x = builder.add_part(call, "map", map, &[x], vec![])?;
+    let y = builder.add_part(call, "normal", norm, &[x], weights)?;
     Ok(vec![Value::Node(builder.add(call, Op::Reshape { shape }, &[y], vec![])?)])
 }
 

@@ -149,7 +149,13 @@ fn prelu(builder: &mut Builder, call: &Call<'_>, x: NodeId) -> Result<Vec<Value>
         let op = Op::Activate(Activation::LeakyRelu { slope: F32::new(slope as f32) });
         return Ok(vec![Value::Node(builder.add(call, op, &[x], vec![])?)]);
     }
-    let slope = builder.operand(call, 1)?;
+    let mut slope = builder.operand(call, 1)?;
+    let (shape, slopes) = (builder.ty(x).shape.clone(), builder.ty(slope).shape.clone());
+    if builder.opset < 7 && slopes.len() == 1 && shape.len() > 2 && shape[1] == slopes[0] {
+        // Before version 7 slopes are by channel, and do not broadcast.
+        let by_channel = [&slopes[..], &vec![1; shape.len() - 2]].concat();
+        slope = builder.add_part(call, "slope", Op::Reshape { shape: by_channel }, &[slope], vec![])?;
+    }
     let above = builder.add_part(call, "above", Op::Activate(Activation::Relu), &[x], vec![])?;
     let clip = Activation::Clip { lo: F32::new(f32::NEG_INFINITY), hi: F32::new(0.0) };
     let below = builder.add_part(call, "below", Op::Activate(clip), &[x], vec![])?;

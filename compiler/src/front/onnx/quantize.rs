@@ -113,7 +113,10 @@ fn is_zero(zero: &Value) -> bool {
 fn without_blocks(call: &Call<'_>) -> Result<(), Problem> {
     match call.attributes.int_or("block_size", 0)? {
         0 => Ok(()),
-        size => Err(Problem::new(format!("it has a scale for each {size} elements; kiln has one a tensor or channel"))),
+        size => Err(Problem::new(format!(
+            "it has a scale for each {size} elements, which kiln computes of values alone that do not depend on the \
+             network's inputs"
+        ))),
     }
 }
 

@@ -8,6 +8,11 @@ use crate::graph::{Activation, Binary, DType, NodeId, Op};
 /// `ReduceMean`, `ReduceSum`, `ReduceMax`, `ReduceMin`, `ReduceL1`, `ReduceL2`, `ReduceSumSquare`, `ReduceLogSum`.
 pub(super) fn reduce(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let x = builder.operand(call, 0)?;
+    if builder.ty(x).dtype == DType::Bool {
+        return Err(Problem::new(
+            "of truth values kiln computes it of values alone that do not depend on the network's inputs",
+        ));
+    }
     let shape = builder.ty(x).shape.clone();
     let axes = match call.integers("axes", 1)? {
         Some(axes) if !axes.is_empty() => axes,

@@ -17,21 +17,35 @@ struct Scales {
 
 impl Scales {
     fn of(known: &Known<'_>) -> Result<Self, Problem> {
-        if known.call.attributes.int_or("block_size", 0)? != 0 {
-            return Err(Problem::new("kiln has one scale a tensor or channel, not one for some elements"));
-        }
+        let block = known.call.attributes.int_or("block_size", 0)?;
         let (shape, scale) = (&known.operand(0)?.shape, known.operand(1)?);
         let zeros = known.operands.get(2).copied().flatten();
         let mut aligned = vec![1; shape.len()];
-        if scale.len() != 1 {
-            let at = axis(known.call.attributes.int_or("axis", 1)?, shape.len())?;
-            aligned[at] = scale.len();
-            if scale.len() != shape[at] {
-                return Err(Problem::new(format!("it has {} scales for axis {at} of {shape:?}", scale.len())));
-            }
-        }
         if zeros.is_some_and(|zeros| zeros.len() != scale.len()) {
             return Err(Problem::new("it has as many zero points as scales"));
+        }
+        let wrong = || Problem::new(format!("it has scales of shape {:?} for {shape:?}", scale.shape));
+        if scale.len() != 1 {
+            let at = axis(known.call.attributes.int_or("axis", 1)?, shape.len())?;
+            if block != 0 {
+                // A scale for each run of elements along the axis.
+                let block = usize::try_from(block).map_err(|_| wrong())?;
+                let runs = shape.iter().enumerate().map(|(i, &n)| if i == at { n.div_ceil(block) } else { n });
+                if !runs.eq(scale.shape.iter().copied()) {
+                    return Err(wrong());
+                }
+                let (strides, own) = (geometry::strides(shape), geometry::strides(&scale.shape));
+                let place = |element: usize| {
+                    let index = |i: usize| element / strides[i] % shape[i];
+                    (0..shape.len()).map(|i| own[i] * if i == at { index(i) / block } else { index(i) }).sum()
+                };
+                let places = (0..known.operand(0)?.len()).map(place).collect();
+                return Ok(Scales { scales: scale.to_floats(), zeros: zeros.map(Tensor::to_floats), places });
+            }
+            aligned[at] = scale.len();
+            if scale.len() != shape[at] {
+                return Err(wrong());
+            }
         }
         let places = geometry::places(shape, 0, &geometry::broadcast_strides(&aligned, shape)).collect();
         Ok(Scales { scales: scale.to_floats(), zeros: zeros.map(Tensor::to_floats), places })

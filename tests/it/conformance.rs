@@ -1,0 +1,364 @@
+//! ONNX's own test cases, in the folder that `KILN_ONNX_CASES` names: see `tests/conformance/README.md`. Without the variable
+//! there is nothing to hold against.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+
+use kiln_compiler::back::rust::{self, ModuleOptions, Signature};
+use kiln_compiler::front::onnx::proto::{ModelProto, TensorProto};
+use kiln_compiler::front::onnx::{self, Import, Settings};
+use kiln_compiler::graph::{DType, Elements, TensorType, interp};
+use kiln_compiler::pipeline::{Compiled, Options, compile};
+use kiln_compiler::target::Target;
+use prost::Message;
+
+use crate::crates::{from_bytes, to_bytes};
+use crate::onnx::Beside;
+
+/// How many cases of the list must hold, in percent.
+const SHARE: usize = 97;
+/// Cases in one program.
+const BATCH: usize = 120;
+
+fn text(file: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance").join(file);
+    std::fs::read_to_string(path).expect("a file")
+}
+
+/// The names of a list, each before a colon.
+fn names(text: &str) -> Vec<&str> {
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(|line| line.split_once(':').expect("NAME: …").0).collect()
+}
+
+#[test]
+fn skipped_cases_are_of_the_list_and_have_reasons() {
+    let (cases, skipped) = (text("cases.txt"), text("skipped.txt"));
+    let cases: BTreeSet<&str> = names(&cases).into_iter().collect();
+    for line in skipped.lines().filter(|line| !line.starts_with('#')) {
+        let (name, reason) = line.split_once(": ").expect("NAME: reason");
+        assert!(cases.contains(name) && reason.len() > 10, "{line}");
+    }
+    let skipped = names(&skipped).len();
+    assert!(skipped * 100 <= cases.len() * (100 - SHARE), "{skipped} of {} cases are skipped", cases.len());
+}
+
+#[test]
+fn the_cases_of_onnx_hold() {
+    let Some(folder) = std::env::var_os("KILN_ONNX_CASES") else { return };
+    // Cargo starts tests in the package, wherever it was called.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let (cases, skipped) = (text("cases.txt"), text("skipped.txt"));
+    let skipped: BTreeSet<&str> = names(&skipped).into_iter().collect();
+    let (mut held, mut problems, mut crates) = (0, Vec::new(), Vec::new());
+    let cases = names(&cases);
+    for (number, &name) in cases.iter().enumerate() {
+        match Case::read(&folder.join(name), number) {
+            Ok(case) => {
+                held += 1;
+                if skipped.contains(name) {
+                    problems.push(format!("{name} is skipped, and holds"));
+                }
+                match case.compiled() {
+                    Ok(compiled) => crates.push((name, case, compiled)),
+                    Err(why) if case.is_for_crates() => problems.push(format!("{name} is no crate: {why}")),
+                    Err(_) => {}
+                }
+            }
+            Err(_) if skipped.contains(name) => {}
+            Err(why) => problems.push(format!("{name}: {why}")),
+        }
+    }
+    let mut held_by_crates = 0;
+    for batch in crates.chunks(BATCH) {
+        let wrong = by_program(batch);
+        held_by_crates += batch.len() - wrong.len();
+        problems.extend(wrong);
+    }
+    println!(
+        "{held} of {} cases hold by the interpreter, {held_by_crates} of {} as crates, {} are skipped",
+        cases.len(),
+        crates.len(),
+        skipped.len()
+    );
+    assert!(problems.is_empty(), "{}", problems.join("\n"));
+    assert!(held * 100 >= cases.len() * SHARE, "{held} of {}", cases.len());
+}
+
+/// A case that the interpreter holds.
+struct Case {
+    number: usize,
+    import: Import,
+    /// What the network's inputs are given.
+    inputs: Vec<Elements>,
+    expected: Vec<(TensorType, Elements)>,
+}
+
+impl Case {
+    /// Reads a case and runs it by the interpreter.
+    fn read(folder: &Path, number: usize) -> Result<Self, String> {
+        let file = std::fs::read(folder.join("model.onnx")).map_err(|error| error.to_string())?;
+        let mut model = ModelProto::decode(&*file).map_err(|error| error.to_string())?;
+        let graph = model.graph.get_or_insert_default();
+        let constants: BTreeSet<String> = graph.initializer.iter().map(|tensor| tensor.name().to_owned()).collect();
+        let names: Vec<String> = graph.input.iter().map(|input| input.name().to_owned()).collect();
+        let names = names.into_iter().filter(|name| !constants.contains(name));
+        let stored = |kind: &str, i: usize| folder.join(format!("test_data_set_0/{kind}_{i}.pb"));
+        let mut given = BTreeMap::new();
+        for (i, name) in names.enumerate().filter(|(i, _)| stored("input", *i).is_file()) {
+            given.insert(name, tensor(&stored("input", i))?);
+        }
+        let import = imported(model, folder, &given, number)?;
+        let inputs = import.graph.inputs().iter().map(|&id| elements(&given[&import.graph.node(id).origin.name]));
+        let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
+        let expected = (0..).map(|i| stored("output", i)).take_while(|path| path.is_file());
+        let expected = expected.map(|path| tensor(&path)).collect::<Result<Vec<TensorProto>, _>>()?;
+        let expected = expected.iter().map(|tensor| Ok((type_of(tensor)?, elements(tensor)?)));
+        let expected = expected.collect::<Result<Vec<_>, String>>()?;
+        let found = interp::run(&import.graph, &import.tensors, &inputs).map_err(|error| error.to_string())?;
+        let case = Case { number, import, inputs, expected };
+        case.hold(&found)?;
+        Ok(case)
+    }
+
+    /// Whether outputs are those of the case.
+    fn hold(&self, found: &[Elements]) -> Result<(), String> {
+        let graph = &self.import.graph;
+        if graph.outputs().len() != self.expected.len() {
+            return Err(format!("{} outputs, not {}", graph.outputs().len(), self.expected.len()));
+        }
+        for ((output, found), (ty, expected)) in graph.outputs().iter().zip(found).zip(&self.expected) {
+            let own = &graph.node(output.node).ty;
+            if own != ty {
+                return Err(format!("`{}` is {own}, not {ty}", output.name));
+            }
+            // As ONNX compares, and relative to the largest; integers are equal.
+            let (found, expected) = (found.to_f64(), expected.to_f64());
+            let largest = expected.iter().filter(|v| v.is_finite()).fold(0f64, |most, v| most.max(v.abs()));
+            for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
+                let near = ty.dtype.is_float() && (a - b).abs() <= 1e-3 * b.abs().min(largest) + 1e-6 * largest + 1e-7;
+                if a != b && !near && !(a.is_nan() && b.is_nan()) {
+                    return Err(format!("`{}`: element {i} is {a}, not {b}", output.name));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether crates have all of its types: f32, and quantized bytes with their sums. Sums of bytes themselves would wrap.
+    fn is_for_crates(&self) -> bool {
+        let graph = &self.import.graph;
+        graph.ids().all(|id| graph.node(id).ty.dtype == DType::F32)
+    }
+
+    fn compiled(&self) -> Result<Compiled, String> {
+        let options = Options { targets: vec![Target::detect()], ..Options::default() };
+        compile(self.import.graph.clone(), &options).map_err(|error| error.to_string())
+    }
+}
+
+/// The network of a model, of which as many inputs as can be stay inputs.
+fn imported(
+    model: ModelProto,
+    folder: &Path,
+    given: &BTreeMap<String, TensorProto>,
+    number: usize,
+) -> Result<Import, String> {
+    let graph = model.graph.clone().unwrap_or_default();
+    let mut constant: BTreeSet<String> =
+        given.iter().filter(|(_, tensor)| tensor.dims.contains(&0)).map(|(name, _)| name.clone()).collect();
+    loop {
+        let mut with = graph.clone();
+        with.input.retain(|input| !constant.contains(input.name()));
+        for name in &constant {
+            with.initializer.push(TensorProto { name: Some(name.clone()), ..given[name].clone() });
+        }
+        let mut settings = Settings::default();
+        for (name, tensor) in given.iter().filter(|(name, tensor)| !constant.contains(*name) && !tensor.dims.is_empty())
+        {
+            let shape: Vec<String> = tensor.dims.iter().map(i64::to_string).collect();
+            settings.set_shape(&format!("{name}={}", shape.join("x"))).map_err(|error| error.to_string())?;
+        }
+        let file = ModelProto { graph: Some(with), ..model.clone() }.encode_to_vec();
+        let name = format!("case{number}.onnx");
+        let error = match onnx::import(&name, file.into(), &settings, &Beside(folder.to_owned())) {
+            Ok(import) => return Ok(import),
+            Err(error) => error.to_string(),
+        };
+        let before = constant.len();
+        // What the importer says it needs: `NAME`, depends on the network's inputs.
+        for (end, _) in error.match_indices("`, depends on the network's inputs") {
+            let name = error[..end].rsplit('`').next().unwrap_or_default();
+            constant.extend(given.contains_key(name).then(|| name.to_owned()));
+        }
+        if constant.len() == before && error.contains("values alone that do not depend on the network's inputs") {
+            constant.extend(given.keys().cloned());
+        }
+        if constant.len() == before {
+            return Err(error);
+        }
+    }
+}
+
+fn tensor(path: &Path) -> Result<TensorProto, String> {
+    let bytes = std::fs::read(path).map_err(|error| error.to_string())?;
+    TensorProto::decode(&*bytes).map_err(|error| error.to_string())
+}
+
+fn type_of(tensor: &TensorProto) -> Result<TensorType, String> {
+    let dtype = match tensor.data_type() {
+        1 => DType::F32,
+        2 => DType::U8,
+        3 => DType::I8,
+        6 => DType::I32,
+        7 => DType::I64,
+        9 => DType::Bool,
+        11 => DType::F64,
+        other => return Err(format!("a tensor of type {other}")),
+    };
+    Ok(TensorType { dtype, shape: tensor.dims.iter().map(|&extent| extent as usize).collect() })
+}
+
+fn elements(tensor: &TensorProto) -> Result<Elements, String> {
+    let ty = type_of(tensor)?;
+    let raw = tensor.raw_data.as_deref().unwrap_or_default();
+    let words = || raw.chunks_exact(8).map(|b| [b[0], b[1], b[2], b[3], b[4], b[5], b[6], b[7]]);
+    let stored = match ty.dtype {
+        DType::F64 => Elements::F64(words().map(f64::from_le_bytes).collect()),
+        DType::I64 => Elements::I64(words().map(i64::from_le_bytes).collect()),
+        DType::Bool => Elements::Bool(raw.iter().map(|&b| b != 0).collect()),
+        dtype @ (DType::F32 | DType::I32 | DType::I8 | DType::U8) => from_bytes(dtype, raw),
+    };
+    if stored.len() == ty.len() {
+        return Ok(stored);
+    }
+    // Else they stand in the field of their type.
+    let ints = || tensor.int32_data.iter();
+    Ok(match ty.dtype {
+        DType::F32 => Elements::F32(tensor.float_data.clone()),
+        DType::F64 => Elements::F64(tensor.double_data.clone()),
+        DType::I64 => Elements::I64(tensor.int64_data.clone()),
+        DType::I32 => Elements::I32(tensor.int32_data.clone()),
+        DType::I8 => Elements::I8(ints().map(|&v| v as i8).collect()),
+        DType::U8 => Elements::U8(ints().map(|&v| v as u8).collect()),
+        DType::Bool => Elements::Bool(ints().map(|&v| v != 0).collect()),
+    })
+}
+
+/// Runs cases by the code that their crates would hold, of which one program has one runtime for all: what is wrong.
+fn by_program(cases: &[(&str, Case, Compiled)]) -> Vec<String> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance");
+    std::fs::remove_dir_all(&folder).ok();
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let mut program = String::from("#![allow(warnings)]\n");
+    let mut calls = String::new();
+    for (i, (_, case, compiled)) in cases.iter().enumerate() {
+        let emitted = rust::Compiled::new(Signature::of(&compiled.source), &compiled.programs).expect("it emits");
+        let packing = emitted.packing();
+        let weights_file = format!("case{}.bin", case.number);
+        let file = std::fs::File::create(folder.join(&weights_file)).expect("a file");
+        let written = packing.program().write(&case.import.tensors, packing.hash, file).expect("the weights fit");
+        let (source, package) = (format!("case {}", case.number), format!("case{}", case.number));
+        let options = ModuleOptions { source, package, weights_file, content_hash: written.content_hash };
+        let module = rust::emit_module(&emitted, &options).expect("it emits");
+        // The runtime is the last module, and the same in all.
+        let (code, runtime) = module.split_once("\nmod rt {").expect("a runtime");
+        if i == 0 {
+            program += &format!("mod rt {{{runtime}\n");
+        }
+        // Its attributes, which stand before it, are those of the import in its place.
+        program += &format!("mod case{} {{\n{code}\nuse super::rt;\n}}\n", case.number);
+        calls += &format!("    run!(case{0}, Case{0});\n", case.number);
+        for (k, input) in case.inputs.iter().enumerate() {
+            std::fs::write(folder.join(format!("case{}_in{k}", case.number)), to_bytes(input)).expect("a file");
+        }
+    }
+    program += &format!("{MAIN}\nfn main() {{\n{calls}}}\n");
+    let main = folder.join("main.rs");
+    std::fs::write(&main, program).expect("a file");
+    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = Command::new(rustc)
+        .args(["--edition", "2024", "-C", "opt-level=1", "-C", "codegen-units=16", "-o", "main", "main.rs"])
+        .current_dir(&folder)
+        .env("OUT_DIR", &folder)
+        .output()
+        .expect("rustc runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let output = Command::new(folder.join("main")).current_dir(&folder).output().expect("the program runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut wrong = Vec::new();
+    for (name, case, _) in cases {
+        let found = case.expected.iter().enumerate().map(|(k, (ty, _))| {
+            let path = folder.join(format!("case{}_out{k}", case.number));
+            from_bytes(ty.dtype, &std::fs::read(path).expect("an output"))
+        });
+        if let Err(why) = case.hold(&found.collect::<Vec<_>>()) {
+            wrong.push(format!("{name} as a crate: {why}"));
+        }
+    }
+    std::fs::remove_dir_all(&folder).ok();
+    wrong
+}
+
+/// What runs a case: its inputs come from files, and its outputs go to files.
+const MAIN: &str = r#"
+enum Numbers {
+    F32(Vec<f32>),
+    I32(Vec<i32>),
+    I8(Vec<i8>),
+    U8(Vec<u8>),
+}
+
+fn read(path: String, dtype: rt::tensor::DType) -> Numbers {
+    use rt::tensor::DType;
+    let data = std::fs::read(path).unwrap();
+    let words = || data.chunks_exact(4).map(|b| [b[0], b[1], b[2], b[3]]);
+    match dtype {
+        DType::F32 => Numbers::F32(words().map(f32::from_le_bytes).collect()),
+        DType::I32 => Numbers::I32(words().map(i32::from_le_bytes).collect()),
+        DType::I8 => Numbers::I8(data.iter().map(|&b| b as i8).collect()),
+        DType::U8 => Numbers::U8(data),
+    }
+}
+
+fn write(path: String, output: rt::tensor::Elements<'_>) {
+    use rt::tensor::Elements;
+    let data: Vec<u8> = match output {
+        Elements::F32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Elements::I32(v) => v.iter().flat_map(|v| v.to_le_bytes()).collect(),
+        Elements::I8(v) => v.iter().map(|&v| v as u8).collect(),
+        Elements::U8(v) => v.to_vec(),
+    };
+    std::fs::write(path, data).unwrap();
+}
+
+macro_rules! run {
+    ($module:ident, $model:ident) => {{
+        use rt::tensor::Elements;
+        let model = $module::$model::load().unwrap();
+        let mut session = model.session(rt::session::Threads::new(1));
+        let name = stringify!($module);
+        let infos = $module::$model::INPUTS;
+        let given: Vec<Numbers> =
+            infos.iter().enumerate().map(|(k, info)| read(format!("{name}_in{k}"), info.dtype)).collect();
+        let inputs: Vec<(&str, Elements<'_>)> = infos
+            .iter()
+            .zip(&given)
+            .map(|(info, numbers)| {
+                let elements = match numbers {
+                    Numbers::F32(v) => Elements::F32(v),
+                    Numbers::I32(v) => Elements::I32(v),
+                    Numbers::I8(v) => Elements::I8(v),
+                    Numbers::U8(v) => Elements::U8(v),
+                };
+                (info.name, elements)
+            })
+            .collect();
+        session.run_elements(&inputs).unwrap();
+        for (k, info) in $module::$model::OUTPUTS.iter().enumerate() {
+            write(format!("{name}_out{k}"), session.elements(info.name).unwrap());
+        }
+    }};
+}
+"#;
