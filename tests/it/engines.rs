@@ -87,6 +87,10 @@ fn activations_answer_as_the_oracle_does_everywhere() {
         Activation::HardSwish,
         Activation::Gelu,
         Activation::Exp,
+        Activation::Log,
+        Activation::Sqrt,
+        Activation::Erf,
+        Activation::Softplus,
     ] {
         let mut graph = Graph::new("Activation");
         let input = Op::Input(TensorType::f32([1, values.len()]));

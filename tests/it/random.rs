@@ -77,6 +77,8 @@ fn activation(random: &mut Random) -> Activation {
         Activation::HardSwish,
         Activation::Gelu,
         Activation::Exp,
+        Activation::Erf,
+        Activation::Softplus,
     ])
 }
 
@@ -120,7 +122,17 @@ pub(crate) fn network(seed: u64, size: usize) -> Graph {
                 let same: Vec<NodeId> =
                     values.iter().copied().filter(|&v| graph.node(v).ty == graph.node(from).ty).collect();
                 let other = random.pick(&same);
-                (Op::Binary(random.pick(&[Binary::Add, Binary::Add, Binary::Mul, Binary::Sub])), vec![from, other])
+                (
+                    Op::Binary(random.pick(&[
+                        Binary::Add,
+                        Binary::Add,
+                        Binary::Mul,
+                        Binary::Sub,
+                        Binary::Min,
+                        Binary::Max,
+                    ])),
+                    vec![from, other],
+                )
             }
             11 => {
                 let fits: Vec<NodeId> = values

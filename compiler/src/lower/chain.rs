@@ -288,13 +288,13 @@ pub(super) fn binary(kb: &mut KernelBuilder, body: &mut Vec<Stmt>, binary: graph
     }
 }
 
-/// `a^b = e^(b ln |a|)`, with the sign of a where b is odd, NaN where a is below 0 and b no integer, 1 where b is 0. The
-/// error grows with the exponent: `|b ln a|` times that of an f32.
+/// `a^b = e^(b ln |a|)`, with the sign of a where b is odd, NaN where a is below 0 and b no integer, 1 where b is 0 or
+/// |a| is 1. The error grows with the exponent: `|b ln a|` times that of an f32.
 fn power(bind: &mut dyn FnMut(Value) -> Value, a: Value, b: Value) -> Value {
-    // Larger exponents count as even integers, which above 2^24 they are. What is smaller is rounded by the sum with 1.5 *
-    // 2^23, in which neighbours are 1 apart.
-    const EVEN: f32 = 4_194_304.0;
-    const UNIT_STEPS: f32 = 12_582_912.0;
+    // Larger exponents count as this one: from here on all f32s are even integers.
+    const EVEN: f32 = 16_777_216.0;
+    // No number but 0 is smaller.
+    const LEAST: f32 = f32::from_bits(1);
     let less = |a: Value, b: Value, then: Value, otherwise: Value| Value::SelectLt {
         a: Box::new(a),
         b: Box::new(b),
@@ -302,20 +302,20 @@ fn power(bind: &mut dyn FnMut(Value) -> Value, a: Value, b: Value) -> Value {
         otherwise: Box::new(otherwise),
     };
     let magnitude = |v: Value| max(v.clone(), neg(v));
-    let clipped = |v: Value| min(constant(EVEN), max(constant(-EVEN), v));
-    let rounded = |v: Value| sub(add(clipped(v), constant(UNIT_STEPS)), constant(UNIT_STEPS));
-    let size = bind(exp(mul(b.clone(), log(magnitude(a.clone())))));
-    let off_integer = bind(magnitude(sub(b.clone(), rounded(b.clone()))));
-    let half = bind(mul(b.clone(), constant(0.5)));
-    let off_even = bind(magnitude(sub(half.clone(), rounded(half))));
-    let is_large = |then: Value, otherwise: Value| less(constant(EVEN), magnitude(b.clone()), then, otherwise);
-    let off_integer = bind(is_large(constant(0.0), off_integer.clone()));
-    let off_even = bind(is_large(constant(0.0), off_even.clone()));
-    let signed = less(constant(0.25), off_even, neg(size.clone()), size.clone());
-    let below = bind(less(constant(0.0), off_integer, constant(f32::NAN), signed));
+    let rounded = |v: Value| Value::Unary(Unary::ToF32, Box::new(Value::Unary(Unary::ToI32, Box::new(v))));
+    let log_of_size = bind(log(magnitude(a.clone())));
+    // Where the logarithm is 0 the exponent may be infinite or NaN, where the exponent is 0 the logarithm: products with 0
+    // that are NaN.
+    let size = exp(mul(b.clone(), log_of_size.clone()));
+    let size = bind(less(magnitude(log_of_size), constant(LEAST), constant(1.0), size));
+    let exponent = bind(min(constant(EVEN), max(constant(-EVEN), b.clone())));
+    let off_integer = bind(sub(exponent.clone(), rounded(exponent.clone())));
+    let half = bind(mul(exponent, constant(0.5)));
+    let off_even = bind(sub(half.clone(), rounded(half)));
+    let signed = less(constant(0.25), magnitude(off_even), neg(size.clone()), size.clone());
+    let below = bind(less(magnitude(off_integer), constant(LEAST), signed, constant(f32::NAN)));
     let power = bind(less(a, constant(0.0), below, size));
-    // Of 0 the logarithm is infinite, and its product with 0 a NaN.
-    less(magnitude(b), constant(f32::MIN_POSITIVE), constant(1.0), power)
+    less(magnitude(b), constant(LEAST), constant(1.0), power)
 }
 
 fn log(v: Value) -> Value {

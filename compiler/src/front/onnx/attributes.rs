@@ -62,3 +62,90 @@ impl<'a> Attributes<'a> {
         Ok(self.find(name, AttributeType::Tensor)?.and_then(|attribute| attribute.t.as_deref()))
     }
 }
+
+/// Attributes that any operator may have: version 1 says with `consumed_inputs` whose memory may be written over.
+const ANYWHERE: [&str; 1] = ["consumed_inputs"];
+
+impl Attributes<'_> {
+    /// Whether an operator's conversion looks at all attributes of the node.
+    ///
+    /// # Errors
+    /// Those that it does not know: they might change what the node means.
+    pub(super) fn check(self, operator: &str) -> Result<(), Problem> {
+        let known = honoured(operator);
+        let unknown: Vec<String> = self
+            .0
+            .attribute
+            .iter()
+            .map(AttributeProto::name)
+            .filter(|name| !known.contains(name) && !ANYWHERE.contains(name))
+            .map(|name| format!("`{name}`"))
+            .collect();
+        match unknown.as_slice() {
+            [] => Ok(()),
+            [one] => Err(Problem::new(format!("kiln does not know its attribute {one}"))),
+            several => Err(Problem::new(format!("kiln does not know its attributes {}", several.join(", ")))),
+        }
+    }
+}
+
+/// The attributes that an operator's conversion honours, in whichever version they are, and those that say nothing about
+/// what kiln computes: of training, of results that kiln does not make, of types that it does not have.
+fn honoured(operator: &str) -> &'static [&'static str] {
+    match operator {
+        "Conv" | "ConvInteger" | "QLinearConv" => {
+            &["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"]
+        }
+        "ConvTranspose" => {
+            &["auto_pad", "dilations", "group", "kernel_shape", "output_padding", "output_shape", "pads", "strides"]
+        }
+        "MaxPool" => &["auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "storage_order", "strides"],
+        "AveragePool" => {
+            &["auto_pad", "ceil_mode", "count_include_pad", "dilations", "kernel_shape", "pads", "strides"]
+        }
+        "Resize" => &[
+            "antialias",
+            "axes",
+            "coordinate_transformation_mode",
+            "cubic_coeff_a",
+            "exclude_outside",
+            "extrapolation_value",
+            "keep_aspect_ratio_policy",
+            "mode",
+            "nearest_mode",
+        ],
+        "Upsample" => &["mode", "scales"],
+        "Gemm" => &["alpha", "beta", "broadcast", "transA", "transB"],
+        "BatchNormalization" => &["epsilon", "is_test", "momentum", "spatial", "training_mode"],
+        "InstanceNormalization" => &["epsilon"],
+        "LRN" => &["alpha", "beta", "bias", "size"],
+        "Softmax" | "LogSoftmax" | "Flatten" | "Gather" | "Concat" => &["axis"],
+        "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2"
+        | "ReduceSumSquare" | "ReduceLogSum" => &["axes", "keepdims", "noop_with_empty_axes"],
+        "LeakyRelu" | "Elu" => &["alpha"],
+        "Selu" => &["alpha", "gamma"],
+        "HardSigmoid" => &["alpha", "beta"],
+        "Gelu" => &["approximate"],
+        "Clip" => &["max", "min"],
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" => &["axis", "broadcast"],
+        "Dropout" => &["is_test", "ratio", "seed"],
+        "Cast" => &["saturate", "to"],
+        "CastLike" => &["saturate"],
+        "QuantizeLinear" => &["axis", "block_size", "output_dtype", "saturate"],
+        "DequantizeLinear" => &["axis", "block_size"],
+        "Reshape" => &["allowzero"],
+        "Squeeze" | "Unsqueeze" => &["axes"],
+        "Transpose" => &["perm"],
+        "Split" => &["axis", "num_outputs", "split"],
+        "Slice" => &["axes", "ends", "starts"],
+        "Pad" => &["mode", "pads", "value"],
+        "DepthToSpace" | "SpaceToDepth" => &["blocksize", "mode"],
+        "Constant" => &["value", "value_float", "value_floats", "value_int", "value_ints"],
+        "ConstantOfShape" => &["value"],
+        "Mod" => &["fmod"],
+        "Shape" => &["end", "start"],
+        "ArgMax" | "ArgMin" => &["axis", "keepdims", "select_last_index"],
+        "TopK" => &["axis", "k", "largest", "sorted"],
+        _ => &[],
+    }
+}

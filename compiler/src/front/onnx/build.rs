@@ -111,7 +111,7 @@ pub(super) fn build(name: &str, model: Model, settings: &Settings) -> Result<Imp
             .collect();
         // What cannot be made is told once, not again for all that depends on it.
         let Some(inputs) = inputs else { continue };
-        let call = Call {
+        let mut call = Call {
             shape: inputs.first().and_then(Option::as_ref).map(|value| builder.shape_of(value)),
             attributes: Attributes(node),
             inputs,
@@ -120,7 +120,7 @@ pub(super) fn build(name: &str, model: Model, settings: &Settings) -> Result<Imp
             span: listing.span(position),
             node,
         };
-        match builder.convert(&call, &mut budget) {
+        match builder.convert(&mut call, &mut budget) {
             Ok(results) => {
                 for (name, value) in node.output.iter().zip(results) {
                     values.insert(name, value);
@@ -187,7 +187,9 @@ fn type_name(file: &str) -> String {
 }
 
 impl Builder {
-    fn convert(&mut self, call: &Call<'_>, budget: &mut Budget) -> Result<Vec<Value>, Problem> {
+    fn convert(&mut self, call: &mut Call<'_>, budget: &mut Budget) -> Result<Vec<Value>, Problem> {
+        call.attributes.check(&call.operator())?;
+        self.align_old_operand(call)?;
         if let Some(results) = fold::fold(call, budget)? {
             let named = call.node.output.iter().zip(results);
             return Ok(named
@@ -198,6 +200,44 @@ impl Builder {
             Problem::new("kiln computes it of values alone that do not depend on the network's inputs")
         })?;
         convert(self, call)
+    }
+
+    /// Before version 7 the second operand of a pair is aligned with the axes of the first from `axis` on, and slopes by
+    /// channel with its channels, where later versions align last axes.
+    fn align_old_operand(&mut self, call: &mut Call<'_>) -> Result<(), Problem> {
+        let operator = call.operator();
+        let (Some(first), Some(second)) = (call.input(0), call.input(1)) else { return Ok(()) };
+        if self.opset >= 7 {
+            return Ok(());
+        }
+        let (of, shape) = (self.shape_of(first), self.shape_of(second));
+        let at = match operator.as_str() {
+            "Add" | "Sub" | "Mul" | "Div" | "Pow" if call.attributes.int_or("broadcast", 0)? != 0 => {
+                match call.attributes.int("axis")? {
+                    Some(at) if !shape.is_empty() => axis(at, of.len())?,
+                    Some(_) | None => return Ok(()),
+                }
+            }
+            "PRelu" if shape.len() == 1 && shape[0] > 1 => 1,
+            _ => return Ok(()),
+        };
+        let behind = of.len().checked_sub(at + shape.len());
+        let behind = behind.ok_or_else(|| Problem::new(format!("{shape:?} does not fit {of:?} from axis {at} on")))?;
+        if behind == 0 {
+            return Ok(());
+        }
+        let aligned = [shape, vec![1; behind]].concat();
+        let second = match second.clone() {
+            Value::Node(node) => {
+                Value::Node(self.add_part(call, "aligned", Op::Reshape { shape: aligned }, &[node], vec![])?)
+            }
+            Value::Known(known) => Value::Known(Known {
+                name: self.fresh_tensor(&format!("{}.aligned", known.name)),
+                tensor: Rc::new(known.tensor.reshaped(aligned)),
+            }),
+        };
+        call.inputs[1] = Some(second);
+        Ok(())
     }
 
     /// A name that no node has, as near to the wanted one as can be.

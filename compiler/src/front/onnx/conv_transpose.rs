@@ -118,7 +118,8 @@ fn sides(call: &Call<'_>, taps: [usize; 2], extents: [usize; 2], is_line: bool) 
         let mut full = full.filter(|_| more[i] >= 0).ok_or_else(too_large)?;
         // What is cut off in all, to the shape that is asked for.
         let asked = match wanted {
-            Some(&[rows, columns] | &[_, _, rows, columns]) => Some([rows, columns][i]),
+            Some(&[rows, columns] | &[_, _, rows, columns]) if !is_line => Some([rows, columns][i]),
+            Some(&[columns] | &[_, _, columns]) if is_line => Some([1, columns][i]),
             Some(other) => return Err(Problem::new(format!("its output_shape is {other:?}, and kiln takes two"))),
             None if auto_pad.starts_with("SAME") => {
                 Some(signed(extents[i].checked_mul(stride).ok_or_else(too_large)?)?)

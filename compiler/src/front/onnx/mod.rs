@@ -16,6 +16,7 @@ mod build;
 mod conv;
 mod conv_transpose;
 mod fold;
+mod functions;
 mod gather;
 mod geometry;
 mod linear;

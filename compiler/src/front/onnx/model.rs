@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::proto::{Bytes, Message, ModelProto, NodeProto, ValueInfoProto};
 use super::tensor::{Folder, Tensor};
-use super::wire;
+use super::{functions, wire};
 use crate::diag::{Diagnostic, Errors, Pos, Sources, Span};
 
 /// The versions of ONNX's own operators that are read as they are meant.
@@ -89,15 +89,19 @@ impl Model {
         };
         wire::check(&file).map_err(unreadable)?;
         let mut proto = ModelProto::decode(file).map_err(|error| unreadable(error.to_string()))?;
-        let graph = proto.graph.take().ok_or_else(|| unreadable("it holds no graph".to_owned()))?;
-        let listing = Listing::new(name, &graph.node);
         let mut mistakes = Vec::new();
         let unplaced = |message: String| Diagnostic::error(Span::NOWHERE, message);
-
         let opset = opset(&proto).unwrap_or_else(|mistake| {
             mistakes.push(*mistake);
             *OPSETS.end()
         });
+        if mistakes.is_empty()
+            && let Err(why) = functions::inline(&mut proto, opset)
+        {
+            mistakes.push(unplaced(why));
+        }
+        let graph = proto.graph.take().ok_or_else(|| unreadable("it holds no graph".to_owned()))?;
+        let listing = Listing::new(name, &graph.node);
         if !graph.sparse_initializer.is_empty() {
             mistakes.push(unplaced("sparse initializers are not supported".to_owned()));
         }

@@ -16,6 +16,9 @@ fn overflow() -> Problem {
 pub(super) fn pair(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let operator = known.call.operator();
     let mut result = known.operand(0)?.clone();
+    if operator == "Mod" && result.to_integers().is_some() && known.call.attributes.int_or("fmod", 0)? != 0 {
+        return Err(Problem::new("kiln takes the remainder of integers by the sign of the divisor (`fmod`)"));
+    }
     for i in 1..known.operands.len() {
         let other = known.operand(i)?;
         if other.dtype != result.dtype && (operator != "Pow" || other.is_float() != result.is_float()) {

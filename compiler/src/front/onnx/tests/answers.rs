@@ -98,6 +98,18 @@ fn pairs_broadcast() {
 }
 
 #[test]
+fn before_version_7_pairs_say_where_they_broadcast() {
+    let x = ramp(24);
+    let w = [1.0, -2.0, 4.0];
+    let model = |opset| Model::new(opset).input("x", &[2, 3, 2, 2]).weight("w", &[3], &w);
+    let old = [("broadcast", Is::Int(1)), ("axis", Is::Int(1))];
+    let by_channel: Vec<f32> = x.iter().enumerate().map(|(i, v)| v * w[i / 4 % 3]).collect();
+    near(&of(model(6), "Mul", "x w", &old, &x), &by_channel, 1e-6);
+    let slopes: Vec<f32> = x.iter().zip(&by_channel).map(|(&v, &scaled)| if v < 0.0 { scaled } else { v }).collect();
+    near(&of(model(6), "PRelu", "x w", &[], &x), &slopes, 1e-6);
+}
+
+#[test]
 fn large_constants_stay_weights() {
     // By channel they are a stage, else a value.
     for (shape, is_stage) in [(&[1, 1100, 1, 1][..], true), (&[1, 1100, 2, 1], false)] {

@@ -120,7 +120,7 @@ fn all_operators_that_are_not_there_are_told_at_once() {
 
 #[test]
 fn versions_that_are_not_read_are_refused() {
-    for (opset, said) in [(6, "version 6 of ONNX's operators"), (22, "version 22"), (i64::MIN, "version -9223")] {
+    for (opset, said) in [(0, "version 0 of ONNX's operators"), (22, "version 22"), (i64::MIN, "version -9223")] {
         let model = around(Model::new(opset)).node("Relu", "x", "y", &[]);
         assert!(mistakes(model.bytes()).contains(said), "{opset}");
     }
@@ -253,4 +253,15 @@ fn nodes_without_inputs_are_refused() {
         let said = mistakes(model.bytes());
         assert!(said.contains(&format!("{op} `y`: ")), "{op}: {said}");
     }
+}
+
+#[test]
+fn attributes_that_are_not_known_are_named() {
+    let model = || around(Model::new(17));
+    let one = model().node("Relu", "x", "y", &[("slope", Is::Float(0.5))]);
+    assert!(mistakes(one.bytes()).contains("Relu `y`: kiln does not know its attribute `slope`"));
+    let two = model().node("Softmax", "x", "y", &[("a", Is::Int(1)), ("axis", Is::Int(-1)), ("b", Is::Int(2))]);
+    assert!(mistakes(two.bytes()).contains("its attributes `a`, `b`"));
+    let known = Model::new(17).weight("w", &[2], &[1.0, 2.0]).node("Neg", "w", "y", &[("a", Is::Int(1))]).output("y");
+    assert!(mistakes(known.bytes()).contains("`a`"), "also where it is computed at once");
 }

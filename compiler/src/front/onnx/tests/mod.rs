@@ -1,6 +1,8 @@
 //! Models made on the spot: what they answer by the oracle and by kernels, and what is said of those that are wrong.
 
 mod answers;
+mod formulas;
+mod functions;
 mod hostile;
 mod inputs;
 mod model;

@@ -162,4 +162,11 @@ fn lines_are_images_of_one_row() {
     near(&of(model(), "MaxPool", "x", &pool, &x), &most, 0.0);
     let means: Vec<f32> = (0..6).map(|i| x[i * 7 + 3]).collect();
     near(&of(model(), "GlobalAveragePool", "x", &[], &x), &means, 1e-6);
+    // Transposed, with a tap cut off before.
+    let kernel = ramp(3 * 4 * 3);
+    let spread_out = [("strides", Is::Ints(&[2])), ("pads", Is::Ints(&[1, 0])), ("output_padding", Is::Ints(&[1]))];
+    let (whole, [_, width]) = spread(&x, [3, 1, 7], &kernel, [4, 1, 3], 1, [1, 2], [1, 1]);
+    let expected: Vec<f32> = whole.chunks_exact(width).flat_map(|row| row[1..].iter().copied().chain([0.0])).collect();
+    let model = model().weight("w", &[3, 4, 3], &kernel);
+    near(&of(model, "ConvTranspose", "x w", &spread_out, &x), &expected, 1e-5);
 }
