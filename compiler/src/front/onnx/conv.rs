@@ -80,10 +80,7 @@ fn volume(
         let part = builder.derived(kernel, &format!("depth {tap}"), part);
         kernels.push(builder.weight(&part, Kind::Kernel));
     }
-    let bias = match call.known(2)? {
-        Some(bias) => Some(builder.weight(bias, Kind::Bias)),
-        None => None,
-    };
+    let bias = call.known(2)?.map(|bias| builder.weight(bias, Kind::Bias));
     let mut slices = vec![None; d];
     let mut parts = Vec::with_capacity(layers);
     for layer in 0..layers {

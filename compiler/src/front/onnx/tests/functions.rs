@@ -2,7 +2,7 @@
 
 use super::super::proto::attribute_proto::AttributeType;
 use super::super::proto::{AttributeProto, FunctionProto, NodeProto, OperatorSetIdProto};
-use super::model::{Is, Model};
+use super::model::Model;
 use super::{answers, mistakes, near, ramp};
 
 fn strings(names: &[&str]) -> Vec<String> {
@@ -44,10 +44,11 @@ fn by_reference() -> AttributeProto {
     }
 }
 
-fn called(functions: Vec<FunctionProto>, calls: &[(&str, &str, &str, &[(&str, Is<'_>)])]) -> Model {
+/// A model whose nodes call functions: name, inputs and outputs of each.
+fn called(functions: Vec<FunctionProto>, calls: &[[&str; 3]]) -> Model {
     let mut model = Model::new(17).input("x", &[2, 3]);
-    for (op, inputs, outputs, attributes) in calls {
-        model = model.node(op, inputs, outputs, attributes);
+    for [op, inputs, outputs] in calls {
+        model = model.node(op, inputs, outputs, &[]);
         let last = model.graph().node.len() - 1;
         model.graph().node[last].domain = Some("own".to_owned());
     }
@@ -75,7 +76,7 @@ fn functions_are_their_bodies() {
         ),
     ];
     let twice = function("Twice", &["v"], &["w", "v"], outer);
-    let model = called(vec![leaky, twice], &[("Twice", "x", "t same", &[])]);
+    let model = called(vec![leaky, twice], &[["Twice", "x", "t same"]]);
     let model = model.node("Mul", "t same", "y", &[]).output("y");
     let x = ramp(6);
     let leaky = |a: f32, slope: f32| if a < 0.0 { a * slope } else { a };
@@ -86,7 +87,7 @@ fn functions_are_their_bodies() {
 #[test]
 fn functions_that_never_end_are_refused() {
     let itself = function("F", &["a"], &["b"], vec![node("own.F", &["a"], &["b"], vec![])]);
-    assert!(mistakes(called(vec![itself], &[("F", "x", "y", &[])]).output("y").bytes()).contains("deep"));
+    assert!(mistakes(called(vec![itself], &[["F", "x", "y"]]).output("y").bytes()).contains("deep"));
     // Two calls each, thirty deep: a thousand million nodes, and as many calls where there are none.
     for body in [vec![node("Relu", &["a"], &["b"], vec![])], vec![]] {
         let mut functions = vec![function("F0", &["a"], &["b"], body)];
@@ -95,7 +96,7 @@ fn functions_that_never_end_are_refused() {
             let calls = vec![node(&below, &["a"], &["t"], vec![]), node(&below, &["t"], &["b"], vec![])];
             functions.push(function(&format!("F{i}"), &["a"], &["b"], calls));
         }
-        let said = mistakes(called(functions, &[("F29", "x", "y", &[])]).output("y").bytes());
+        let said = mistakes(called(functions, &[["F29", "x", "y"]]).output("y").bytes());
         assert!(said.contains("bytes of nodes"), "{said}");
     }
 }
@@ -104,9 +105,9 @@ fn functions_that_never_end_are_refused() {
 fn functions_of_another_version_are_refused() {
     let mut old = function("F", &["a"], &["b"], vec![node("Relu", &["a"], &["b"], vec![])]);
     old.opset_import[0].version = Some(12);
-    let said = mistakes(called(vec![old], &[("F", "x", "y", &[])]).output("y").bytes());
+    let said = mistakes(called(vec![old], &[["F", "x", "y"]]).output("y").bytes());
     assert!(said.contains("version 12 of ONNX's operators, and the model in version 17"), "{said}");
     let one = function("F", &["a"], &["b"], vec![node("Relu", &["a"], &["b"], vec![])]);
-    let said = mistakes(called(vec![one], &[("F", "x x", "y", &[])]).output("y").bytes());
+    let said = mistakes(called(vec![one], &[["F", "x x", "y"]]).output("y").bytes());
     assert!(said.contains("more inputs or outputs than its function"), "{said}");
 }
