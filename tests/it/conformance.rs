@@ -147,10 +147,11 @@ impl Case {
         Ok(())
     }
 
-    /// Whether crates have all of its types: f32, and quantized bytes with their sums. Sums of bytes themselves would wrap.
+    /// Whether crates have all of its types.
     fn is_for_crates(&self) -> bool {
         let graph = &self.import.graph;
-        graph.ids().all(|id| graph.node(id).ty.dtype == DType::F32)
+        let of_crates = |dtype| matches!(dtype, DType::F32 | DType::I32 | DType::I8 | DType::U8);
+        graph.order().into_iter().all(|id| of_crates(graph.node(id).ty.dtype))
     }
 
     fn compiled(&self) -> Result<Compiled, String> {

@@ -45,10 +45,10 @@ pub(super) fn unsupported(graph: &Graph, id: NodeId) -> Option<Unsupported> {
 fn without_kernel(node: &Node, from: Option<DType>) -> Option<String> {
     let of = node.ty.dtype;
     match &node.op {
-        Op::Binary(graph::Binary::Div) => Some("no kernels for quotients of integers".to_owned()),
-        // Sums of bytes would have to wrap.
-        Op::Binary(graph::Binary::Min | graph::Binary::Max) => None,
-        Op::Binary(binary) if of != DType::I32 => Some(format!("no kernels for {binary:?} of elements of type {of}")),
+        // A quotient of bytes is exact as a float.
+        Op::Binary(graph::Binary::Div) if of == DType::I32 => {
+            Some(format!("no kernels for quotients of elements of type {of}"))
+        }
         Op::Activate(Activation::LeakyRelu { .. }) => Some("no kernels for integers".to_owned()),
         Op::Cast(to) => {
             let from = from?;
@@ -78,8 +78,35 @@ pub(super) fn touches_integers(kernel: &Kernel) -> bool {
     })
 }
 
+/// What a kernel does with integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Integers {
+    /// What it does with floats.
+    AsFloats,
+    /// It makes them of floats, or floats of them, and is written for that.
+    Converted,
+    /// What it does with floats, and keeps the low eight bits of each result, as a byte with or without a sign.
+    Bytes {
+        /// Whether the byte has a sign.
+        signed: bool,
+    },
+}
+
+/// What the kernel of a function of two values does with integers: results may leave the range of bytes.
+pub(super) fn of_pair(binary: graph::Binary, dtype: DType) -> Integers {
+    let signed = dtype == DType::I8;
+    match (binary, dtype) {
+        (graph::Binary::Min | graph::Binary::Max | graph::Binary::Pow, _) => Integers::AsFloats,
+        (_, DType::I8 | DType::U8) => Integers::Bytes { signed },
+        (_, DType::F32 | DType::F64 | DType::I64 | DType::I32 | DType::Bool) => Integers::AsFloats,
+    }
+}
+
 /// A kernel of floats as one of integers.
-pub(super) fn to_integers(mut kernel: Kernel) -> Kernel {
+pub(super) fn to_integers(mut kernel: Kernel, integers: Integers) -> Kernel {
+    if integers == Integers::Converted {
+        return kernel;
+    }
     let params = kernel.params.clone();
     // Parameters of unlike elements are not the same memory.
     let elem = |param: ParamId| match params[param.index()].kind {
@@ -88,7 +115,35 @@ pub(super) fn to_integers(mut kernel: Kernel) -> Kernel {
     };
     kernel.in_place.retain(|&(written, read)| elem(written) == elem(read));
     each_value(&mut kernel.body, &mut |value| *value = integer(value, &params));
+    if let Integers::Bytes { signed } = integers {
+        each_stored(&mut kernel.body, &mut |value| *value = low_byte(value, signed));
+    }
     kernel
+}
+
+/// The low eight bits of integers, of which 17 bits differ from their sign: the distance to the nearest multiple of 256
+/// below, or, for bytes with a sign, to the nearest of all.
+fn low_byte(value: &Value, signed: bool) -> Value {
+    use super::chain::add;
+    let to_float = Value::Unary(Unary::ToF32, Box::new(value.clone()));
+    // Halfway between multiples lie fractions alone, so that none is rounded the wrong way.
+    let middle = constant(if signed { 0.5 } else { -127.5 });
+    let multiples = Value::Binary(Binary::Mul, Box::new(add(to_float, middle)), Box::new(constant(1.0 / 256.0)));
+    let multiples = Value::Unary(Unary::ToI32, Box::new(multiples));
+    let below = Value::Binary(Binary::Mul, Box::new(multiples), Box::new(Value::ConstI32(256)));
+    Value::Binary(Binary::Sub, Box::new(value.clone()), Box::new(below))
+}
+
+/// Goes through the values that statements store.
+fn each_stored(body: &mut [Stmt], change: &mut dyn FnMut(&mut Value)) {
+    for stmt in body {
+        match stmt {
+            Stmt::For { body, .. } => each_stored(body, change),
+            Stmt::Store { value, .. } => change(value),
+            Stmt::Tile(Tile { finish, .. }) => each_stored(finish, change),
+            Stmt::Let { .. } | Stmt::Zero { .. } | Stmt::Prefetch(_) => {}
+        }
+    }
 }
 
 fn integer(value: &Value, params: &[Param]) -> Value {
@@ -106,6 +161,11 @@ fn integer(value: &Value, params: &[Param]) -> Value {
         }
         Value::Load { .. } | Value::Splat(_) | Value::SplatGroup { .. } => value.clone(),
         Value::Unary(function, a) => Value::Unary(*function, inner(a)),
+        // Of bytes alone: see [`unsupported`].
+        Value::Binary(Binary::Div, a, b) => {
+            let [a, b] = [a, b].map(|value| Value::Unary(Unary::ToF32, inner(value)));
+            to_integer(super::chain::div(a, b), -32768.0, 32767.0)
+        }
         Value::Binary(function, a, b) => {
             let function = match function {
                 Binary::MinNan => Binary::Min,

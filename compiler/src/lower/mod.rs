@@ -21,6 +21,8 @@ mod winograd;
 
 use std::collections::HashMap;
 
+use integers::Integers;
+
 use crate::graph::{Core, DType, Graph, NodeId, Op, Verified, WeightId, weights};
 use crate::kernel::{Arg, Buffer, BufferId, Elem, Kernel, KernelId, LANES, Place, Program, Region, Step, Waits};
 use crate::layout::{BlockId, ChannelMap, Layout, Layouts, assign, is_alias, scalar_operand};
@@ -81,8 +83,8 @@ struct Lowering<'g> {
     converted: HashMap<usize, Stored>,
     /// Lanes of a block that hold a channel, where that is fewer than all.
     lanes: HashMap<BufferId, usize>,
-    /// Whether the present steps turn elements of one type into those of another.
-    converts: bool,
+    /// What the present steps do with integers.
+    integers: Integers,
 }
 
 impl<'g> Lowering<'g> {
@@ -111,7 +113,7 @@ impl<'g> Lowering<'g> {
             plain: HashMap::new(),
             converted: HashMap::new(),
             lanes: HashMap::new(),
-            converts: false,
+            integers: Integers::AsFloats,
         }
     }
 
@@ -143,11 +145,15 @@ impl<'g> Lowering<'g> {
             Op::BatchNorm { eps, affine } => self.lower_batch_norm(id, *eps, *affine),
             Op::Activate(activation) => self.lower_activation(id, *activation),
             Op::Cast(_) => {
-                self.converts = true;
+                self.integers = Integers::Converted;
                 self.lower_cast(id);
-                self.converts = false;
+                self.integers = Integers::AsFloats;
             }
-            Op::Binary(binary) => self.lower_binary(id, *binary),
+            Op::Binary(binary) => {
+                self.integers = integers::of_pair(*binary, node.ty.dtype);
+                self.lower_binary(id, *binary);
+                self.integers = Integers::AsFloats;
+            }
             Op::MaxPool(pool) => self.lower_pool(id, pool, pool::Kind::Max),
             Op::AvgPool(pool) => self.lower_pool(id, pool, pool::Kind::Average),
             Op::GlobalAvgPool => self.lower_global_pool(id, pool::Kind::Average),
@@ -322,8 +328,8 @@ impl<'g> Lowering<'g> {
             };
             region.map(|region| self.program.buffer(region.buffer).elem)
         });
-        if integers::touches_integers(&kernel) && !self.converts {
-            kernel = integers::to_integers(kernel);
+        if integers::touches_integers(&kernel) {
+            kernel = integers::to_integers(kernel, self.integers);
         }
         let known = self.kernels.entry(kernel.name.clone()).or_default();
         let same = known.iter().copied().find(|k| {

@@ -94,16 +94,19 @@ pub(super) fn top(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>,
     Ok(vec![values, places])
 }
 
-/// `MaxPool` of images with its second result, where in the whole value each largest element stands.
+/// `MaxPool` of images with its second result, where in the whole value each largest element stands: counted row by
+/// row, or column by column when `storage_order` is 1.
 pub(super) fn max_pool(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let x = known.operand(0)?;
     let &[n, c, h, w] = x.shape.as_slice() else {
         return Err(Problem::new(format!("it takes images [N, C, H, W], and its input has shape {:?}", x.shape)));
     };
     let attributes = known.call.attributes;
-    if attributes.int_or("storage_order", 0)? != 0 {
-        return Err(Problem::new("kiln counts places by rows (storage_order)"));
-    }
+    let by_columns = match attributes.int_or("storage_order", 0)? {
+        0 => false,
+        1 => true,
+        other => return Err(Problem::new(format!("storage_order is 0 or 1, not {other}"))),
+    };
     let window = window(known.call, None, [h, w], false)?;
     let outputs = window_outputs(&window, h, w, attributes.int_or("ceil_mode", 0)? != 0);
     let [rows, columns] = outputs.ok_or_else(|| Problem::new(format!("its window does not fit {h}×{w} pixels")))?;
@@ -127,7 +130,11 @@ pub(super) fn max_pool(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Ten
         places.push(best.ok_or_else(|| Problem::new("a window holds nothing but padding"))?);
     }
     let values = x.picked(shape.clone(), places.iter().copied());
-    let places: Vec<i64> = places.into_iter().map(|place| place as i64).collect();
+    let counted = |place: usize| {
+        let (plane, y, x) = (place / (h * w), place / w % h, place % w);
+        (if by_columns { plane * h * w + x * h + y } else { place }) as i64
+    };
+    let places: Vec<i64> = places.into_iter().map(counted).collect();
     let places = Tensor::integers(Dtype::I64, shape, &places).ok_or_else(|| Problem::new("a place is too large"))?;
     Ok(vec![values, places])
 }
