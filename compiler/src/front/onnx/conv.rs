@@ -198,6 +198,9 @@ pub(super) fn window_of(
     };
     let kernel = two("kernel_shape", &given.kernel)?.or(kernel);
     let kernel = kernel.ok_or_else(|| Problem::new("it does not say its kernel_shape"))?;
+    if kernel.contains(&0) {
+        return Err(Problem::new("its kernel has no taps"));
+    }
     let stride = two("strides", &given.stride)?.unwrap_or([1, 1]);
     let dilation = two("dilations", &given.dilation)?.unwrap_or([1, 1]);
     let pads = match auto_pad {

@@ -178,6 +178,11 @@ fn attributes_have_their_types_and_make_sense() {
     assert!(conv("group", Is::Int(2)).contains("into 2 groups"));
     assert!(conv("group", Is::Int(-2)).contains("must be positive"));
     assert!(conv("auto_pad", Is::Text("SOME")).contains("`SOME` is not known"));
+    for auto_pad in ["NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"] {
+        let same: &[(&str, Is<'_>)] = &[("auto_pad", Is::Text(auto_pad))];
+        let model = around(Model::new(17)).weight("w", &[2, 3, 0, 3], &[]).node("Conv", "x w", "y", same);
+        assert!(mistakes(model.bytes()).contains("its kernel has no taps"), "{auto_pad}");
+    }
 }
 
 #[test]
