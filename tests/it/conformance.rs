@@ -9,7 +9,7 @@ use kiln_compiler::back::rust::{self, ModuleOptions, Signature};
 use kiln_compiler::front::onnx::{self, Import, Settings};
 use kiln_compiler::graph::{DType, Elements, TensorType, interp};
 use kiln_compiler::onnx_schema::Message;
-use kiln_compiler::onnx_schema::{ModelProto, TensorProto};
+use kiln_compiler::onnx_schema::{ModelProto, TensorProto, ValueInfoProto, type_proto};
 use kiln_compiler::pipeline::{Compiled, Options, compile};
 use kiln_compiler::target::Target;
 
@@ -92,7 +92,86 @@ struct Case {
     import: Import,
     /// What the network's inputs are given.
     inputs: Vec<Elements>,
-    expected: Vec<(TensorType, Elements)>,
+    expected: Vec<Expected>,
+}
+
+/// An output that a case must give.
+struct Expected {
+    /// Its type, or the one in which kiln holds it.
+    ty: TensorType,
+    elements: Elements,
+    /// How far its numbers may be from those in f32, which kiln keeps where a network has halves, by their size.
+    rounding: f64,
+}
+
+impl Expected {
+    /// `declared` is the type that the model says, which for a bf16 is not that of the tensor: NumPy has none, and its bits
+    /// are stored as u16.
+    fn of(tensor: &TensorProto, declared: i32) -> Result<Self, String> {
+        let named = if declared == 16 { declared } else { tensor.data_type() };
+        let bits = |exponent: u32, mantissa: u32, bias: i32, is_fnuz: bool| {
+            let numbers = bytes(tensor).map(|byte| minifloat(byte.into(), exponent, mantissa, bias, is_fnuz) as f32);
+            (DType::F32, Elements::F32(numbers.collect()))
+        };
+        let halves = |wide: fn(u16) -> f32| {
+            let raw = tensor.raw_data.as_deref().unwrap_or_default();
+            let numbers = raw.chunks_exact(2).map(|b| wide(u16::from_le_bytes([b[0], b[1]])));
+            (DType::F32, Elements::F32(numbers.collect()))
+        };
+        let len = tensor.dims.iter().product::<i64>() as usize;
+        // Two of four bits lie in a byte, the first in its low bits.
+        let nibbles = || bytes(tensor).flat_map(|byte| [byte & 15, byte >> 4]).take(len);
+        let (dtype, elements) = match named {
+            5 => (DType::I32, Elements::I32(tensor.int32_data.clone())),
+            10 => halves(|bits| minifloat(bits, 5, 10, 15, false) as f32),
+            16 => halves(|bits| f32::from_bits(u32::from(bits) << 16)),
+            17 => bits(4, 3, 7, false),
+            18 => bits(4, 3, 8, true),
+            19 => bits(5, 2, 15, false),
+            20 => bits(5, 2, 16, true),
+            21 => (DType::U8, Elements::U8(nibbles().collect())),
+            22 => (DType::I8, Elements::I8(nibbles().map(|bits| (bits << 4) as i8 >> 4).collect())),
+            _ => (type_of(tensor)?.dtype, elements(tensor)?),
+        };
+        // A bf16 may be rounded towards zero.
+        let rounding = match named {
+            10 => 2f64.powi(-11),
+            16 => 2f64.powi(-7),
+            _ => 0.0,
+        };
+        let shape = tensor.dims.iter().map(|&extent| extent as usize).collect();
+        Ok(Expected { ty: TensorType { dtype, shape }, elements, rounding })
+    }
+}
+
+/// The number of the type that a model says of a value, 0 where it says none.
+fn declared_type(value: &ValueInfoProto) -> i32 {
+    let value = value.r#type.as_ref().and_then(|ty| ty.value.as_ref());
+    if let Some(type_proto::Value::TensorType(tensor)) = value { tensor.elem_type() } else { 0 }
+}
+
+/// The bytes of a tensor, or those in the field of integers.
+fn bytes(tensor: &TensorProto) -> impl Iterator<Item = u8> {
+    let raw = tensor.raw_data.as_deref().unwrap_or_default();
+    raw.iter().copied().chain(tensor.int32_data.iter().map(|&byte| byte as u8))
+}
+
+/// The number of a sign, an exponent and a mantissa, as ONNX has them in "Float stored in 8 bits", and of halves.
+fn minifloat(bits: u16, exponent: u32, mantissa: u32, bias: i32, is_fnuz: bool) -> f64 {
+    let sign = if bits >> (exponent + mantissa) == 1 { -1.0 } else { 1.0 };
+    let (most, fraction) = ((1 << exponent) - 1, f64::from(bits & ((1 << mantissa) - 1)) / f64::from(1 << mantissa));
+    let power = i32::from(bits >> mantissa) & most;
+    let is_special = match (is_fnuz, exponent) {
+        (true, _) => bits == 1 << (exponent + mantissa),
+        (false, 4) => power == most && fraction == 0.875,
+        (false, _) => power == most,
+    };
+    match (is_special, power) {
+        (true, _) if !is_fnuz && fraction == 0.0 => sign * f64::INFINITY,
+        (true, _) => f64::NAN,
+        (false, 0) => sign * fraction * 2f64.powi(1 - bias),
+        (false, _) => sign * (1.0 + fraction) * 2f64.powi(power - bias),
+    }
 }
 
 impl Case {
@@ -104,6 +183,7 @@ impl Case {
         let constants: BTreeSet<String> = graph.initializer.iter().map(|tensor| tensor.name().to_owned()).collect();
         let names: Vec<String> = graph.input.iter().map(|input| input.name().to_owned()).collect();
         let names: Vec<String> = names.into_iter().filter(|name| !constants.contains(name)).collect();
+        let declared: Vec<i32> = graph.output.iter().map(declared_type).collect();
         let stored = |kind: &str, i: usize| folder.join(format!("test_data_set_0/{kind}_{i}.pb"));
         let mut given = BTreeMap::new();
         for (i, name) in names.iter().enumerate().filter(|(i, _)| stored("input", *i).is_file()) {
@@ -115,7 +195,7 @@ impl Case {
         let inputs = inputs.collect::<Result<Vec<_>, _>>()?;
         let expected = (0..).map(|i| stored("output", i)).take_while(|path| path.is_file());
         let expected = expected.map(|path| tensor(&path)).collect::<Result<Vec<TensorProto>, _>>()?;
-        let expected = expected.iter().map(|tensor| Ok((type_of(tensor)?, elements(tensor)?)));
+        let expected = expected.iter().zip(declared).map(|(tensor, declared)| Expected::of(tensor, declared));
         let expected = expected.collect::<Result<Vec<_>, String>>()?;
         let found = interp::run(&import.graph, &import.tensors, &inputs).map_err(|error| error.to_string())?;
         let case = Case { number, import, inputs, expected };
@@ -129,16 +209,19 @@ impl Case {
         if graph.outputs().len() != self.expected.len() {
             return Err(format!("{} outputs, not {}", graph.outputs().len(), self.expected.len()));
         }
-        for ((output, found), (ty, expected)) in graph.outputs().iter().zip(found).zip(&self.expected) {
+        for ((output, found), Expected { ty, elements, rounding }) in
+            graph.outputs().iter().zip(found).zip(&self.expected)
+        {
             let own = &graph.node(output.node).ty;
             if own != ty {
                 return Err(format!("`{}` is {own}, not {ty}", output.name));
             }
             // As ONNX compares, and relative to the largest; integers are equal.
-            let (found, expected) = (found.to_f64(), expected.to_f64());
+            let (found, expected) = (found.to_f64(), elements.to_f64());
             let largest = expected.iter().filter(|v| v.is_finite()).fold(0f64, |most, v| most.max(v.abs()));
             for (i, (a, b)) in found.iter().zip(&expected).enumerate() {
-                let near = ty.dtype.is_float() && (a - b).abs() <= 1e-3 * b.abs().min(largest) + 1e-6 * largest + 1e-7;
+                let room = rounding.max(1e-3) * b.abs().min(largest) + 1e-6 * largest + 1e-7;
+                let near = ty.dtype.is_float() && (a - b).abs() <= room;
                 if a != b && !near && !(a.is_nan() && b.is_nan()) {
                     return Err(format!("`{}`: element {i} is {a}, not {b}", output.name));
                 }
@@ -294,7 +377,7 @@ fn by_program(cases: &[(&str, Case, Compiled)]) -> Vec<String> {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let mut wrong = Vec::new();
     for (name, case, _) in cases {
-        let found = case.expected.iter().enumerate().map(|(k, (ty, _))| {
+        let found = case.expected.iter().enumerate().map(|(k, Expected { ty, .. })| {
             let path = folder.join(format!("case{}_out{k}", case.number));
             from_bytes(ty.dtype, &std::fs::read(path).expect("an output"))
         });

@@ -399,11 +399,15 @@ impl Builder {
         self.add_part(call, part, Op::Constant(Constant::scalar(value)), &[], vec![])
     }
 
-    /// The node of an output. An output that is an input or a literal stands behind an identity, so that it is made.
+    /// The node of an output. An output that is an input or a literal stands behind an identity, so that it is made; known
+    /// integers of a type that networks do not compute with are given in a wider one.
     fn output(&mut self, value: &Value, name: &str) -> Result<NodeId, Problem> {
         let node = match value {
             Value::Node(node) => *node,
-            Value::Known(known) => self.known_node(known, None)?,
+            Value::Known(known) => {
+                let tensor = known.tensor.widened().into();
+                self.known_node(&Known { name: known.name.clone(), tensor }, None)?
+            }
         };
         match self.graph.node(node).op {
             Op::Input(_) | Op::Constant(_) | Op::Weight { .. } => {

@@ -1,5 +1,7 @@
 //! Convolutions, and the windows that they share with pools.
 
+use std::collections::BTreeMap;
+
 use super::Problem;
 use super::build::{Builder, Call, Known, Value};
 use crate::graph::infer::window_outputs;
@@ -81,20 +83,22 @@ fn volume(
         kernels.push(builder.weight(&part, Kind::Kernel));
     }
     let bias = call.known(2)?.map(|bias| builder.weight(bias, Kind::Bias));
-    let mut slices = vec![None; d];
+    let mut slices = BTreeMap::new();
     let mut parts = Vec::with_capacity(layers);
     for layer in 0..layers {
         let mut sum: Option<NodeId> = None;
         for tap in 0..kd {
             let at = (layer * depth.stride[0] + tap * depth.dilation[0]).checked_sub(depth.pads.top);
             let Some(at) = at.filter(|&at| at < d) else { continue };
-            let slice = match slices[at] {
-                Some(slice) => slice,
+            let slice = match slices.get(&at) {
+                Some(&slice) => slice,
                 None => {
                     let cut = Op::Slice { axis: 2, start: at, end: at + 1 };
                     let cut = builder.add_part(call, "layer", cut, &[x], vec![])?;
                     let map = Op::Reshape { shape: vec![n, c, h, w] };
-                    *slices[at].insert(builder.add_part(call, "layer", map, &[cut], vec![])?)
+                    let slice = builder.add_part(call, "layer", map, &[cut], vec![])?;
+                    slices.insert(at, slice);
+                    slice
                 }
             };
             // The bias is in the first of the sum.

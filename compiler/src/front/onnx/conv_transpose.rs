@@ -8,17 +8,17 @@
 use kiln_rt::safetensors::Dtype;
 
 use super::Problem;
-use super::build::{Builder, Call, Value};
+use super::build::{Builder, Call, Known, Value};
 use super::conv::{as_image, image, line, positive};
 use super::shape::pixels_of_channels;
 use super::tensor::Tensor;
 use crate::graph::weights::Kind;
-use crate::graph::{Binary, Conv, Op, Pads, Window};
+use crate::graph::{Binary, Conv, NodeId, Op, Pads, WeightId, Window};
 
 /// How many times as large as the kernel the kernel of all phases may be.
 const GROWTH: usize = 64;
 
-/// One direction, rows or columns.
+/// One direction: layers, rows or columns.
 #[derive(Clone, Copy)]
 struct Side {
     taps: usize,
@@ -33,80 +33,183 @@ struct Side {
     each: usize,
 }
 
+impl Side {
+    /// Along the one row of a line.
+    const POINT: Self = Side { taps: 1, stride: 1, dilation: 1, before: 0, outputs: 1, reach: 1, each: 1 };
+}
+
+/// The most layers of a volume, times taps, that are convolutions of their own.
+const LAYERS: usize = 1 << 10;
+
 /// `ConvTranspose`.
 pub(super) fn conv_transpose(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let (x, is_line) = as_image(builder, call)?;
     let kernel = call.required_known(1)?;
-    let [inputs, per_group, kh, kw] = match *kernel.tensor.shape.as_slice() {
-        [inputs, per_group, kh, kw] if !is_line => [inputs, per_group, kh, kw],
-        [inputs, per_group, k] if is_line => [inputs, per_group, 1, k],
-        ref other => {
+    let groups = positive("group", call.attributes.int_or("group", 1)?)?;
+    let (shape, of) = (builder.ty(x).shape.clone(), kernel.tensor.shape.as_slice());
+    let (&[have, ..], &[inputs, per_group, ..]) = (&shape[1..], of) else {
+        return Err(Problem::new(format!("its kernel has shape {of:?}, and is [I, O, KH, KW]")));
+    };
+    if have != inputs || !inputs.is_multiple_of(groups) {
+        return Err(Problem::new(format!("its kernel takes {inputs} channels in {groups} groups, not {have}")));
+    }
+    let channels = per_group.checked_mul(groups).ok_or_else(|| Problem::new("its output is too large"))?;
+    let bias = match call.input(2) {
+        None => None,
+        Some(_) => {
+            let bias = builder.operand(call, 2)?;
+            Some(builder.add_part(call, "bias", Op::Reshape { shape: vec![1, channels, 1, 1] }, &[bias], vec![])?)
+        }
+    };
+    let mut transposed = Transposed { builder, call, kernel, groups, channels, bias };
+    let y = match (&shape[..], &of[2..]) {
+        (&[_, _, _, w], &[k]) if is_line => {
+            let [columns] = sides(call, [k], [w])?;
+            let sides = [Side::POINT, columns];
+            let phases = transposed.phases(&kernel.tensor, "phases", sides)?;
+            let y = transposed.map(x, phases, sides)?;
+            let y = transposed.with_bias(y)?;
+            line(transposed.builder, call, y)?
+        }
+        (&[_, _, h, w], &[kh, kw]) if !is_line => {
+            let sides = sides(call, [kh, kw], [h, w])?;
+            let phases = transposed.phases(&kernel.tensor, "phases", sides)?;
+            let y = transposed.map(x, phases, sides)?;
+            transposed.with_bias(y)?
+        }
+        (&[_, _, d, h, w], &[kd, kh, kw]) => transposed.volume(x, sides(call, [kd, kh, kw], [d, h, w])?)?,
+        _ => {
             return Err(Problem::new(format!(
-                "its kernel has shape {other:?}; kiln convolves images with kernels [I, O, KH, KW], and lines with [I, O, K]"
+                "its kernel has shape {of:?}; kiln convolves lines with kernels [I, O, K], images with [I, O, KH, KW] and \
+                 volumes with [I, O, KD, KH, KW]"
             )));
         }
     };
-    let extents = image(builder, x)?;
-    let groups = positive("group", call.attributes.int_or("group", 1)?)?;
-    if builder.ty(x).shape[1] != inputs || !inputs.is_multiple_of(groups) {
-        let have = builder.ty(x).shape[1];
-        return Err(Problem::new(format!("its kernel takes {inputs} channels in {groups} groups, not {have}")));
-    }
-    let sides = sides(call, [kh, kw], extents, is_line)?;
-    let [rows, columns] = sides;
-    let channels = per_group * groups;
-    let phases = phase_kernel(&kernel.tensor, groups, sides)?;
-    let phases = builder.derived(kernel, "phases", phases);
-    let kernel = builder.weight(&phases, Kind::Kernel);
-    // A window of m taps that ends at its output.
-    let pads = Pads {
-        top: rows.reach - 1,
-        left: columns.reach - 1,
-        bottom: rows.each - extents[0],
-        right: columns.each - extents[1],
-    };
-    let window = Window { kernel: [rows.reach, columns.reach], stride: [1, 1], pads, dilation: [1, 1] };
-    let op = Op::Conv(Conv { channels: channels * rows.stride * columns.stride, window, groups, bias: false });
-    let mut y = builder.add_part(call, "conv", op, &[x], vec![kernel])?;
-    if [rows.stride, columns.stride] != [1, 1] {
-        y = pixels_of_channels(builder, call, "pixels", y, [rows.stride, columns.stride], true)?;
-    }
-    for (axis, side) in [(2, rows), (3, columns)] {
-        let (start, end) = (side.before, side.before + side.outputs);
-        if (start, end) != (0, builder.ty(y).shape[axis]) {
-            y = builder.add_part(call, "cut", Op::Slice { axis, start, end }, &[y], vec![])?;
-        }
-    }
-    if call.input(2).is_some() {
-        let bias = builder.operand(call, 2)?;
-        let bias = builder.add_part(call, "bias", Op::Reshape { shape: vec![1, channels, 1, 1] }, &[bias], vec![])?;
-        y = builder.add_part(call, "", Op::Binary(Binary::Add), &[y, bias], vec![])?;
-    }
-    Ok(vec![Value::Node(if is_line { line(builder, call, y)? } else { y })])
+    Ok(vec![Value::Node(y)])
 }
 
-/// The two directions of a call over so many rows and columns. Of a line, attributes say nothing of rows.
-fn sides(call: &Call<'_>, taps: [usize; 2], extents: [usize; 2], is_line: bool) -> Result<[Side; 2], Problem> {
-    let two = |name: &str, default: i64| -> Result<[i64; 2], Problem> {
-        match call.attributes.ints(name)? {
-            None if is_line => Ok([default.min(1), default]),
-            None => Ok([default; 2]),
-            Some(&[columns]) if is_line => Ok([default.min(1), columns]),
-            Some(&[rows, columns]) if !is_line => Ok([rows, columns]),
-            Some(other) => Err(Problem::new(format!("its {name} are {other:?}, and kiln takes two"))),
-        }
-    };
-    if two("kernel_shape", 0)?.iter().zip(taps).any(|(&said, taps)| said != 0 && said != taps as i64) {
-        return Err(Problem::new(format!("its kernel_shape is not its kernel's, {}×{}", taps[0], taps[1])));
+/// A call whose operands fit each other.
+struct Transposed<'a, 'b> {
+    builder: &'a mut Builder,
+    call: &'a Call<'b>,
+    kernel: &'a Known,
+    groups: usize,
+    /// Of the result.
+    channels: usize,
+    /// `[1, O, 1, 1]`
+    bias: Option<NodeId>,
+}
+
+impl Transposed<'_, '_> {
+    /// The kernel of all phases of a kernel `[I, O / groups, KH, KW]`.
+    fn phases(&mut self, kernel: &Tensor, name: &str, sides: [Side; 2]) -> Result<WeightId, Problem> {
+        let phases = phase_kernel(kernel, self.groups, sides)?;
+        let phases = self.builder.derived(self.kernel, name, phases);
+        Ok(self.builder.weight(&phases, Kind::Kernel))
     }
-    let (strides, dilations, more) = (two("strides", 1)?, two("dilations", 1)?, two("output_padding", 0)?);
-    let wanted = call.attributes.ints("output_shape")?;
+
+    /// A map, by the kernel of all phases, without the bias.
+    fn map(&mut self, x: NodeId, phases: WeightId, [rows, columns]: [Side; 2]) -> Result<NodeId, Problem> {
+        let Transposed { builder, call, groups, channels, .. } = self;
+        let extents = image(builder, x)?;
+        // A window of m taps that ends at its output.
+        let pads = Pads {
+            top: rows.reach - 1,
+            left: columns.reach - 1,
+            bottom: rows.each - extents[0],
+            right: columns.each - extents[1],
+        };
+        let window = Window { kernel: [rows.reach, columns.reach], stride: [1, 1], pads, dilation: [1, 1] };
+        let channels = *channels * rows.stride * columns.stride;
+        let op = Op::Conv(Conv { channels, window, groups: *groups, bias: false });
+        let mut y = builder.add_part(call, "conv", op, &[x], vec![phases])?;
+        if [rows.stride, columns.stride] != [1, 1] {
+            y = pixels_of_channels(builder, call, "pixels", y, [rows.stride, columns.stride], true)?;
+        }
+        for (axis, side) in [(2, rows), (3, columns)] {
+            let (start, end) = (side.before, side.before + side.outputs);
+            if (start, end) != (0, builder.ty(y).shape[axis]) {
+                y = builder.add_part(call, "cut", Op::Slice { axis, start, end }, &[y], vec![])?;
+            }
+        }
+        Ok(y)
+    }
+
+    fn with_bias(&mut self, y: NodeId) -> Result<NodeId, Problem> {
+        let Some(bias) = self.bias else { return Ok(y) };
+        self.builder.add_part(self.call, "", Op::Binary(Binary::Add), &[y, bias], vec![])
+    }
+
+    /// A volume `[N, C, D, H, W]`, layer by layer: each is a sum of maps, one for each tap along the depth that leads to it
+    /// from a layer of the input.
+    fn volume(&mut self, x: NodeId, [depth, rows, columns]: [Side; 3]) -> Result<NodeId, Problem> {
+        let &[n, c, d, h, w] = self.builder.ty(x).shape.as_slice() else {
+            return Err(Problem::new("it takes volumes"));
+        };
+        if depth.outputs.max(d).saturating_mul(depth.taps) > LAYERS {
+            let Side { outputs, taps, .. } = depth;
+            return Err(Problem::new(format!("it makes {outputs} layers of {d} with {taps} taps, too many")));
+        }
+        let kernel = &self.kernel.tensor;
+        let (plane, [inputs, per_group]) = (rows.taps * columns.taps, [kernel.shape[0], kernel.shape[1]]);
+        let mut kernels = Vec::with_capacity(depth.taps);
+        for tap in 0..depth.taps {
+            let places =
+                (0..inputs * per_group).flat_map(|row| (0..plane).map(move |at| (row * depth.taps + tap) * plane + at));
+            let part = kernel.picked(vec![inputs, per_group, rows.taps, columns.taps], places);
+            kernels.push(self.phases(&part, &format!("phases of depth {tap}"), [rows, columns])?);
+        }
+        let mut layers = Vec::with_capacity(d);
+        for start in 0..d {
+            let cut = Op::Slice { axis: 2, start, end: start + 1 };
+            let cut = self.builder.add_part(self.call, "layer", cut, &[x], vec![])?;
+            let map = Op::Reshape { shape: vec![n, c, h, w] };
+            layers.push(self.builder.add_part(self.call, "layer", map, &[cut], vec![])?);
+        }
+        let mut parts = Vec::with_capacity(depth.outputs);
+        for layer in depth.before..depth.before + depth.outputs {
+            let mut sum: Option<NodeId> = None;
+            for (tap, &phases) in kernels.iter().enumerate() {
+                let steps = layer.checked_sub(tap * depth.dilation).filter(|steps| steps.is_multiple_of(depth.stride));
+                let Some(&from) = steps.and_then(|steps| layers.get(steps / depth.stride)) else { continue };
+                let y = self.map(from, phases, [rows, columns])?;
+                sum = Some(match sum {
+                    Some(sum) => self.builder.add_part(self.call, "sum", Op::Binary(Binary::Add), &[sum, y], vec![])?,
+                    None => y,
+                });
+            }
+            let y = sum.ok_or_else(|| Problem::new(format!("no tap leads to layer {layer} of its result")))?;
+            let y = self.with_bias(y)?;
+            let shape = vec![n, self.channels, 1, rows.outputs, columns.outputs];
+            parts.push(self.builder.add_part(self.call, "stacked", Op::Reshape { shape }, &[y], vec![])?);
+        }
+        match parts[..] {
+            [only] => Ok(only),
+            _ => self.builder.add(self.call, Op::Concat { axis: 2 }, &parts, vec![]),
+        }
+    }
+}
+
+/// The directions of a call with so many taps over so many extents.
+fn sides<const N: usize>(call: &Call<'_>, taps: [usize; N], extents: [usize; N]) -> Result<[Side; N], Problem> {
+    let each = |name: &str, default: i64| -> Result<[i64; N], Problem> {
+        let Some(values) = call.attributes.ints(name)? else { return Ok([default; N]) };
+        values.try_into().map_err(|_| Problem::new(format!("its {name} are {values:?}, and kiln takes {N}")))
+    };
+    if each("kernel_shape", 0)?.iter().zip(taps).any(|(&said, taps)| said != 0 && said != taps as i64) {
+        return Err(Problem::new(format!("its kernel_shape is not its kernel's, {taps:?}")));
+    }
+    let (strides, dilations, more) = (each("strides", 1)?, each("dilations", 1)?, each("output_padding", 0)?);
+    let wanted = match call.attributes.ints("output_shape")? {
+        None => None,
+        Some(wanted) if wanted.len() == N || wanted.len() == N + 2 => Some(&wanted[wanted.len() - N..]),
+        Some(other) => return Err(Problem::new(format!("its output_shape is {other:?}, and kiln takes {N}"))),
+    };
     let auto_pad = call.attributes.text_or("auto_pad", "NOTSET")?;
-    let pads = match call.attributes.ints("pads")? {
-        None => [0; 4],
-        Some(&[left, right]) if is_line => [0, left, 0, right],
-        Some(&[top, left, bottom, right]) if !is_line => [top, left, bottom, right],
-        Some(other) => return Err(Problem::new(format!("its pads are {other:?}, and kiln takes four"))),
+    let (starts, ends) = match call.attributes.ints("pads")? {
+        None => ([0; N].to_vec(), [0; N].to_vec()),
+        Some(pads) if pads.len() == 2 * N => (pads[..N].to_vec(), pads[N..].to_vec()),
+        Some(other) => return Err(Problem::new(format!("its pads are {other:?}, and kiln takes {}", 2 * N))),
     };
     let too_large = || Problem::new("its output is too large");
     let side = |i: usize| -> Result<Side, Problem> {
@@ -118,9 +221,7 @@ fn sides(call: &Call<'_>, taps: [usize; 2], extents: [usize; 2], is_line: bool) 
         let mut full = full.filter(|_| more[i] >= 0).ok_or_else(too_large)?;
         // What is cut off in all, to the shape that is asked for.
         let asked = match wanted {
-            Some(&[rows, columns] | &[_, _, rows, columns]) if !is_line => Some([rows, columns][i]),
-            Some(&[columns] | &[_, _, columns]) if is_line => Some([1, columns][i]),
-            Some(other) => return Err(Problem::new(format!("its output_shape is {other:?}, and kiln takes two"))),
+            Some(wanted) => Some(wanted[i]),
             None if auto_pad.starts_with("SAME") => {
                 Some(signed(extents[i].checked_mul(stride).ok_or_else(too_large)?)?)
             }
@@ -134,7 +235,7 @@ fn sides(call: &Call<'_>, taps: [usize; 2], extents: [usize; 2], is_line: bool) 
                 let less = total / 2;
                 if auto_pad == "SAME_UPPER" { [less, total - less] } else { [total - less, less] }
             }
-            None => [pads[i], pads[i + 2]],
+            None => [starts[i], ends[i]],
         };
         let outputs = full.checked_sub(before).and_then(|rest| rest.checked_sub(after));
         let fits = before >= 0 && after >= 0 && outputs.is_some_and(|outputs| outputs > 0);
@@ -155,7 +256,11 @@ fn sides(call: &Call<'_>, taps: [usize; 2], extents: [usize; 2], is_line: bool) 
     if taps.contains(&0) {
         return Err(Problem::new("its kernel has no taps"));
     }
-    Ok([side(0)?, side(1)?])
+    let mut all = [Side::POINT; N];
+    for (i, of) in all.iter_mut().enumerate() {
+        *of = side(i)?;
+    }
+    Ok(all)
 }
 
 /// The kernel of all phases, `[O * s * s, I / groups, m, m]`, from `[I, O / groups, KH, KW]`.

@@ -358,7 +358,7 @@ pub(super) fn identity(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Val
     Ok(vec![x, Value::Known(Known { name: builder.fresh_tensor("mask"), tensor })])
 }
 
-/// `Cast` and `CastLike`.
+/// `Cast` and `CastLike`. What becomes a half keeps the precision of the f32 that holds it.
 pub(super) fn cast(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let x = builder.operand(call, 0)?;
     let to = match (call.operator().as_str(), call.required(call.inputs.len() - 1)?) {
@@ -367,7 +367,10 @@ pub(super) fn cast(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>,
         _ => {
             let to = call.attributes.int("to")?.ok_or_else(|| Problem::new("it does not say to what type"))?;
             let to = data_type(to).ok_or_else(|| Problem::new(format!("there is no type {to}")))?;
-            tensor::element_type(tensor::dtype(to)?)?
+            tensor::dtype(to).and_then(tensor::element_type).map_err(|_| {
+                let to = to.as_str_name();
+                format!("to {to} kiln casts values alone that do not depend on the network's inputs")
+            })?
         }
     };
     if builder.ty(x).dtype == to {

@@ -154,6 +154,26 @@ impl Tensor {
         })
     }
 
+    /// The same integers in a type that a network's values have, where a larger one has them; else the tensor as it is.
+    pub(super) fn widened(&self) -> Self {
+        let to = match self.dtype {
+            Dtype::I16 | Dtype::U16 => Dtype::I32,
+            Dtype::U32 => Dtype::I64,
+            Dtype::F64
+            | Dtype::F32
+            | Dtype::F16
+            | Dtype::BF16
+            | Dtype::I64
+            | Dtype::I32
+            | Dtype::I8
+            | Dtype::U64
+            | Dtype::U8
+            | Dtype::Bool => return self.clone(),
+        };
+        let integers = self.to_integers().unwrap_or_default();
+        Tensor::integers(to, self.shape.clone(), &integers).unwrap_or_else(|| self.clone())
+    }
+
     /// All elements as numbers.
     pub(super) fn to_floats(&self) -> Vec<f64> {
         let view = self.view();
@@ -206,9 +226,11 @@ pub(super) fn element_type(dtype: Dtype) -> Result<DType, String> {
     })
 }
 
-/// The number of elements of a shape, if it can be counted.
+/// The number of elements of a shape, if it can be counted: along any of its axes, of which one may be empty beside others
+/// that are too large.
 pub(super) fn elements(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1usize, |len, &extent| len.checked_mul(extent))
+    let full = shape.iter().try_fold(1usize, |len, &extent| len.checked_mul(extent.max(1)))?;
+    Some(if shape.contains(&0) { 0 } else { full })
 }
 
 /// The type that an ONNX file names by number.

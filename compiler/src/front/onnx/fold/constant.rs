@@ -5,6 +5,7 @@ use kiln_rt::safetensors::Dtype;
 use super::super::Problem;
 use super::super::build::{Call, axis};
 use super::super::tensor::{Folder, Tensor, data_type, dtype, is_float};
+use super::narrow::Narrow;
 use super::{Budget, Known};
 use crate::front::onnx::build::Value;
 use crate::onnx_schema::Bytes;
@@ -120,7 +121,12 @@ pub(super) fn identity(known: &Known<'_>, _: &mut Budget) -> Result<Vec<Tensor>,
 pub(super) fn cast(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let to = known.call.attributes.int("to")?.ok_or_else(|| Problem::new("it does not say to what type"))?;
     let to = data_type(to).ok_or_else(|| Problem::new(format!("there is no type {to}")))?;
-    convert(known.operand(0)?, dtype(to)?, budget)
+    let x = known.operand(0)?;
+    let Some(narrow) = Narrow::of(to) else { return convert(x, dtype(to)?, budget) };
+    let saturate = known.call.attributes.int_or("saturate", 1)? != 0;
+    budget.take(&x.shape)?;
+    let numbers: Vec<f64> = x.to_floats().into_iter().map(|number| narrow.nearest(number, saturate)).collect();
+    convert(&Tensor::floats(Dtype::F64, x.shape.clone(), &numbers), narrow.holder(), budget)
 }
 
 pub(super) fn cast_like(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {

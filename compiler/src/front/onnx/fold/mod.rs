@@ -5,6 +5,7 @@
 mod arithmetic;
 mod constant;
 mod movement;
+mod narrow;
 mod order;
 mod quantized;
 

@@ -201,6 +201,8 @@ fn arithmetic_on_shapes_does_not_overflow() {
     assert!(model(&[0], &[("Div", "v v", "s"), ("Reshape", "x s", "y")]).contains("does not fit the type"));
     assert!(model(&most, &[("ConstantOfShape", "v", "s"), ("Add", "x s", "y")]).contains("too large"));
     assert!(model(&[1 << 31, 1 << 31, 4], &[("ConstantOfShape", "v", "s"), ("Add", "x s", "y")]).contains("too large"));
+    let beside_nothing = [0, 1 << 40, 1 << 40];
+    assert!(model(&beside_nothing, &[("ConstantOfShape", "v", "s"), ("ArgMax", "s", "y")]).contains("too large"));
     assert!(model(&[-5], &[("ConstantOfShape", "v", "s"), ("Add", "x s", "y")]).contains("is no shape"));
     assert!(model(&[-1, -1], &[("Reshape", "x v", "y")]).contains("cannot take the shape [-1, -1]"));
     assert!(model(&[i64::MAX, i64::MAX], &[("Reshape", "x v", "y")]).contains("cannot take the shape"));

@@ -124,6 +124,47 @@ fn transposed_convolutions_spread_their_inputs() {
 }
 
 #[test]
+fn transposed_convolutions_of_volumes_are_sums_of_those_of_layers() {
+    // Every element of a volume adds a scaled kernel to the result.
+    let ([c, d, h, w], [o, kd, kh, kw], stride, dilation) = ([4, 2, 3, 2], [6, 3, 2, 3], [2, 1, 2], [1, 2, 1]);
+    let (groups, bias) = (2, ramp(o));
+    let (x, kernel) = (ramp(2 * c * d * h * w), ramp(c * (o / groups) * kd * kh * kw));
+    let out = |extent: usize, taps: usize, i: usize| (extent - 1) * stride[i] + (taps - 1) * dilation[i] + 1;
+    let [od, oh, ow] = [out(d, kd, 0), out(h, kh, 1), out(w, kw, 2)];
+    let mut whole = vec![0.0; 2 * o * od * oh * ow];
+    for (at, value) in x.iter().enumerate() {
+        let (image, from) = (at / (c * d * h * w), at / (d * h * w) % c);
+        let (layer, row, column) = (at / (h * w) % d, at / w % h, at % w);
+        for i in 0..o / groups * kd * kh * kw {
+            let channel = from / (c / groups) * (o / groups) + i / (kd * kh * kw);
+            let (k, a, b) = (i / (kh * kw) % kd, i / kw % kh, i % kw);
+            let (k, a) = (layer * stride[0] + k * dilation[0], row * stride[1] + a * dilation[1]);
+            let to = (((image * o + channel) * od + k) * oh + a) * ow + column * stride[2] + b * dilation[2];
+            whole[to] += value * kernel[from * (o / groups) * kd * kh * kw + i];
+        }
+    }
+    // One layer is cut off before, one row behind.
+    let mut expected = Vec::new();
+    for (plane, values) in whole.chunks_exact(od * oh * ow).enumerate() {
+        for layer in values.chunks_exact(oh * ow).skip(1) {
+            expected.extend(layer[..(oh - 1) * ow].iter().map(|v| v + bias[plane % o]));
+        }
+    }
+    let signed = |sizes: [usize; 3]| sizes.map(|size| size as i64);
+    let (stride, dilation) = (signed(stride), signed(dilation));
+    let attributes = [
+        ("strides", Is::Ints(&stride)),
+        ("dilations", Is::Ints(&dilation)),
+        ("group", Is::Int(groups as i64)),
+        ("pads", Is::Ints(&[1, 0, 0, 0, 1, 0])),
+    ];
+    let shape = [c, o / groups, kd, kh, kw].map(|extent| extent as i64);
+    let model = Model::new(17).input("x", &[2, c as i64, d as i64, h as i64, w as i64]).weight("w", &shape, &kernel);
+    let model = model.weight("b", &[o as i64], &bias);
+    near(&of(model, "ConvTranspose", "x w b", &attributes, &x), &expected, 1e-5);
+}
+
+#[test]
 fn resizing_takes_scales_or_sizes() {
     let x = [0.0, 1.0, 2.0, 4.0];
     let check = |model: Model, op: &str, inputs: &str, attributes: &[(&str, Is<'_>)], expected: &[f32]| {
