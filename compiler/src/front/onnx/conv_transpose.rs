@@ -10,12 +10,13 @@ use kiln_rt::safetensors::Dtype;
 use super::Problem;
 use super::build::{Builder, Call, Known, Value};
 use super::conv::{as_image, image, line, positive};
+use super::fold::Budget;
 use super::shape::pixels_of_channels;
 use super::tensor::Tensor;
 use crate::graph::weights::Kind;
 use crate::graph::{Binary, Conv, NodeId, Op, Pads, WeightId, Window};
 
-/// How many times as large as the kernel the kernel of all phases may be.
+/// How many times as large as a small kernel the kernel of all phases may be.
 const GROWTH: usize = 64;
 
 /// One direction: layers, rows or columns.
@@ -268,7 +269,8 @@ fn phase_kernel(kernel: &Tensor, groups: usize, [rows, columns]: [Side; 2]) -> R
     let (inputs, per_group) = (kernel.shape[0] / groups, kernel.shape[1]);
     let shape = [per_group * groups, rows.stride, columns.stride, inputs, rows.reach, columns.reach];
     let len = shape.iter().try_fold(1usize, |len, &extent| len.checked_mul(extent));
-    let len = len.filter(|&len| len <= GROWTH.saturating_mul(kernel.len()));
+    let most = GROWTH.saturating_mul(kernel.len()).min(Budget::LEAST.saturating_add(kernel.len().saturating_mul(4)));
+    let len = len.filter(|&len| len <= most);
     let len = len.ok_or_else(|| Problem::new("its strides are too large beside its kernel"))?;
     // The tap that phase r has at place j of its window, counted from the first of m.
     let tap = |side: Side, r: usize, j: usize| {

@@ -6,6 +6,7 @@ use kiln_rt::safetensors::Dtype;
 
 use super::Problem;
 use super::build::{Builder, Call, Known, Value};
+use super::fold::Budget;
 use super::geometry;
 use super::tensor::{self, Tensor, data_type};
 use crate::graph::weights::Kind;
@@ -351,7 +352,7 @@ pub(super) fn identity(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Val
         return Ok(vec![x]);
     }
     let shape = builder.shape_of(&x);
-    let len = tensor::elements(&shape).filter(|&len| len <= TensorType::LIMIT);
+    let len = tensor::elements(&shape).filter(|&len| len <= Budget::LEAST);
     let len = len.ok_or_else(|| Problem::new("its mask is too large"))?;
     let mask = Tensor::integers(Dtype::Bool, shape, &vec![1; len]);
     let tensor = Rc::new(mask.ok_or_else(|| Problem::new("it has no mask"))?);

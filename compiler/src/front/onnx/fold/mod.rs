@@ -20,7 +20,7 @@ pub(super) struct Budget(usize);
 
 impl Budget {
     /// Elements that are made even of a small file.
-    const LEAST: usize = 4 << 20;
+    pub(super) const LEAST: usize = 4 << 20;
 
     /// For a model with these tensors.
     pub(super) fn for_tensors<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Self {

@@ -221,6 +221,20 @@ fn arithmetic_on_shapes_does_not_overflow() {
 }
 
 #[test]
+fn what_is_made_of_large_inputs_is_bounded() {
+    let model = Model::new(17).input("x", &[1, 1 << 30]).node("Dropout", "x", "y m", &[]);
+    assert!(mistakes(model.output("y").output("m").bytes()).contains("its mask is too large"));
+    let volume = Model::new(17).input("x", &[1, 1, 1 << 30, 1, 1]).weight("w", &[1, 1, 1, 1, 1], &[1.0]);
+    let transposed = volume.node("ConvTranspose", "x w", "y", &[("pads", Is::Ints(&[0, 0, 0, (1 << 30) - 1, 0, 0]))]);
+    assert!(mistakes(transposed.output("y").bytes()).contains("too many"));
+    let steps = [("strides", Is::Ints(&[3, 3]))];
+    let square = vec![0.5; 1 << 20];
+    let strided = Model::new(17).input("x", &[1, 1 << 20, 1, 1]).weight("w", &[1 << 20, 1, 1, 1], &square);
+    let strided = strided.node("ConvTranspose", "x w", "y", &steps);
+    assert!(mistakes(strided.output("y").bytes()).contains("too large beside its kernel"));
+}
+
+#[test]
 fn ranges_end() {
     let range = |start: i64, limit: i64, step: i64| {
         let scalar = |name: &str, value: i64| integers(name, &[], &[value]);
