@@ -263,7 +263,7 @@ impl Build {
         self.input_shapes.iter().try_for_each(|setting| settings.set_shape(setting))?;
         let path = Path::new(&self.source);
         let file = files.read_bytes(path).map_err(|why| mistake(format!("cannot read {}: {why}", self.source)))?;
-        let Import { graph, tensors } = onnx::import(&self.source, file.into(), &settings, &Folder(path, files))?;
+        let Import { graph, tensors, .. } = onnx::import(&self.source, file.into(), &settings, &Folder(path, files))?;
         Ok(Network { graph, own: Some(Box::new(tensors)) })
     }
 

@@ -104,6 +104,22 @@ impl Elements {
         }
     }
 
+    /// The elements, if each is a whole number between the bounds of i64.
+    pub fn to_i64(&self) -> Option<Vec<i64>> {
+        match self {
+            Elements::I64(v) => Some(v.clone()),
+            Elements::F32(_)
+            | Elements::F64(_)
+            | Elements::I32(_)
+            | Elements::I8(_)
+            | Elements::U8(_)
+            | Elements::Bool(_) => {
+                let whole = |v: f64| (v.fract() == 0.0 && v.abs() < 2f64.powi(63)).then_some(v as i64);
+                self.to_f64().into_iter().map(whole).collect()
+            }
+        }
+    }
+
     /// Elements of a type, which are the numbers given: rounded to floats; integers must be within the type's range.
     pub fn from_f64(dtype: DType, numbers: &[f64]) -> Self {
         let each = numbers.iter();

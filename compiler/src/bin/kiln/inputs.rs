@@ -23,6 +23,34 @@ pub(crate) struct Inputs {
     images: Images,
 }
 
+/// A tensor among the arguments.
+pub(crate) struct Tensor {
+    /// None for that of the only input.
+    pub(crate) input: Option<String>,
+    pub(crate) shape: Vec<usize>,
+    pub(crate) elements: Elements,
+}
+
+/// The arguments that name `.npy` files, for networks that need some of them when they are compiled.
+///
+/// # Errors
+/// One cannot be read.
+pub(crate) fn tensors(arguments: &[String]) -> Result<Vec<Tensor>, Failure> {
+    let is_tensor = |path: &Path| path.is_file() && path.extension().is_some_and(|it| it.eq_ignore_ascii_case("npy"));
+    let mut tensors = Vec::new();
+    for argument in arguments {
+        let (input, source) = match argument.split_once('=') {
+            Some((input, source)) if is_tensor(Path::new(source)) => (Some(input.to_owned()), source),
+            _ => (None, argument.as_str()),
+        };
+        if is_tensor(Path::new(source)) {
+            let (shape, elements) = array::read(Path::new(source))?;
+            tensors.push(Tensor { input, shape, elements });
+        }
+    }
+    Ok(tensors)
+}
+
 enum Images {
     /// The images of a batch have no names of their own: the first input's argument names them.
     Tensor(String),
@@ -35,12 +63,17 @@ enum Images {
 
 impl Inputs {
     /// Reads tensors, and looks through all photos, each of which is decoded and dropped again. `NAME=` may be left out
-    /// where the network has one input.
+    /// where the network has one input; `constants` are names of inputs that it no longer has.
     ///
     /// # Errors
     /// All that is wrong with photos at once; the first mistake of any other kind.
-    pub(crate) fn read(graph: &Graph, arguments: &[String], doing: &Doing) -> Result<Self, Failure> {
-        let given = by_name(graph, arguments)?;
+    pub(crate) fn read(
+        graph: &Graph,
+        constants: &[String],
+        arguments: &[String],
+        doing: &Doing,
+    ) -> Result<Self, Failure> {
+        let given = by_name(graph, constants, arguments)?;
         let (mut tensors, mut photos) = (Vec::new(), None);
         for (position, &id) in graph.inputs().iter().enumerate() {
             let node = graph.node(id);
@@ -109,8 +142,13 @@ impl Inputs {
 }
 
 /// The arguments by the input they are for.
-fn by_name<'a>(graph: &'a Graph, arguments: &'a [String]) -> Result<HashMap<&'a str, &'a str>, Failure> {
-    let names: Vec<&str> = graph.inputs().iter().map(|&id| &*graph.node(id).origin.name).collect();
+fn by_name<'a>(
+    graph: &'a Graph,
+    constants: &'a [String],
+    arguments: &'a [String],
+) -> Result<HashMap<&'a str, &'a str>, Failure> {
+    let names = graph.inputs().iter().map(|&id| &*graph.node(id).origin.name);
+    let names: Vec<&str> = names.chain(constants.iter().map(String::as_str)).collect();
     let mut given = HashMap::new();
     for argument in arguments {
         let (name, source) = match argument.split_once('=') {

@@ -14,10 +14,10 @@ use crate::classes::{Labels, gives_probabilities, rank};
 use crate::dump::print;
 use crate::engine::{Engine, Runner};
 use crate::folder::NewFolder;
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, tensors};
 use crate::progress::Doing;
 use crate::report::Failure;
-use crate::spec::Spec;
+use crate::spec::{Network, Spec};
 use crate::weights;
 
 /// How many numbers are printed of an output that has no classes.
@@ -31,8 +31,9 @@ pub(crate) struct Args {
     weights: weights::Argument,
     /// A `.npy` file of the input's type, a photo (`.png`, `.jpg`, `.jpeg`), a folder of photos, or `fill` for an input
     /// by formula;
-    /// `NAME=FILE` where there are several inputs
-    #[arg(long, required = true)]
+    /// `NAME=FILE` where there are several inputs. What an ONNX file needs when it is compiled, as the shape of a Reshape,
+    /// is a constant of the network that runs
+    #[arg(long)]
     input: Vec<String>,
     /// Write the first output to a `.npy` file, that of several photos stacked in their order
     #[arg(long)]
@@ -66,8 +67,8 @@ pub(crate) struct Args {
 /// Runs a network.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let doing = Doing::new(format!("reading {}", args.spec.name()));
-    let (graph, weights) = args.spec.load_with(&args.weights)?;
-    let mut inputs = Inputs::read(&graph, &args.input, &doing)?;
+    let Network { graph, weights, constants } = args.spec.load_with(&args.weights, &tensors(&args.input)?)?;
+    let mut inputs = Inputs::read(&graph, &constants, &args.input, &doing)?;
     let folder = args.outputs.as_deref().map(|path| NewFolder::begin(path, false)).transpose()?;
     let wanted = if folder.is_some() { graph.outputs().len() } else { 1 };
     let outputs = (0..wanted).map(|i| PerImage::of(&graph, i, inputs.batch())).collect::<Result<Vec<_>, _>>()?;

@@ -7,9 +7,11 @@ use std::path::Path;
 use kiln_compiler::checkpoint::names::{Convention, conventions};
 use kiln_compiler::files::{Files, beside};
 use kiln_compiler::front;
-use kiln_compiler::front::onnx::{self, Bytes, Import};
+use kiln_compiler::front::onnx::{self, Bytes, Import, Tensors};
 use kiln_compiler::graph::Graph;
 
+use crate::array;
+use crate::inputs::Tensor;
 use crate::map::Mapped;
 use crate::report::{Context, Failure};
 use crate::weights::{Argument, Weights};
@@ -26,6 +28,17 @@ pub(crate) struct Spec {
     /// The shape of an input that an ONNX file leaves open
     #[arg(long, value_name = "NAME=1x3x224x224")]
     input_shape: Vec<String>,
+    /// Make an input of an ONNX file a constant: its value, a `.npy` file
+    #[arg(long, value_name = "NAME=FILE")]
+    constant: Vec<String>,
+}
+
+/// A network as it was read.
+pub(crate) struct Network {
+    pub(crate) graph: Graph,
+    pub(crate) weights: Weights,
+    /// The inputs of a model that are constants of the network.
+    pub(crate) constants: Vec<String>,
 }
 
 impl Spec {
@@ -36,26 +49,29 @@ impl Spec {
 
     /// Reads the network.
     pub(crate) fn load(&self) -> Result<Graph, Failure> {
-        Ok(self.read()?.0)
+        Ok(self.read(&[])?.graph)
     }
 
-    /// Reads the network and its weights: those that an argument names, else the model's own.
-    pub(crate) fn load_with(&self, argument: &Argument) -> Result<(Graph, Weights), Failure> {
-        let (graph, own) = self.read()?;
-        let weights = match (argument.open(&graph, &self.conventions()?)?, own) {
-            (Some(named), _) => named,
-            (None, Some(own)) => own,
-            (None, None) => {
+    /// Reads the network and its weights: those that an argument names, else the model's own. A model may need some of the
+    /// given inputs when it is compiled.
+    pub(crate) fn load_with(&self, argument: &Argument, given: &[Tensor]) -> Result<Network, Failure> {
+        let Import { graph, tensors, constants } = self.read(given)?;
+        let weights = match argument.open(&graph, &self.conventions()?)? {
+            Some(named) => named,
+            None if self.is_model() => Weights::Own(tensors),
+            None => {
                 return Err(Failure::new(format!("{} comes without weights", self.spec))
                     .help("name them: `--weights FILE`, or `--weights fill` for weights by formula"));
             }
         };
-        Ok((graph, weights))
+        Ok(Network { graph, weights, constants })
     }
 
     /// As [`Spec::load_with`], with weights by formula where there are none.
     pub(crate) fn load_or_fill(&self, argument: &Argument) -> Result<(Graph, Weights), Failure> {
-        if self.is_model() { self.load_with(argument) } else { self.load_with(&argument.or_fill()) }
+        let filled = if self.is_model() { argument.clone() } else { argument.or_fill() };
+        let Network { graph, weights, .. } = self.load_with(&filled, &[])?;
+        Ok((graph, weights))
     }
 
     /// How other programs name the weights of a network of the zoo.
@@ -70,21 +86,34 @@ impl Spec {
         Path::new(&self.spec).extension().is_some_and(|ending| ending.eq_ignore_ascii_case("onnx"))
     }
 
-    fn read(&self) -> Result<(Graph, Option<Weights>), Failure> {
+    /// A network that is no model has no tensors of its own, and no constants.
+    fn read(&self, given: &[Tensor]) -> Result<Import, Failure> {
         if self.is_model() {
-            let Import { graph, tensors } = self.import()?;
-            return Ok((graph, Some(Weights::Own(tensors))));
+            return self.import(given);
         }
         if !self.input_shape.is_empty() {
             return Err(Failure::new("`--input-shape` is for ONNX files").help("set a parameter: `--set NAME=VALUE`"));
         }
-        Ok((load(&self.spec, &self.set)?, None))
+        if !self.constant.is_empty() {
+            return Err(Failure::new("`--constant` is for ONNX files"));
+        }
+        Ok(Import { graph: load(&self.spec, &self.set)?, tensors: Tensors::default(), constants: Vec::new() })
     }
 
-    fn import(&self) -> Result<Import, Failure> {
+    fn import(&self, given: &[Tensor]) -> Result<Import, Failure> {
         let mut settings = onnx::Settings::default();
         self.set.iter().try_for_each(|setting| settings.set(setting))?;
         self.input_shape.iter().try_for_each(|setting| settings.set_shape(setting))?;
+        for setting in &self.constant {
+            let (name, file) = setting.split_once('=').ok_or_else(|| {
+                Failure::new(format!("`--constant {setting}` is no input's value")).help("write `--constant NAME=FILE`")
+            })?;
+            let (shape, elements) = array::read(Path::new(file))?;
+            settings.fix(name, shape, elements);
+        }
+        for Tensor { input, shape, elements } in given {
+            settings.offer(input.as_deref(), shape.clone(), elements.clone());
+        }
         let file = Bytes::from_owner(Mapped::open(Path::new(&self.spec))?);
         let folder = ModelFolder { model: Path::new(&self.spec), open: RefCell::default() };
         Ok(onnx::import(&self.spec, file, &settings, &folder)?)

@@ -1,6 +1,6 @@
 //! The graph of a model, node by node.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use kiln_rt::safetensors::Dtype;
@@ -11,6 +11,7 @@ use super::geometry::{self, Stride};
 use super::model::{Model, node_name, operator_name};
 use super::operators::{Convert, operator};
 use super::proto::NodeProto;
+use super::settings::Given;
 use super::tensor::{self, Tensor};
 use super::{Import, Problem, Settings, Tensors};
 use crate::diag::{Diagnostic, Errors, Span};
@@ -64,17 +65,36 @@ pub(super) struct Call<'a> {
     node: &'a NodeProto,
 }
 
-/// Makes the graph of a model.
+/// Why a model is no network.
+pub(super) struct Refusal {
+    pub(super) errors: Errors,
+    /// Inputs whose values are offered, and would have to be known.
+    pub(super) needed: BTreeSet<String>,
+}
+
+impl From<Errors> for Refusal {
+    fn from(errors: Errors) -> Self {
+        Refusal { errors, needed: BTreeSet::new() }
+    }
+}
+
+/// Makes the graph of a model, of which some inputs are constants.
 ///
 /// # Errors
 /// All operators that kiln does not have, with how often they stand where; else all nodes that do not fit.
-pub(super) fn build(name: &str, model: Model, settings: &Settings) -> Result<Import, Errors> {
+pub(super) fn build(
+    name: &str,
+    model: Model,
+    settings: &Settings,
+    constants: &BTreeSet<String>,
+) -> Result<Import, Refusal> {
     let Model { opset, nodes, order, inputs, outputs, initializers, listing } = model;
     let unknown = unknown_operators(&nodes, &order, |node| listing.span(node));
     if !unknown.is_empty() {
-        return Err(Errors::new(unknown, listing.sources));
+        return Err(Errors::new(unknown, listing.sources).into());
     }
-    let types = settings.types(&inputs).map_err(|mistakes| Errors::new(mistakes, listing.sources.clone()))?;
+    let given =
+        settings.inputs(&inputs, constants).map_err(|mistakes| Errors::new(mistakes, listing.sources.clone()))?;
     let mut builder = Builder {
         graph: Graph::new(type_name(name)),
         opset,
@@ -89,8 +109,16 @@ pub(super) fn build(name: &str, model: Model, settings: &Settings) -> Result<Imp
         let Some(&name) = read.get(name.as_str()) else { continue };
         values.insert(name, Value::Known(Known { name: name.into(), tensor: Rc::new(tensor) }));
     }
-    let mut mistakes = Vec::new();
-    for (input, ty) in inputs.iter().zip(types) {
+    let (mut mistakes, mut needs, mut constants) = (Vec::new(), Vec::new(), Vec::new());
+    for (input, given) in inputs.iter().zip(given) {
+        let ty = match given {
+            Given::Open(ty) => ty,
+            Given::Constant(tensor) => {
+                constants.push(input.name().to_owned());
+                values.insert(input.name(), Value::Known(Known { name: input.name().into(), tensor: Rc::new(tensor) }));
+                continue;
+            }
+        };
         let origin = Origin::named(builder.fresh(input.name()));
         match builder.graph.add(Op::Input(ty), &[], vec![], origin) {
             Ok(id) => {
@@ -135,6 +163,7 @@ pub(super) fn build(name: &str, model: Model, settings: &Settings) -> Result<Imp
             Err(problem) => {
                 let message = format!("{} `{}`: {}", operator_name(node), call.name, problem.message);
                 mistakes.push(Diagnostic::error(call.span, message));
+                needs.extend(problem.needs);
             }
         }
     }
@@ -149,9 +178,25 @@ pub(super) fn build(name: &str, model: Model, settings: &Settings) -> Result<Imp
         }
     }
     if !mistakes.is_empty() {
-        return Err(Errors::new(mistakes, listing.sources));
+        let needed = inputs_behind(&builder.graph, needs).into_iter().filter(|input| settings.offers(input, &inputs));
+        return Err(Refusal { needed: needed.collect(), errors: Errors::new(mistakes, listing.sources) });
     }
-    Ok(Import { graph: builder.graph, tensors: Tensors(builder.tensors) })
+    Ok(Import { graph: builder.graph, tensors: Tensors(builder.tensors), constants })
+}
+
+/// The names of the inputs on which nodes depend.
+fn inputs_behind(graph: &Graph, mut open: Vec<NodeId>) -> BTreeSet<String> {
+    let (mut seen, mut inputs) = (HashSet::new(), BTreeSet::new());
+    while let Some(id) = open.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        if let Op::Input(_) = graph.node(id).op {
+            inputs.insert(graph.node(id).origin.name.clone());
+        }
+        open.extend(graph.operands(id));
+    }
+    inputs
 }
 
 /// Operators that kiln does not have: a mistake each, with the places where they stand.
@@ -196,9 +241,7 @@ impl Builder {
                 .map(|(name, tensor)| Value::Known(Known { name: name.as_str().into(), tensor: Rc::new(tensor) }))
                 .collect());
         }
-        let convert: Convert = operator(&operator_name(call.node)).ok_or_else(|| {
-            Problem::new("kiln computes it of values alone that do not depend on the network's inputs")
-        })?;
+        let convert: Convert = operator(&operator_name(call.node)).ok_or_else(|| call.of_known_alone("it"))?;
         convert(self, call)
     }
 
@@ -448,12 +491,25 @@ impl Call<'_> {
         match self.input(input) {
             None => Ok(None),
             Some(Value::Known(known)) => Ok(Some(known)),
-            Some(Value::Node(_)) => Err(Problem::new(format!(
-                "its input {}, `{}`, depends on the network's inputs, and kiln needs it when it compiles",
-                input + 1,
-                self.node.input[input]
-            ))),
+            Some(Value::Node(node)) => {
+                let message = format!(
+                    "its input {}, `{}`, depends on the network's inputs, and kiln needs it when it compiles",
+                    input + 1,
+                    self.node.input[input]
+                );
+                Err(Problem { message, needs: vec![*node] })
+            }
         }
+    }
+
+    /// That kiln has an operator, or the form of it that `what` says, for known inputs alone.
+    pub(super) fn of_known_alone(&self, what: &str) -> Problem {
+        let nodes = self.inputs.iter().flatten().filter_map(|value| match value {
+            Value::Node(node) => Some(*node),
+            Value::Known(_) => None,
+        });
+        let message = format!("kiln computes {what} of values alone that do not depend on the network's inputs");
+        Problem { message, needs: nodes.collect() }
     }
 
     /// An input that must be given and known.

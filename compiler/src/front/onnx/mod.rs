@@ -34,12 +34,12 @@ mod shape;
 mod tensor;
 mod wire;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use kiln_rt::weights::{Source, SourceError, Stored};
 
 use crate::diag::Error;
-use crate::graph::{Graph, weights::Kind};
+use crate::graph::{Graph, NodeId, weights::Kind};
 use crate::onnx_schema as proto;
 
 pub use crate::onnx_schema::Bytes;
@@ -53,6 +53,8 @@ pub struct Import {
     pub graph: Graph,
     /// Its weights.
     pub tensors: Tensors,
+    /// The inputs of the file that are constants of the network: see [`Settings::fix`] and [`Settings::offer`].
+    pub constants: Vec<String>,
 }
 
 /// Tensors of an ONNX file by name, those that its graph reads.
@@ -82,19 +84,29 @@ impl Source for Tensors {
 /// # Errors
 /// All mistakes of the file at once, what the graph cannot express among them, and what must be said to fix its shapes.
 pub fn import(name: &str, file: Bytes, settings: &Settings, folder: &dyn Folder) -> Result<Import, Error> {
-    let model = model::Model::read(name, file, folder)?;
-    Ok(build::build(name, model, settings)?)
+    let mut constants = BTreeSet::new();
+    loop {
+        let model = model::Model::read(name, file.clone(), folder)?;
+        match build::build(name, model, settings, &constants) {
+            Ok(import) => return Ok(import),
+            // Each round makes an input a constant, so that there are no more rounds than inputs.
+            Err(refusal) if !refusal.needed.is_subset(&constants) => constants.extend(refusal.needed),
+            Err(refusal) => return Err(refusal.errors.into()),
+        }
+    }
 }
 
 /// Why a node cannot become part of the graph.
 #[derive(Clone, Debug)]
 struct Problem {
     message: String,
+    /// Nodes whose values would have to be known.
+    needs: Vec<NodeId>,
 }
 
 impl Problem {
     fn new(message: impl Into<String>) -> Self {
-        Problem { message: message.into() }
+        Problem { message: message.into(), needs: Vec::new() }
     }
 }
 

@@ -368,10 +368,8 @@ pub(super) fn cast(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>,
         _ => {
             let to = call.attributes.int("to")?.ok_or_else(|| Problem::new("it does not say to what type"))?;
             let to = data_type(to).ok_or_else(|| Problem::new(format!("there is no type {to}")))?;
-            tensor::dtype(to).and_then(tensor::element_type).map_err(|_| {
-                let to = to.as_str_name();
-                format!("to {to} kiln casts values alone that do not depend on the network's inputs")
-            })?
+            let dtype = tensor::dtype(to).and_then(tensor::element_type);
+            dtype.map_err(|_| call.of_known_alone(&format!("casts to {}", to.as_str_name())))?
         }
     };
     if builder.ty(x).dtype == to {

@@ -8,9 +8,7 @@ use crate::graph::{NodeId, Op, Pool};
 /// `MaxPool`.
 pub(super) fn max_pool(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     if call.outputs > 1 {
-        return Err(Problem::new(
-            "its second result, where the largest stand, kiln computes of values alone that do not depend on the network's inputs",
-        ));
+        return Err(call.of_known_alone("its second result, where the largest stand,"));
     }
     windowed(builder, call, Op::MaxPool)
 }

@@ -113,10 +113,7 @@ fn is_zero(zero: &Value) -> bool {
 fn without_blocks(call: &Call<'_>) -> Result<(), Problem> {
     match call.attributes.int_or("block_size", 0)? {
         0 => Ok(()),
-        size => Err(Problem::new(format!(
-            "it has a scale for each {size} elements, which kiln computes of values alone that do not depend on the \
-             network's inputs"
-        ))),
+        size => Err(call.of_known_alone(&format!("it, with a scale for each {size} elements,"))),
     }
 }
 
@@ -333,8 +330,9 @@ fn integers(
             let tensor = Tensor::floats(Dtype::F32, shape, &values);
             Ok(Value::Known(builder.derived(known, part, tensor)))
         }
-        (Value::Known(_), Some(Value::Node(_))) => {
-            Err(Problem::new("its weights are known, and their zero point depends on the network's inputs"))
+        (Value::Known(_), Some(Value::Node(zero))) => {
+            let message = "its weights are known, and their zero point depends on the network's inputs".to_owned();
+            Err(Problem { message, needs: vec![*zero] })
         }
         (Value::Node(node), zero) => {
             let mut x = *node;

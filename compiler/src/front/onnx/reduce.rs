@@ -9,9 +9,7 @@ use crate::graph::{Activation, Binary, DType, NodeId, Op};
 pub(super) fn reduce(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let x = builder.operand(call, 0)?;
     if builder.ty(x).dtype == DType::Bool {
-        return Err(Problem::new(
-            "of truth values kiln computes it of values alone that do not depend on the network's inputs",
-        ));
+        return Err(call.of_known_alone("it, for truth values,"));
     }
     let shape = builder.ty(x).shape.clone();
     let axes = match call.integers("axes", 1)? {

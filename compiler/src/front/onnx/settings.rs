@@ -1,18 +1,40 @@
-//! What a user says of the extents that a file leaves open.
+//! What a user says of a model's inputs: extents that the file leaves open, and values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use kiln_rt::safetensors::Dtype;
 
 use super::proto::tensor_shape_proto::dimension;
-use super::proto::{ValueInfoProto, tensor_proto::DataType, type_proto};
-use super::tensor;
+use super::proto::{TensorShapeProto, ValueInfoProto, tensor_proto::DataType, type_proto};
+use super::tensor::{self, Tensor};
 use crate::diag::{Diagnostic, Error, Span};
-use crate::graph::TensorType;
+use crate::graph::{Elements, TensorType};
 
-/// Extents for the dimensions of inputs.
+/// Extents and values of inputs.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     dimensions: BTreeMap<String, usize>,
     shapes: BTreeMap<String, Vec<usize>>,
+    values: Vec<Value>,
+}
+
+/// The value of an input.
+#[derive(Clone, Debug)]
+struct Value {
+    /// None for that of the only input.
+    name: Option<String>,
+    shape: Vec<usize>,
+    elements: Elements,
+    /// Whether the input is a constant even where no node needs that.
+    is_fixed: bool,
+}
+
+/// What becomes of an input.
+pub(super) enum Given {
+    /// An input of the network.
+    Open(TensorType),
+    /// A constant.
+    Constant(Tensor),
 }
 
 impl Settings {
@@ -34,8 +56,12 @@ impl Settings {
     /// # Errors
     /// Where it is not of that form.
     pub fn set_shape(&mut self, setting: &str) -> Result<(), Error> {
+        // A number has no extents, and a tensor without elements has an extent 0.
         let parsed = setting.rsplit_once('=').and_then(|(name, text)| {
-            let shape: Option<Vec<usize>> = text.split(['x', ',']).map(extent).collect();
+            if text.trim().is_empty() {
+                return Some((name, Vec::new()));
+            }
+            let shape: Option<Vec<usize>> = text.split(['x', ',']).map(|extent| extent.trim().parse().ok()).collect();
             Some((name, shape?))
         });
         let (name, shape) = parsed.ok_or_else(|| {
@@ -46,52 +72,99 @@ impl Settings {
         Ok(())
     }
 
-    /// The types of inputs.
+    /// Makes an input a constant of the network.
+    pub fn fix(&mut self, input: impl Into<String>, shape: Vec<usize>, elements: Elements) {
+        self.values.push(Value { name: Some(input.into()), shape, elements, is_fixed: true });
+    }
+
+    /// Says what an input, or the only one, will be given. It stays an input, of this shape where the file leaves that
+    /// open; but where a node needs it when the network is compiled, as `Reshape` does its shape, or where no network has
+    /// such inputs, it becomes a constant.
+    pub fn offer(&mut self, input: Option<&str>, shape: Vec<usize>, elements: Elements) {
+        self.values.push(Value { name: input.map(str::to_owned), shape, elements, is_fixed: false });
+    }
+
+    /// The value of an input, one of these.
+    fn value(&self, input: &str, inputs: &[ValueInfoProto]) -> Option<&Value> {
+        let names = |value: &&Value| value.name.as_deref().map_or(inputs.len() == 1, |name| name == input);
+        self.values.iter().find(names)
+    }
+
+    /// Whether the value of an input, one of these, is known.
+    pub(super) fn offers(&self, input: &str, inputs: &[ValueInfoProto]) -> bool {
+        self.value(input, inputs).is_some()
+    }
+
+    /// What becomes of inputs, of which some are constants for the sake of nodes.
     ///
     /// # Errors
-    /// Open extents, with what to type; types that no network has; settings that set nothing.
-    pub(super) fn types(&self, inputs: &[ValueInfoProto]) -> Result<Vec<TensorType>, Vec<Diagnostic>> {
+    /// Open extents, with what to type; types that no network has; values that do not fit; settings that set nothing.
+    pub(super) fn inputs(
+        &self,
+        inputs: &[ValueInfoProto],
+        constants: &BTreeSet<String>,
+    ) -> Result<Vec<Given>, Vec<Diagnostic>> {
         let mut mistakes = Vec::new();
         let mut used: Vec<&str> = Vec::new();
-        let mut types = Vec::new();
+        let mut given = Vec::new();
         for input in inputs {
-            match self.type_of(input, &mut used) {
-                Ok(ty) => types.push(ty),
+            let value = self.value(input.name(), inputs);
+            match self.given(input, value, constants.contains(input.name()), &mut used) {
+                Ok(input) => given.push(input),
                 Err(mistake) => mistakes.push(*mistake),
             }
         }
         let names = || inputs.iter().map(|input| format!("`{}`", input.name())).collect::<Vec<_>>().join(", ");
-        for name in self.shapes.keys().filter(|name| !inputs.iter().any(|input| input.name() == name.as_str())) {
+        let fixed = self.values.iter().filter(|value| value.is_fixed).filter_map(|value| value.name.as_ref());
+        let known = |name: &String| inputs.iter().any(|input| input.name() == name.as_str());
+        for name in self.shapes.keys().chain(fixed).filter(|&name| !known(name)) {
             mistakes.push(unplaced(format!("the model has no input `{name}`; it has {}", names())));
         }
         for name in self.dimensions.keys().filter(|name| !used.contains(&name.as_str())) {
             mistakes.push(unplaced(format!("no input has a dimension named `{name}`")));
         }
-        if mistakes.is_empty() { Ok(types) } else { Err(mistakes) }
+        if mistakes.is_empty() { Ok(given) } else { Err(mistakes) }
     }
 
-    fn type_of<'a>(&self, input: &'a ValueInfoProto, used: &mut Vec<&'a str>) -> Result<TensorType, Box<Diagnostic>> {
+    fn given<'a>(
+        &self,
+        input: &'a ValueInfoProto,
+        value: Option<&Value>,
+        is_needed: bool,
+        used: &mut Vec<&'a str>,
+    ) -> Result<Given, Box<Diagnostic>> {
         let name = input.name();
-        let Some(type_proto::Value::TensorType(tensor)) = input.r#type.as_ref().and_then(|ty| ty.value.as_ref()) else {
+        let Some(type_proto::Value::TensorType(of)) = input.r#type.as_ref().and_then(|ty| ty.value.as_ref()) else {
             return Err(unplaced(format!("the input `{name}` is no tensor")).into());
         };
-        let element = DataType::try_from(tensor.elem_type()).unwrap_or(DataType::Undefined);
-        let dtype = match element {
-            // A half has no memory of its own in a network.
-            DataType::Float16 | DataType::Bfloat16 => Err(String::new()),
-            other => tensor::dtype(other).and_then(tensor::element_type),
-        };
-        let Ok(dtype) = dtype else {
-            return Err(unplaced(format!(
-                "the input `{name}` is of type {}, which kiln has no inputs of",
-                element.as_str_name()
-            ))
-            .into());
-        };
-        let of_shape = |shape: Vec<usize>| TensorType { dtype, shape };
+        let element = DataType::try_from(of.elem_type()).unwrap_or(DataType::Undefined);
+        let stored = tensor::dtype(element);
+        // An input of halves is one of f32s, in which they are computed.
+        let dtype = stored.clone().and_then(tensor::element_type);
+        let shape = self.shape(name, of.shape.as_ref(), value, used)?;
+        match (dtype, stored, value) {
+            (dtype, Ok(stored), Some(value)) if value.is_fixed || is_needed || dtype.is_err() || shape.contains(&0) => {
+                Ok(Given::Constant(value.tensor(name, stored, shape)?))
+            }
+            (Ok(dtype), ..) => Ok(Given::Open(TensorType { dtype, shape })),
+            (Err(_), ..) => {
+                let element = element.as_str_name();
+                Err(unplaced(format!("the input `{name}` is of type {element}, which kiln has no inputs of")).into())
+            }
+        }
+    }
+
+    /// The shape of an input of which the file says so much.
+    fn shape<'a>(
+        &self,
+        name: &str,
+        shape: Option<&'a TensorShapeProto>,
+        value: Option<&Value>,
+        used: &mut Vec<&'a str>,
+    ) -> Result<Vec<usize>, Box<Diagnostic>> {
         let given = self.shapes.get(name);
-        let Some(shape) = &tensor.shape else {
-            return given.cloned().map(of_shape).ok_or_else(|| {
+        let Some(shape) = shape else {
+            return given.or(value.map(|value| &value.shape)).cloned().ok_or_else(|| {
                 unplaced(format!("the file does not say the shape of its input `{name}`"))
                     .help(format!("say it: `--input-shape {name}=1x3x224x224`"))
                     .into()
@@ -112,20 +185,22 @@ impl Settings {
             let fits = given.len() == said.len()
                 && given.iter().zip(&said).all(|(given, said)| said.is_err() || said.is_ok_and(|said| said == *given));
             return if fits {
-                Ok(of_shape(given.clone()))
+                Ok(given.clone())
             } else {
                 Err(unplaced(format!("the input `{name}` is {} in the file, not {}", shown(&said), joined(given)))
                     .into())
             };
         }
+        let offered = value.map(|value| value.shape.as_slice()).filter(|shape| shape.len() == said.len());
         let extents: Option<Vec<usize>> = said
             .iter()
-            .map(|said| match said {
+            .enumerate()
+            .map(|(i, said)| match said {
                 Ok(extent) => Some(*extent),
-                Err(name) => self.dimensions.get(*name).copied(),
+                Err(name) => self.dimensions.get(*name).copied().or(offered.map(|shape| shape[i])),
             })
             .collect();
-        extents.map(of_shape).ok_or_else(|| {
+        extents.ok_or_else(|| {
             let mut open: Vec<&str> = said.iter().filter_map(|said| said.err()).collect();
             open.retain(|name| !self.dimensions.contains_key(*name));
             open.dedup();
@@ -139,6 +214,25 @@ impl Settings {
             unplaced(format!("the input `{name}` is {} in the file, and kiln compiles for one shape", shown(&said)))
                 .help(format!("say which, for example {help}"))
                 .into()
+        })
+    }
+}
+
+impl Value {
+    /// As a tensor of an input's type and shape.
+    fn tensor(&self, name: &str, dtype: Dtype, shape: Vec<usize>) -> Result<Tensor, Box<Diagnostic>> {
+        if self.shape != shape {
+            let message = format!("the input `{name}` is {shape:?}, and its value {:?}", self.shape);
+            return Err(unplaced(message).into());
+        }
+        let tensor = match (tensor::is_float(dtype), self.elements.to_i64()) {
+            (true, _) => Some(Tensor::floats(dtype, shape, &self.elements.to_f64())),
+            (false, Some(integers)) => Tensor::integers(dtype, shape, &integers),
+            (false, None) => None,
+        };
+        tensor.ok_or_else(|| {
+            let message = format!("the value of the input `{name}` holds numbers that are none of {}", dtype.name());
+            unplaced(message).into()
         })
     }
 }
