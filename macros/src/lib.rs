@@ -123,7 +123,7 @@ impl Mistakes {
     /// Adds what is wrong with the net whose name stands at `net`.
     fn add(&mut self, error: Error, net: Span) {
         match error {
-            Error::Spec(Errors { diagnostics, sources }) => {
+            Error::Spec(Errors { diagnostics, sources, .. }) => {
                 let before: Vec<Diagnostic> = self.placed.take().map_or_else(Vec::new, |placed| placed.diagnostics);
                 self.placed = Some(Errors::new(before.into_iter().chain(diagnostics).collect(), sources));
             }

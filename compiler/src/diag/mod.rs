@@ -123,6 +123,23 @@ impl fmt::Display for Severity {
     }
 }
 
+/// The longest message, in characters: names and lists of a hostile file have no end.
+const LONGEST: usize = 2000;
+
+/// A text that may hold names from a file, as a terminal may show it: of bounded length, without control characters but line
+/// breaks.
+pub fn shown(text: impl Into<String>) -> String {
+    let mut text: String = text.into();
+    if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+        text.truncate(end);
+        text.push('…');
+    }
+    if text.contains(|c: char| c.is_control() && c != '\n') {
+        text = text.chars().map(|c| if c.is_control() && c != '\n' { '\u{fffd}' } else { c }).collect();
+    }
+    text
+}
+
 /// One mistake: what, where, what else belongs to it, and what to do.
 ///
 /// Messages are in lower case and end without a dot.
@@ -149,7 +166,7 @@ impl Diagnostic {
     pub fn error(span: Span, message: impl Into<String>) -> Self {
         Diagnostic {
             severity: Severity::Error,
-            message: message.into(),
+            message: shown(message),
             span,
             label: String::new(),
             secondary: Vec::new(),
@@ -165,25 +182,25 @@ impl Diagnostic {
 
     /// Sets what is said under the span.
     pub fn label(mut self, text: impl Into<String>) -> Self {
-        self.label = text.into();
+        self.label = shown(text);
         self
     }
 
     /// Adds another place.
     pub fn secondary(mut self, span: Span, text: impl Into<String>) -> Self {
-        self.secondary.push((span, text.into()));
+        self.secondary.push((span, shown(text)));
         self
     }
 
     /// Adds a fact without a place.
     pub fn note(mut self, text: impl Into<String>) -> Self {
-        self.notes.push(text.into());
+        self.notes.push(shown(text));
         self
     }
 
     /// Sets what to do.
     pub fn help(mut self, text: impl Into<String>) -> Self {
-        self.help = Some(text.into());
+        self.help = Some(shown(text));
         self
     }
 
@@ -198,21 +215,65 @@ impl Diagnostic {
     }
 }
 
-/// All mistakes of one run, in the order of the source, and the sources they point into. Never empty.
+/// Mistakes while they are found. The first are kept, the others counted, so that a file which holds nothing else costs no
+/// more than one with some.
+#[derive(Clone, Debug, Default)]
+pub struct Mistakes {
+    first: Vec<Diagnostic>,
+    more: usize,
+}
+
+impl Mistakes {
+    /// How many are kept.
+    pub const MOST: usize = 100;
+
+    /// Adds one.
+    pub fn push(&mut self, mistake: Diagnostic) {
+        if self.first.len() < Self::MOST {
+            self.first.push(mistake);
+        } else {
+            self.more += 1;
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.first.is_empty()
+    }
+}
+
+impl Extend<Diagnostic> for Mistakes {
+    fn extend<T: IntoIterator<Item = Diagnostic>>(&mut self, mistakes: T) {
+        mistakes.into_iter().for_each(|mistake| self.push(mistake));
+    }
+}
+
+impl From<Vec<Diagnostic>> for Mistakes {
+    fn from(mistakes: Vec<Diagnostic>) -> Self {
+        let mut kept = Mistakes::default();
+        kept.extend(mistakes);
+        kept
+    }
+}
+
+/// The mistakes of one run, in the order of the source, and the sources they point into. Never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Errors {
-    /// The mistakes, at least one.
+    /// The mistakes, at least one, and no more than [`Mistakes::MOST`].
     pub diagnostics: Vec<Diagnostic>,
+    /// How many others there are.
+    pub more: usize,
     /// What they point into.
     pub sources: Sources,
 }
 
 impl Errors {
     /// Sorts the mistakes by place (each file's together, unplaced ones last) and keeps one of equal ones.
-    pub fn new(mut diagnostics: Vec<Diagnostic>, sources: Sources) -> Self {
+    pub fn new(mistakes: impl Into<Mistakes>, sources: Sources) -> Self {
+        let Mistakes { first: mut diagnostics, more } = mistakes.into();
         diagnostics.sort_by_key(|d| (d.span.is_nowhere(), d.span));
         diagnostics.dedup();
-        Errors { diagnostics, sources }
+        Errors { diagnostics, more, sources }
     }
 }
 
@@ -223,6 +284,9 @@ impl fmt::Display for Errors {
                 f.write_str("\n")?;
             }
             f.write_str(&diagnostic.render(&self.sources))?;
+        }
+        if self.more > 0 {
+            write!(f, "\nand {} more errors", self.more)?;
         }
         Ok(())
     }
@@ -263,6 +327,16 @@ mod tests {
     use super::*;
 
     fn send<T: Send + Sync + 'static>() {}
+
+    #[test]
+    fn messages_are_bounded_and_without_control_characters() {
+        let mistake = Diagnostic::error(Span::NOWHERE, format!("\u{1b}[2J `{}`\nnext", "x".repeat(9_000)));
+        assert!(mistake.message.starts_with("\u{fffd}[2J `xxx") && mistake.message.ends_with("x…"));
+        assert_eq!(mistake.message.chars().count(), LONGEST + 1);
+        assert_eq!(shown("one\ntwo"), "one\ntwo");
+        let errors = Errors::new(vec![mistake; 200], Sources::default());
+        assert_eq!((errors.diagnostics.len(), errors.more), (1, 100));
+    }
 
     #[test]
     fn diagnostics_cross_threads() {

@@ -375,17 +375,22 @@ pub fn window_outputs(window: &Window, h: usize, w: usize, ceil: bool) -> Option
     let Window { kernel, stride, pads, dilation } = *window;
     let sides = [(h, pads.top, pads.bottom), (w, pads.left, pads.right)];
     let mut out = [0; 2];
+    if !window.is_bounded() {
+        return None;
+    }
     for i in 0..2 {
-        if kernel[i] == 0 || stride[i] == 0 || dilation[i] == 0 {
-            return None;
-        }
         let (extent, before, after) = sides[i];
         let reach = dilation[i].checked_mul(kernel[i] - 1)?.checked_add(1)?;
-        let room = extent.checked_add(before)?.checked_add(after)?.checked_sub(reach)?;
-        out[i] = room / stride[i] + 1;
-        if ceil && room % stride[i] != 0 && out[i] * stride[i] < extent + before {
-            out[i] += 1;
-        }
+        let padded = extent.checked_add(before)?.checked_add(after)?;
+        out[i] = match padded.checked_sub(reach) {
+            Some(room) if ceil && room % stride[i] != 0 && (room / stride[i] + 1) * stride[i] < extent + before => {
+                room / stride[i] + 2
+            }
+            Some(room) => room / stride[i] + 1,
+            // Rounded up, a window that is cut off by less than a step is one.
+            None if ceil && reach - padded < stride[i] => 1,
+            None => return None,
+        };
     }
     Some(out)
 }
@@ -393,9 +398,13 @@ pub fn window_outputs(window: &Window, h: usize, w: usize, ceil: bool) -> Option
 fn windowed(what: &str, window: &Window, h: usize, w: usize, ceil: bool) -> Result<[usize; 2], TypeError> {
     window_outputs(window, h, w, ceil).ok_or_else(|| {
         let Window { kernel: [kh, kw], stride, pads: Pads { top, left, bottom, right }, dilation } = *window;
+        let fit = if window.is_bounded() {
+            format!("does not fit a map of {h}×{w} pixels")
+        } else {
+            "is out of bounds".to_owned()
+        };
         TypeError::new(format!(
-            "{what} with a {kh}×{kw} kernel (stride {stride:?}, dilation {dilation:?}, padding {:?}) does not fit a \
-             map of {h}×{w} pixels",
+            "{what} with a {kh}×{kw} kernel (stride {stride:?}, dilation {dilation:?}, padding {:?}) {fit}",
             [top, left, bottom, right]
         ))
     })

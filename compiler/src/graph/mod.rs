@@ -14,6 +14,7 @@ pub mod dot;
 pub mod elements;
 pub mod infer;
 pub mod interp;
+pub mod names;
 pub mod op;
 pub mod svg;
 pub mod text;

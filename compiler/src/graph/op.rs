@@ -76,7 +76,8 @@ impl Pads {
 
 /// A sliding window over rows and columns; each pair is `[rows, columns]`.
 ///
-/// Output rows are `(H + top + bottom - dilation * (kernel - 1) - 1) / stride + 1`, rounded down; columns likewise.
+/// Output rows are `(H + top + bottom - dilation * (kernel - 1) - 1) / stride + 1`, rounded down; columns likewise. Extents
+/// are bounded, so that arithmetic on places stays far from overflow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Window {
     /// Taps, at least 1.
@@ -92,6 +93,23 @@ pub struct Window {
 impl Window {
     /// A window of one pixel: what a pointwise convolution looks at.
     pub const POINT: Window = Window { kernel: [1, 1], stride: [1, 1], pads: Pads::symmetric(0, 0), dilation: [1, 1] };
+
+    /// The most taps.
+    const TAPS: usize = 1 << 20;
+    /// The largest step, distance or padding.
+    const FAR: usize = 1 << 24;
+
+    /// Whether its extents are within their bounds, from below and from above.
+    pub fn is_bounded(&self) -> bool {
+        let Window { kernel, stride, pads, dilation } = *self;
+        let within = |extents: [usize; 2], bound: usize| extents.iter().all(|extent| (1..=bound).contains(extent));
+        let Pads { top, bottom, left, right } = pads;
+        within(kernel, Self::TAPS)
+            && kernel[0] * kernel[1] <= Self::TAPS
+            && within(stride, Self::FAR)
+            && within(dilation, Self::FAR)
+            && [top, bottom, left, right].iter().all(|&side| side <= Self::FAR)
+    }
 
     /// Rows and columns covered from the first tap to the last.
     pub fn reach(&self) -> [usize; 2] {

@@ -1,9 +1,10 @@
 //! The model in the making.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::file::{Model, Weight};
 use super::{IR_VERSION, OPSET};
+use crate::graph::names::Names;
 use crate::graph::weights::{Expr, Pool};
 use crate::graph::{Core, DType, Graph, NodeId, Op, Pads, Preprocessing, TensorType, WeightId};
 use crate::onnx_schema::attribute_proto::AttributeType;
@@ -29,21 +30,6 @@ pub(super) struct Emitter<'a> {
     node_names: Names,
     weights: Vec<(String, WeightId)>,
     known: HashMap<WeightId, String>,
-}
-
-/// Names that are taken.
-#[derive(Default)]
-struct Names(HashSet<String>);
-
-impl Names {
-    /// A name that nothing has, as near to the wanted one as can be.
-    fn fresh(&mut self, wanted: &str) -> String {
-        let mut names = std::iter::once(wanted.to_owned()).chain((2..).map(|number| format!("{wanted}#{number}")));
-        // An empty name says in ONNX that something is not there.
-        let name = names.find(|name| !name.is_empty() && !self.0.contains(name)).unwrap_or_default();
-        self.0.insert(name.clone());
-        name
-    }
 }
 
 /// An attribute of a node.
@@ -99,7 +85,7 @@ impl<'a> Emitter<'a> {
         for &id in &order {
             let node = graph.node(id);
             // The names of nodes themselves are the graph's; parts take what is left.
-            emitter.node_names.0.insert(node.origin.name.clone());
+            emitter.node_names.reserve(&node.origin.name);
             if !emitter.values.contains_key(&id) && !matches!(node.op, Op::Weight { .. }) {
                 let name = emitter.names.fresh(&node.origin.name);
                 emitter.values.insert(id, name);

@@ -29,10 +29,11 @@ impl Reach {
             unreachable!("inference checks windows");
         };
         let (before, given) = ([pads.top, pads.left], [pads.bottom, pads.right]);
-        let room = [0, 1].map(|i| map[i] + before[i] + given[i] - reach[i]);
+        // None for a window that is larger than the padded map, which rounding up makes one.
+        let room = [0, 1].map(|i| (map[i] + before[i] + given[i]).checked_sub(reach[i]));
         let needed = [0, 1].map(|i| ((outputs[i] - 1) * stride[i] + reach[i]).saturating_sub(map[i] + before[i]));
         let after = [0, 1].map(|i| needed[i].max(given[i]));
-        let is_ceil = (0..2).all(|i| outputs[i] == room[i].div_ceil(stride[i]) + 1);
+        let is_ceil = (0..2).all(|i| outputs[i] == room[i].map_or(1, |room| room.div_ceil(stride[i]) + 1));
         Reach { outputs, after, is_ceil, is_past: after != given }
     }
 

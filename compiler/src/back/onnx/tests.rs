@@ -51,7 +51,7 @@ fn inputs(graph: &Graph, seed: usize) -> Vec<Vec<f32>> {
 
 /// The model computes what the graph does.
 fn holds(graph: &Verified<Graph>, seed: usize) {
-    let Import { graph: read, tensors } = read_back(bytes(&emit(graph)));
+    let Import { graph: read, tensors, .. } = read_back(bytes(&emit(graph)));
     let inputs = inputs(graph, seed);
     let expected = interp::run_f32(graph, &WEIGHTS, &inputs).expect("the oracle runs");
     let found = interp::run_f32(&read, &tensors, &inputs).expect("the oracle runs");
@@ -335,7 +335,8 @@ fn weights_in_a_file_of_their_own_are_the_same() {
         let apart = import("m.onnx", file, &Settings::default(), &folder).unwrap_or_else(|error| panic!("{error}"));
         let whole = read_back(bytes(&model));
         let inputs = inputs(&graph, seed as usize);
-        let [apart, whole] = [apart, whole].map(|Import { graph, tensors }| interp::run_f32(&graph, &tensors, &inputs));
+        let [apart, whole] =
+            [apart, whole].map(|Import { graph, tensors, .. }| interp::run_f32(&graph, &tensors, &inputs));
         let bits = |values: Vec<Vec<f32>>| values.concat().iter().map(|v| v.to_bits()).collect::<Vec<_>>();
         assert_eq!(bits(apart.expect("it runs")), bits(whole.expect("it runs")));
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, Write};
 
-use kiln_compiler::diag::{self, Diagnostic, Errors};
+use kiln_compiler::diag::{self, Diagnostic, Errors, shown};
 use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report};
 
 /// What went wrong, ready to print.
@@ -18,7 +18,7 @@ pub(crate) enum Failure {
 impl Failure {
     /// A failure with a message.
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        Failure::Other(Box::new(MietteDiagnostic::new(message)))
+        Failure::Other(Box::new(MietteDiagnostic::new(shown(message))))
     }
 
     /// Adds what to do about it.
@@ -45,11 +45,12 @@ impl Failure {
         let _ = match self {
             Failure::Other(diagnostic) => writeln!(err, "{:?}", Report::new(*diagnostic)),
             Failure::Spec(errors) => {
-                let count = errors.diagnostics.len();
+                let count = errors.diagnostics.len() + errors.more;
                 let plural = if count == 1 { "" } else { "s" };
                 let mut reports = errors.diagnostics.iter();
                 reports
                     .try_for_each(|diagnostic| writeln!(err, "{:?}", report(diagnostic, &errors)))
+                    .and_then(|()| if errors.more > 0 { writeln!(err, "and {} more\n", errors.more) } else { Ok(()) })
                     .and_then(|()| writeln!(err, "error: could not compile the network due to {count} error{plural}"))
             }
         };
@@ -120,9 +121,7 @@ fn report(diagnostic: &Diagnostic, errors: &Errors) -> Report {
         message = message.with_help(help.join("\n"));
     }
     match (file, text) {
-        (Some(file), Some(text)) => {
-            Report::new(message).with_source_code(NamedSource::new(&file.name, text.to_string()))
-        }
+        (Some(file), Some(text)) => Report::new(message).with_source_code(NamedSource::new(&file.name, text)),
         _ => Report::new(message),
     }
 }

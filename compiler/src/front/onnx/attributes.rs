@@ -143,6 +143,7 @@ fn honoured(operator: &str) -> &'static [&'static str] {
         "Constant" => &["value", "value_float", "value_floats", "value_int", "value_ints"],
         "ConstantOfShape" => &["value"],
         "Mod" => &["fmod"],
+        "If" => &["else_branch", "then_branch"],
         "Shape" => &["end", "start"],
         "ArgMax" | "ArgMin" => &["axis", "keepdims", "select_last_index"],
         "TopK" => &["axis", "k", "largest", "sorted"],

@@ -1,9 +1,9 @@
 //! Convolutions, and the windows that they share with pools.
 
-use std::collections::BTreeMap;
-
 use super::Problem;
-use super::build::{Builder, Call, Known, Value};
+use super::builder::{Builder, Known, Value};
+use super::call::Call;
+use super::volume::{Volume, by_layers, plane};
 use crate::graph::infer::window_outputs;
 use crate::graph::weights::Kind;
 use crate::graph::{Binary, Conv, NodeId, Op, Pads, WeightId, Window};
@@ -29,7 +29,7 @@ pub(super) fn conv(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>,
     if window.kernel != [kh, kw] {
         return Err(Problem::new(format!("its kernel_shape {:?} is not its kernel's, {kh}×{kw}", window.kernel)));
     }
-    let groups = positive("group", call.attributes.int_or("group", 1)?)?;
+    let groups = positive("group", call.attributes().int_or("group", 1)?)?;
     let kernel = builder.weight(kernel, Kind::Kernel);
     let mut weights = vec![builder.graph.weights.reshape(kernel, &[channels, per_group, kh, kw])];
     let added = match call.input(2) {
@@ -48,79 +48,47 @@ pub(super) fn conv(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>,
     Ok(vec![Value::Node(if is_line { line(builder, call, y)? } else { y })])
 }
 
-/// The most layers of a volume, times taps, that are convolutions of their own.
-const LAYERS: usize = 1 << 10;
-
-/// A convolution over `[N, C, D, H, W]`: each layer of the result is a sum of convolutions of layers, one for each tap along
-/// the depth that falls on one.
+/// A convolution over `[N, C, D, H, W]`.
 fn volume(
     builder: &mut Builder,
     call: &Call<'_>,
     x: NodeId,
     kernel: &Known,
-    [channels, per_group, kd, kh, kw]: [usize; 5],
+    [channels, _, kd, kh, kw]: [usize; 5],
 ) -> Result<Vec<Value>, Problem> {
-    let [n, c, d, h, w] = *builder.ty(x).shape.as_slice() else { return Err(Problem::new("it takes volumes")) };
+    let [n, _, d, h, w] = *builder.ty(x).shape.as_slice() else { return Err(Problem::new("it takes volumes")) };
     let taps = Some([kd, kh, kw]);
     let depth = volume_window(call, taps, &[0], [d, 1])?;
     let window = volume_window(call, taps, &[1, 2], [h, w])?;
-    let layers = window_outputs(&depth, d, 1, false).map(|[layers, _]| layers);
-    let layers = layers.ok_or_else(|| Problem::new(format!("its kernel does not fit {d} layers")))?;
     if window.kernel != [kh, kw] || depth.kernel[0] != kd {
         return Err(Problem::new("its kernel_shape is not its kernel's"));
     }
-    if layers.saturating_mul(kd) > LAYERS {
-        return Err(Problem::new(format!("it convolves a volume of {layers} layers with {kd} taps, too many")));
-    }
-    let groups = positive("group", call.attributes.int_or("group", 1)?)?;
-    // The kernel of each tap along the depth.
-    let plane = kh * kw;
+    let outputs = window_outputs(&depth, d, 1, false).zip(window_outputs(&window, h, w, false));
+    let ([layers, _], [rows, columns]) =
+        outputs.ok_or_else(|| Problem::new(format!("its kernel does not fit {d} layers of {h}×{w}")))?;
+    let groups = positive("group", call.attributes().int_or("group", 1)?)?;
     let mut kernels = Vec::with_capacity(kd);
     for tap in 0..kd {
-        let places = (0..channels * per_group).flat_map(|row| (0..plane).map(move |at| (row * kd + tap) * plane + at));
-        let part = kernel.tensor.picked(vec![channels, per_group, kh, kw], places);
-        let part = builder.derived(kernel, &format!("depth {tap}"), part);
+        let part = builder.derived(kernel, &format!("depth {tap}"), plane(&kernel.tensor, tap))?;
         kernels.push(builder.weight(&part, Kind::Kernel));
     }
-    let bias = call.known(2)?.map(|bias| builder.weight(bias, Kind::Bias));
-    let mut slices = BTreeMap::new();
-    let mut parts = Vec::with_capacity(layers);
-    for layer in 0..layers {
-        let mut sum: Option<NodeId> = None;
-        for tap in 0..kd {
-            let at = (layer * depth.stride[0] + tap * depth.dilation[0]).checked_sub(depth.pads.top);
-            let Some(at) = at.filter(|&at| at < d) else { continue };
-            let slice = match slices.get(&at) {
-                Some(&slice) => slice,
-                None => {
-                    let cut = Op::Slice { axis: 2, start: at, end: at + 1 };
-                    let cut = builder.add_part(call, "layer", cut, &[x], vec![])?;
-                    let map = Op::Reshape { shape: vec![n, c, h, w] };
-                    let slice = builder.add_part(call, "layer", map, &[cut], vec![])?;
-                    slices.insert(at, slice);
-                    slice
-                }
-            };
-            // The bias is in the first of the sum.
-            let own = bias.filter(|_| sum.is_none());
-            let op = Op::Conv(Conv { channels, window, groups, bias: own.is_some() });
-            let weights = [kernels[tap]].into_iter().chain(own).collect();
-            let y = builder.add_part(call, "tap", op, &[slice], weights)?;
-            sum = Some(match sum {
-                Some(sum) => builder.add_part(call, "sum", Op::Binary(Binary::Add), &[sum, y], vec![])?,
-                None => y,
-            });
-        }
-        let y = sum.ok_or_else(|| Problem::new("a layer of its result is of padding alone"))?;
-        let [_, _, rows, columns] = *builder.ty(y).shape.as_slice() else { return Err(Problem::new("it has no maps")) };
-        let stacked = Op::Reshape { shape: vec![n, channels, 1, rows, columns] };
-        parts.push(builder.add_part(call, "stacked", stacked, &[y], vec![])?);
-    }
-    let y = match parts[..] {
-        [only] => only,
-        _ => builder.add(call, Op::Concat { axis: 2 }, &parts, vec![])?,
-    };
+    let result = Volume { shape: [n, channels, layers, rows, columns], bias: channel_bias(builder, call, channels)? };
+    let from =
+        |layer: usize, tap: usize| (layer * depth.stride[0] + tap * depth.dilation[0]).checked_sub(depth.pads.top);
+    let y = by_layers(builder, call, x, kd, &result, from, |builder, layer, tap| {
+        let op = Op::Conv(Conv { channels, window, groups, bias: false });
+        builder.add_part(call, "tap", op, &[layer], vec![kernels[tap]])
+    })?;
     Ok(vec![Value::Node(y)])
+}
+
+/// The third input, one number a channel, as what is added to a map: `[1, C, 1, 1]`.
+pub(super) fn channel_bias(builder: &mut Builder, call: &Call<'_>, channels: usize) -> Result<Option<NodeId>, Problem> {
+    if call.input(2).is_none() {
+        return Ok(None);
+    }
+    let bias = builder.operand(call, 2)?;
+    builder.add_part(call, "bias", Op::Reshape { shape: vec![1, channels, 1, 1] }, &[bias], vec![]).map(Some)
 }
 
 /// The first input as an image, and whether it is a line `[N, C, L]`: an image of one row.
@@ -174,14 +142,14 @@ pub(super) fn window(
     extents: [usize; 2],
     is_line: bool,
 ) -> Result<Window, Problem> {
-    let ints = |name: &str| Ok::<_, Problem>(call.attributes.ints(name)?.map(<[i64]>::to_vec));
+    let ints = |name: &str| Ok::<_, Problem>(call.attributes().ints(name)?.map(<[i64]>::to_vec));
     let given = Given {
         kernel: ints("kernel_shape")?,
         stride: ints("strides")?,
         dilation: ints("dilations")?,
         pads: ints("pads")?,
     };
-    window_of(&given, call.attributes.text_or("auto_pad", "NOTSET")?, kernel, extents, is_line)
+    window_of(&given, call.attributes().text_or("auto_pad", "NOTSET")?, kernel, extents, is_line)
 }
 
 /// The window that is given, as [`window`] has it.
@@ -255,13 +223,13 @@ pub(super) fn volume_window(
     extents: [usize; 2],
 ) -> Result<Window, Problem> {
     let three = |name: &str| -> Result<Option<Vec<i64>>, Problem> {
-        let Some(values) = call.attributes.ints(name)? else { return Ok(None) };
+        let Some(values) = call.attributes().ints(name)? else { return Ok(None) };
         match values.len() {
             3 => Ok(Some(directions.iter().map(|&i| values[i]).collect())),
             _ => Err(Problem::new(format!("its {name} are {values:?} for a volume"))),
         }
     };
-    let pads = match call.attributes.ints("pads")? {
+    let pads = match call.attributes().ints("pads")? {
         Some(pads) if pads.len() == 6 => {
             Some(directions.iter().copied().chain(directions.iter().map(|i| i + 3)).map(|i| pads[i]).collect())
         }
@@ -275,7 +243,7 @@ pub(super) fn volume_window(
         dilation: three("dilations")?,
         pads,
     };
-    let auto_pad = call.attributes.text_or("auto_pad", "NOTSET")?;
+    let auto_pad = call.attributes().text_or("auto_pad", "NOTSET")?;
     if let [_] = directions {
         // A line is an image of one row; this one stands upright.
         let Window { kernel, stride, pads, dilation } = window_of(&given, auto_pad, None, [1, extents[0]], true)?;

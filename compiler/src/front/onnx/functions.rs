@@ -1,11 +1,12 @@
 //! Functions of a model: nodes that name one become the nodes that it is made of.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use prost::Message as _;
 
 use super::model::node_name;
 use super::proto::{AttributeProto, FunctionProto, ModelProto, NodeProto};
+use crate::graph::names::Names;
 
 /// How deep functions may call functions.
 const DEPTH: usize = 32;
@@ -27,7 +28,7 @@ struct Inliner<'a> {
     /// The version of ONNX's own operators that the model asks for.
     opset: i64,
     /// The names of all values.
-    names: HashSet<String>,
+    names: Names,
     nodes: Vec<NodeProto>,
     /// Bytes that may still be taken.
     left: usize,
@@ -82,6 +83,8 @@ impl Inliner<'_> {
         if node.input.len() > function.input.len() || node.output.len() > function.output.len() {
             return Err(format!("`{name}` has more inputs or outputs than its function `{}`", function.name()));
         }
+        // Even an empty function takes its inputs and outputs.
+        self.take(NODE * (1 + function.input.len() + function.output.len()))?;
         let given = |i: usize, of: &[String]| of.get(i).cloned().unwrap_or_default();
         let inputs = function.input.iter().enumerate().map(|(i, inside)| (inside.as_str(), given(i, &node.input)));
         let mut values: HashMap<&str, String> = inputs.collect();
@@ -99,8 +102,9 @@ impl Inliner<'_> {
         for (position, inside) in function.node.iter().enumerate() {
             // The names of a call stand before all that is inside of it.
             let names = (1 + inside.input.len() + inside.output.len()) * name.len();
-            let left = self.left.checked_sub(NODE + inside.encoded_len() + 2 * names);
-            self.left = left.ok_or_else(|| format!("its functions become more than {BYTES} bytes of nodes"))?;
+            let own: usize =
+                inside.attribute.iter().filter_map(|of| attributes.source(of)).map(|of| of.encoded_len()).sum();
+            self.take(NODE + inside.encoded_len() + own + 2 * names)?;
             let mut inside = NodeProto {
                 name: Some(format!("{name}/{}", node_name(inside, position))),
                 input: inside.input.iter().map(|value| self.value(&mut values, &name, value)).collect(),
@@ -128,14 +132,15 @@ impl Inliner<'_> {
         if inside.is_empty() {
             return String::new();
         }
-        let made = values.entry(inside).or_insert_with(|| {
-            let wanted = format!("{call}/{inside}");
-            let numbered = (2..).map(|number| format!("{wanted}#{number}"));
-            let mut free = std::iter::once(wanted.clone()).chain(numbered).filter(|name| !self.names.contains(name));
-            free.next().unwrap_or(wanted)
-        });
-        self.names.insert(made.clone());
-        made.clone()
+        let names = &mut self.names;
+        values.entry(inside).or_insert_with(|| names.fresh(&format!("{call}/{inside}"))).clone()
+    }
+
+    /// Takes bytes of those that are left.
+    fn take(&mut self, bytes: usize) -> Result<(), String> {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.ok_or_else(|| format!("its functions become more than {BYTES} bytes of nodes"))?;
+        Ok(())
     }
 }
 
@@ -146,11 +151,18 @@ struct Attributes<'a> {
 }
 
 impl Attributes<'_> {
+    /// The attribute of the call that one inside of the function stands for; None where it is given inside, or not at all.
+    fn source(&self, inside: &AttributeProto) -> Option<&AttributeProto> {
+        let name = inside.ref_attr_name.as_deref().filter(|name| !name.is_empty())?;
+        self.given.iter().chain(self.defaults).find(|attribute| attribute.name() == name)
+    }
+
     /// An attribute inside of the function, which may be one of the call's under another name; None where that is not
     /// given.
     fn resolved(&self, inside: AttributeProto) -> Option<AttributeProto> {
-        let Some(name) = inside.ref_attr_name.as_deref().filter(|name| !name.is_empty()) else { return Some(inside) };
-        let found = self.given.iter().chain(self.defaults).find(|attribute| attribute.name() == name)?;
-        Some(AttributeProto { name: inside.name.clone(), ..found.clone() })
+        if inside.ref_attr_name.as_deref().is_none_or(str::is_empty) {
+            return Some(inside);
+        }
+        self.source(&inside).map(|found| AttributeProto { name: inside.name.clone(), ..found.clone() })
     }
 }

@@ -1,17 +1,21 @@
 //! Elements of an axis by their places, as slices one after the other.
 
+use std::ops::Range;
+
 use super::Problem;
-use super::build::{Builder, Call, Value, axis};
+use super::builder::{Builder, Value};
+use super::call::Call;
+use super::geometry::axis;
 use crate::graph::{NodeId, Op};
 
 /// The most slices that a list of places becomes.
-const PIECES: usize = 1 << 12;
+const PIECES: usize = 1 << 9;
 
 /// `Gather` of places that are known.
 pub(super) fn gather(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let x = builder.operand(call, 0)?;
     let shape = builder.ty(x).shape.clone();
-    let at = axis(call.attributes.int_or("axis", 0)?, shape.len())?;
+    let at = axis(call.attributes().int_or("axis", 0)?, shape.len())?;
     let known = call.required_known(1)?;
     let places = known.tensor.to_integers().ok_or_else(|| Problem::new("its indices are no integers"))?;
     let extent = shape[at] as i64;
@@ -21,7 +25,7 @@ pub(super) fn gather(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
         .map(|place| place.filter(|&place| (0..extent).contains(&place)).map(|place| place as usize))
         .collect();
     let places = places.ok_or_else(|| Problem::new(format!("an index is outside of axis {at} of {shape:?}")))?;
-    let y = at_places(builder, call, x, at, &places)?;
+    let y = at_runs(builder, call, x, at, places.into_iter().map(|place| place..place + 1))?;
     let shape = [&shape[..at], &known.tensor.shape, &shape[at + 1..]].concat();
     if builder.ty(y).shape == shape {
         return Ok(vec![Value::Node(y)]);
@@ -29,27 +33,27 @@ pub(super) fn gather(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     Ok(vec![Value::Node(builder.add(call, Op::Reshape { shape }, &[y], vec![])?)])
 }
 
-/// The elements of an axis at these places, in their order; places may occur several times.
-pub(super) fn at_places(
+/// The elements of an axis in these runs, in their order; they may occur several times.
+pub(super) fn at_runs(
     builder: &mut Builder,
     call: &Call<'_>,
     x: NodeId,
     axis: usize,
-    places: &[usize],
+    given: impl Iterator<Item = Range<usize>>,
 ) -> Result<NodeId, Problem> {
     // Neighbours that ascend are a slice.
-    let mut runs: Vec<std::ops::Range<usize>> = Vec::new();
-    for &place in places {
+    let mut runs: Vec<Range<usize>> = Vec::new();
+    for next in given.filter(|next| !next.is_empty()) {
         match runs.last_mut() {
-            Some(run) if run.end == place => run.end += 1,
-            _ => runs.push(place..place + 1),
+            Some(run) if run.end == next.start => run.end = next.end,
+            _ => runs.push(next),
+        }
+        if runs.len() > PIECES {
+            return Err(Problem::new(format!("it takes more than {PIECES} pieces of axis {axis}")));
         }
     }
     if runs.is_empty() {
         return Err(Problem::new(format!("it takes nothing of axis {axis}")));
-    }
-    if runs.len() > PIECES {
-        return Err(Problem::new(format!("it takes {} pieces of axis {axis}, and kiln takes {PIECES}", runs.len())));
     }
     let whole = 0..builder.ty(x).shape[axis];
     let mut parts = Vec::with_capacity(runs.len());

@@ -1,7 +1,6 @@
 //! What operators on shapes do, as arithmetic that cannot overflow.
 
 use super::Problem;
-use super::build::axis;
 use super::tensor::elements;
 
 /// Elements `start`, `start + step`, … of an axis, `count` of them.
@@ -11,6 +10,15 @@ pub(super) struct Stride {
     pub(super) start: usize,
     pub(super) step: isize,
     pub(super) count: usize,
+}
+
+/// An axis that counts from the end where it is negative.
+pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, Problem> {
+    let from_start = if axis < 0 { axis.checked_add(rank as i64) } else { Some(axis) };
+    from_start
+        .and_then(|axis| usize::try_from(axis).ok())
+        .filter(|&axis| axis < rank)
+        .ok_or_else(|| Problem::new(format!("a value of rank {rank} has no axis {axis}")))
 }
 
 /// The shape that `Reshape` makes: 0 keeps an extent (unless `allow_zero`), -1 takes what is left.

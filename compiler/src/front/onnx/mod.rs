@@ -11,8 +11,11 @@
 //!
 //! All mistakes of a stage are told at once. Their places are lines of a listing of the model, one a node.
 
+mod apart;
 mod attributes;
 mod build;
+mod builder;
+mod call;
 mod conv;
 mod conv_transpose;
 mod fold;
@@ -21,6 +24,7 @@ mod gather;
 mod geometry;
 mod linear;
 mod model;
+mod narrow;
 mod norm;
 mod operators;
 mod pointwise;
@@ -32,6 +36,8 @@ mod resize;
 mod settings;
 mod shape;
 mod tensor;
+mod volume;
+mod walk;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -87,7 +93,7 @@ pub fn import(name: &str, file: Bytes, settings: &Settings, folder: &dyn Folder)
     let mut constants = BTreeSet::new();
     loop {
         let model = model::Model::read(name, file.clone(), folder)?;
-        match build::build(name, model, settings, &constants) {
+        match build::build(name, model, settings, &constants, folder) {
             Ok(import) => return Ok(import),
             // Each round makes an input a constant, so that there are no more rounds than inputs.
             Err(refusal) if !refusal.needed.is_subset(&constants) => constants.extend(refusal.needed),

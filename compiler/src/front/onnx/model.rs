@@ -4,8 +4,9 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::proto::{Bytes, Message, ModelProto, NodeProto, ValueInfoProto};
 use super::tensor::{Folder, Tensor};
+use super::walk::names_read;
 use super::{functions, wire};
-use crate::diag::{Diagnostic, Errors, Pos, Sources, Span};
+use crate::diag::{Diagnostic, Errors, Mistakes, Pos, Sources, Span};
 
 /// The versions of ONNX's own operators that are read as they are meant.
 const OPSETS: std::ops::RangeInclusive<i64> = 1..=21;
@@ -63,10 +64,13 @@ impl Listing {
     }
 }
 
+/// The longest name that a node has in messages and in the graph, in characters.
+const NAME: usize = 500;
+
 /// What messages call a node: its name, its first result's, or its number.
 pub(super) fn node_name(node: &NodeProto, position: usize) -> String {
     let named = [node.name()].into_iter().chain(node.output.iter().map(String::as_str)).find(|name| !name.is_empty());
-    named.map_or_else(|| format!("node{position}"), str::to_owned)
+    named.map_or_else(|| format!("node{position}"), |name| name.chars().take(NAME).collect())
 }
 
 /// `Conv`, or `com.microsoft.FusedConv` for operators that are not ONNX's own.
@@ -89,7 +93,7 @@ impl Model {
         };
         wire::check(&file).map_err(unreadable)?;
         let mut proto = ModelProto::decode(file).map_err(|error| unreadable(error.to_string()))?;
-        let mut mistakes = Vec::new();
+        let mut mistakes = Mistakes::default();
         let unplaced = |message: String| Diagnostic::error(Span::NOWHERE, message);
         let opset = opset(&proto).unwrap_or_else(|mistake| {
             mistakes.push(*mistake);
@@ -129,13 +133,13 @@ impl Model {
 
     /// Fills `order` in.
     fn linked(mut self) -> Result<Self, Errors> {
-        let mut mistakes = Vec::new();
+        let mut mistakes = Mistakes::default();
         let made_by = self.makers(&mut mistakes);
         // What each node waits for: nodes, each once an input.
         let waits: Vec<Vec<usize>> = self
             .nodes
             .iter()
-            .map(|node| node.input.iter().filter_map(|name| made_by.get(name.as_str()).copied().flatten()).collect())
+            .map(|node| names_read(node).into_iter().filter_map(|name| made_by.get(name).copied().flatten()).collect())
             .collect();
         let order = topological(&waits);
         if order.len() < self.nodes.len() && mistakes.is_empty() {
@@ -172,7 +176,7 @@ impl Model {
     }
 
     /// The node that makes each value, None for inputs and initializers. Values have one maker, and what is read has one.
-    fn makers(&self, mistakes: &mut Vec<Diagnostic>) -> HashMap<&str, Option<usize>> {
+    fn makers(&self, mistakes: &mut Mistakes) -> HashMap<&str, Option<usize>> {
         let mut made_by: HashMap<&str, Option<usize>> =
             self.initializers.keys().map(|name| (name.as_str(), None)).collect();
         for input in &self.inputs {

@@ -1,17 +1,21 @@
 //! Normalizations: by channel with known statistics, and of exponentials.
 
 use super::Problem;
-use super::build::{Builder, Call, Value, axis};
+use super::builder::{Builder, Value};
+use super::call::Call;
+use super::geometry::axis;
 use super::reduce::{along, mean_over};
 use crate::graph::weights::Kind;
 use crate::graph::{Activation, Binary, Core, F32, Op, Pads, Pool, Stage, Window};
 
 /// `BatchNormalization` at inference.
 pub(super) fn batch_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
-    if call.attributes.int_or("spatial", 1)? == 0 {
+    if call.attributes().int_or("spatial", 1)? == 0 {
         return Err(Problem::new("kiln normalizes by channel, not by element (spatial)"));
     }
-    if call.attributes.int_or("training_mode", 0)? != 0 {
+    // Before version 14 a node is in training where it has the statistics of the batch among its results.
+    let has_statistics = builder.opset < 14 && call.node.output.iter().skip(1).any(|name| !name.is_empty());
+    if call.attributes().int_or("training_mode", 0)? != 0 || has_statistics {
         return by_the_batch(builder, call);
     }
     let x = builder.operand(call, 0)?;
@@ -21,7 +25,7 @@ pub(super) fn batch_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
         let known = call.required_known(i + 1)?;
         weights.push(builder.weight(known, kind));
     }
-    let eps = F32::new(call.attributes.float_or("epsilon", 1e-5)?);
+    let eps = F32::new(call.attributes().float_or("epsilon", 1e-5)?);
     let norm = Op::BatchNorm { eps, affine: true };
     let shape = builder.ty(x).shape.clone();
     let &[n, c, ref extents @ ..] = shape.as_slice() else {
@@ -52,7 +56,7 @@ fn by_the_batch(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Pr
     let off = builder.add_part(call, "off", sub, &[x, mean], vec![])?;
     let square = builder.add_part(call, "square", mul.clone(), &[off, off], vec![])?;
     let var = mean_over(builder, call, "var", square, &others)?;
-    let eps = builder.literal_like(call, "eps", call.attributes.float_or("epsilon", 1e-5)?, var)?;
+    let eps = builder.literal_like(call, "eps", call.attributes().float_or("epsilon", 1e-5)?, var)?;
     let inner = builder.add_part(call, "var and eps", add.clone(), &[var, eps], vec![])?;
     let deviation = builder.add_part(call, "deviation", Op::Activate(Activation::Sqrt), &[inner], vec![])?;
     let mut y = builder.add_part(call, "normal", div, &[off, deviation], vec![])?;
@@ -61,7 +65,7 @@ fn by_the_batch(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Pr
         let vector = builder.add_part(call, "vector", Op::Reshape { shape: by_channel.clone() }, &[vector], vec![])?;
         y = builder.add_part(call, "scaled", op, &[y, vector], vec![])?;
     }
-    let momentum = call.attributes.float_or("momentum", 0.9)?;
+    let momentum = call.attributes().float_or("momentum", 0.9)?;
     let mut results = vec![Value::Node(y)];
     for (input, now) in [(3, mean), (4, var)] {
         let now = builder.add_part(call, "now", Op::Reshape { shape: vec![channels] }, &[now], vec![])?;
@@ -81,7 +85,7 @@ pub(super) fn softmax(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Valu
     let x = builder.operand(call, 0)?;
     let shape = builder.ty(x).shape.clone();
     let default = if builder.opset < 13 { 1 } else { -1 };
-    let at = axis(call.attributes.int_or("axis", default)?, shape.len())?;
+    let at = axis(call.attributes().int_or("axis", default)?, shape.len())?;
     if builder.opset >= 13 || at + 1 == shape.len() {
         return Ok(vec![Value::Node(builder.add(call, Op::Softmax { axis: at }, &[x], vec![])?)]);
     }
@@ -96,7 +100,7 @@ pub(super) fn log_softmax(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<
     let x = builder.operand(call, 0)?;
     let shape = builder.ty(x).shape.clone();
     let default = if builder.opset < 13 { 1 } else { -1 };
-    let mut at = axis(call.attributes.int_or("axis", default)?, shape.len())?;
+    let mut at = axis(call.attributes().int_or("axis", default)?, shape.len())?;
     let mut rows = x;
     if builder.opset < 13 && at + 1 != shape.len() {
         let flat = vec![shape[..at].iter().product(), shape[at..].iter().product()];
@@ -136,7 +140,7 @@ pub(super) fn instance_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Ve
     let off = builder.add_part(call, "off", sub, &[x, mean], vec![])?;
     let square = builder.add_part(call, "square", mul, &[off, off], vec![])?;
     let var = builder.add_part(call, "var", Op::GlobalAvgPool, &[square], vec![])?;
-    let eps = builder.literal_like(call, "eps", call.attributes.float_or("epsilon", 1e-5)?, var)?;
+    let eps = builder.literal_like(call, "eps", call.attributes().float_or("epsilon", 1e-5)?, var)?;
     let var = builder.add_part(call, "var and eps", Op::Binary(Binary::Add), &[var, eps], vec![])?;
     let deviation = builder.add_part(call, "deviation", Op::Activate(Activation::Sqrt), &[var], vec![])?;
     let normal = builder.add_part(call, "normal", div, &[off, deviation], vec![])?;
@@ -155,19 +159,22 @@ pub(super) fn instance_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Ve
 pub(super) fn local_response_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let x = builder.operand(call, 0)?;
     let shape = builder.ty(x).shape.clone();
-    let size = call.attributes.int("size")?.and_then(|size| usize::try_from(size).ok()).filter(|&size| size > 0);
+    let size = call.attributes().int("size")?.and_then(|size| usize::try_from(size).ok()).filter(|&size| size > 0);
     let size = size.ok_or_else(|| Problem::new("it does not say over how many channels"))?;
     let &[n, c, ref extents @ ..] = shape.as_slice() else {
         return Err(Problem::new(format!("it takes channels, not a value of shape {shape:?}")));
     };
-    let attribute = |name: &str, default: f32| call.attributes.float_or(name, default);
+    let attribute = |name: &str, default: f32| call.attributes().float_or(name, default);
     let (alpha, beta, bias) = (attribute("alpha", 1e-4)?, attribute("beta", 0.75)?, attribute("bias", 1.0)?);
     let (mul, add) = (Op::Binary(Binary::Mul), Op::Binary(Binary::Add));
     let square = builder.add_part(call, "square", mul.clone(), &[x, x], vec![])?;
     let map = vec![n, 1, c, extents.iter().product()];
     let map = builder.add_part(call, "map", Op::Reshape { shape: map }, &[square], vec![])?;
-    let pads = Pads { top: (size - 1) / 2, left: 0, bottom: size / 2, right: 0 };
-    let window = Window { kernel: [size, 1], stride: [1, 1], pads, dilation: [1, 1] };
+    // Channels that there are not add nothing; the mean is over those of the window.
+    let pads = Pads { top: ((size - 1) / 2).min(c - 1), left: 0, bottom: (size / 2).min(c - 1), right: 0 };
+    let reach = pads.top + 1 + pads.bottom;
+    let alpha = alpha * (reach as f64 / size as f64) as f32;
+    let window = Window { kernel: [reach, 1], stride: [1, 1], pads, dilation: [1, 1] };
     let pool = Op::AvgPool(Pool { window, ceil_mode: false, count_include_pad: true });
     let mean = builder.add_part(call, "mean", pool, &[map], vec![])?;
     let mean = builder.add_part(call, "mean", Op::Reshape { shape }, &[mean], vec![])?;

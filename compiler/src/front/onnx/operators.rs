@@ -1,6 +1,7 @@
 //! Which family each operator belongs to.
 
-use super::build::{Builder, Call, Value};
+use super::builder::{Builder, Value};
+use super::call::Call;
 use super::{Problem, conv, conv_transpose, gather, linear, norm, pointwise, pool, quantize, reduce, resize, shape};
 
 /// Adds the nodes of a call and gives its results.

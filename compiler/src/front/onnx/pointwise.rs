@@ -1,11 +1,10 @@
 //! Functions of one element, and of pairs of elements.
 
-use std::rc::Rc;
-
 use kiln_rt::safetensors::Dtype;
 
 use super::Problem;
-use super::build::{Builder, Call, Known, Value};
+use super::builder::{Builder, Known, Value};
+use super::call::Call;
 use super::fold::Budget;
 use super::geometry;
 use super::tensor::{self, Tensor, data_type};
@@ -15,7 +14,7 @@ use crate::graph::{Activation, Binary, Constant, Core, DType, F32, NodeId, Op, S
 /// Functions of one number.
 pub(super) fn activation(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let x = builder.operand(call, 0)?;
-    let attributes = call.attributes;
+    let attributes = call.attributes();
     let f32 = F32::new;
     let activation = match call.operator().as_str() {
         "Relu" => Activation::Relu,
@@ -94,9 +93,9 @@ fn scaled_and_shifted(
     scale: f32,
     shift: f32,
 ) -> Result<NodeId, Problem> {
-    let scale = builder.literal(call, "scale", scale)?;
+    let scale = builder.literal_like(call, "scale", scale, x)?;
     let scaled = builder.add_part(call, "scaled", Op::Binary(Binary::Mul), &[x, scale], vec![])?;
-    let shift = builder.literal(call, "shift", shift)?;
+    let shift = builder.literal_like(call, "shift", shift, x)?;
     builder.add_part(call, "shifted", Op::Binary(Binary::Add), &[scaled, shift], vec![])
 }
 
@@ -115,8 +114,20 @@ fn with_literal(
 
 /// `Clip`, whose bounds are attributes before version 11 and inputs since.
 fn clip(builder: &mut Builder, call: &Call<'_>, x: NodeId) -> Result<Vec<Value>, Problem> {
+    let is_computed = |input: usize| matches!(call.input(input), Some(Value::Node(_)));
+    if !builder.ty(x).dtype.is_float() || is_computed(1) || is_computed(2) {
+        // A clip's bounds are literals, and f32s, which do not hold every integer.
+        let mut y = x;
+        for (input, binary) in [(1, Binary::Max), (2, Binary::Min)] {
+            if call.input(input).is_some() {
+                let bound = builder.operand(call, input)?;
+                y = builder.add_part(call, "bound", Op::Binary(binary), &[y, bound], vec![])?;
+            }
+        }
+        return Ok(vec![Value::Node(y)]);
+    }
     let bound = |attribute: &str, input: usize| -> Result<Option<f32>, Problem> {
-        let Some(known) = call.known(input)? else { return call.attributes.float(attribute) };
+        let Some(known) = call.known(input)? else { return call.attributes().float(attribute) };
         let scalar =
             known.tensor.scalar().ok_or_else(|| Problem::new(format!("its bound `{}` is no number", known.name)))?;
         Ok(Some(scalar as f32))
@@ -134,7 +145,7 @@ fn clip(builder: &mut Builder, call: &Call<'_>, x: NodeId) -> Result<Vec<Value>,
 
 /// `min(max(alpha * x + beta, 0), 1)`.
 fn hard_sigmoid(builder: &mut Builder, call: &Call<'_>, x: NodeId) -> Result<Vec<Value>, Problem> {
-    let (alpha, beta) = (call.attributes.float_or("alpha", 0.2)?, call.attributes.float_or("beta", 0.5)?);
+    let (alpha, beta) = (call.attributes().float_or("alpha", 0.2)?, call.attributes().float_or("beta", 0.5)?);
     // Exporters write a sixth with as many digits as they see fit.
     if (alpha - 1.0 / 6.0).abs() < 1e-6 && beta == 0.5 {
         return Ok(vec![Value::Node(builder.add(call, Op::Activate(Activation::HardSigmoid), &[x], vec![])?)]);
@@ -146,17 +157,14 @@ fn hard_sigmoid(builder: &mut Builder, call: &Call<'_>, x: NodeId) -> Result<Vec
 
 /// `x` where positive, else `slope * x`, with slopes that broadcast to the value: `max(x, 0) + slope * min(x, 0)`.
 fn prelu(builder: &mut Builder, call: &Call<'_>, x: NodeId) -> Result<Vec<Value>, Problem> {
-    if let Some(slope) = call.known(1)?.and_then(|known| known.tensor.scalar()) {
+    if let Value::Known(known) = call.required(1)?
+        && let Some(slope) = known.tensor.scalar()
+        && known.tensor.shape.len() <= builder.ty(x).shape.len()
+    {
         let op = Op::Activate(Activation::LeakyRelu { slope: F32::new(slope as f32) });
         return Ok(vec![Value::Node(builder.add(call, op, &[x], vec![])?)]);
     }
-    let mut slope = builder.operand(call, 1)?;
-    let (shape, slopes) = (builder.ty(x).shape.clone(), builder.ty(slope).shape.clone());
-    if builder.opset < 7 && slopes.len() == 1 && shape.len() > 2 && shape[1] == slopes[0] {
-        // Before version 7 slopes are by channel, and do not broadcast.
-        let by_channel = [&slopes[..], &vec![1; shape.len() - 2]].concat();
-        slope = builder.add_part(call, "slope", Op::Reshape { shape: by_channel }, &[slope], vec![])?;
-    }
+    let slope = builder.operand(call, 1)?;
     let above = builder.add_part(call, "above", Op::Activate(Activation::Relu), &[x], vec![])?;
     let clip = Activation::Clip { lo: F32::new(f32::NEG_INFINITY), hi: F32::new(0.0) };
     let below = builder.add_part(call, "below", Op::Activate(clip), &[x], vec![])?;
@@ -267,11 +275,15 @@ pub(super) fn bound(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>
     let is_min = call.operator() == "Min";
     let (mut lo, mut hi) = (f32::NEG_INFINITY, f32::INFINITY);
     let mut values = Vec::new();
+    // What has more axes than all values that are computed gives its own to the result.
+    let computed = call.inputs.iter().flatten().filter(|value| matches!(value, Value::Node(_)));
+    let rank = computed.map(|value| builder.shape_of(value).len()).max().unwrap_or(0);
     for i in 0..call.inputs.len() {
         match call.required(i)? {
             Value::Known(known)
                 if tensor::element_type(known.tensor.dtype)? == DType::F32
                     && known.tensor.shape.iter().all(|&extent| extent == 1)
+                    && known.tensor.shape.len() <= rank
                     && uniform(&known.tensor).is_some_and(|bound| !bound.is_nan()) =>
             {
                 let bound = uniform(&known.tensor).unwrap_or_default();
@@ -290,13 +302,6 @@ pub(super) fn bound(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>
     if bounds == 0 {
         return Ok(vec![Value::Node(y)]);
     }
-    for input in &call.inputs {
-        if let Some(Value::Known(known)) = input
-            && known.tensor.shape.len() > builder.ty(y).shape.len()
-        {
-            return Err(Problem::new("its bounds have a higher rank than the value"));
-        }
-    }
     let activation = match lo {
         0.0 if !is_min => Activation::Relu,
         _ => Activation::Clip { lo: F32::new(lo), hi: F32::new(hi) },
@@ -309,8 +314,10 @@ pub(super) fn power(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>
     let x = builder.operand(call, 0)?;
     let given = builder.ty(x).dtype;
     let known = match call.required(1)? {
-        Value::Known(known) => uniform(&known.tensor).filter(|_| known.tensor.shape.iter().all(|&extent| extent == 1)),
-        Value::Node(_) => None,
+        Value::Known(known) if known.tensor.shape.len() <= builder.ty(x).shape.len() => {
+            uniform(&known.tensor).filter(|_| known.tensor.shape.iter().all(|&extent| extent == 1))
+        }
+        Value::Known(_) | Value::Node(_) => None,
     };
     let mul = || Op::Binary(Binary::Mul);
     match known {
@@ -348,25 +355,26 @@ pub(super) fn identity(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Val
         }
     }
     let x = call.required(0)?.clone();
-    if call.outputs < 2 {
+    if !call.reads(1) {
         return Ok(vec![x]);
     }
     let shape = builder.shape_of(&x);
     let len = tensor::elements(&shape).filter(|&len| len <= Budget::LEAST);
     let len = len.ok_or_else(|| Problem::new("its mask is too large"))?;
     let mask = Tensor::integers(Dtype::Bool, shape, &vec![1; len]);
-    let tensor = Rc::new(mask.ok_or_else(|| Problem::new("it has no mask"))?);
-    Ok(vec![x, Value::Known(Known { name: builder.fresh_tensor("mask"), tensor })])
+    let mask = builder.made("mask", mask.ok_or_else(|| Problem::new("it has no mask"))?)?;
+    Ok(vec![x, Value::Known(mask)])
 }
 
 /// `Cast` and `CastLike`. What becomes a half keeps the precision of the f32 that holds it.
 pub(super) fn cast(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let x = builder.operand(call, 0)?;
-    let to = match (call.operator().as_str(), call.required(call.inputs.len() - 1)?) {
-        ("CastLike", Value::Node(like)) => builder.ty(*like).dtype,
-        ("CastLike", Value::Known(like)) => tensor::element_type(like.tensor.dtype)?,
-        _ => {
-            let to = call.attributes.int("to")?.ok_or_else(|| Problem::new("it does not say to what type"))?;
+    let like = if call.operator() == "CastLike" { Some(call.required(1)?) } else { None };
+    let to = match like {
+        Some(Value::Node(like)) => builder.ty(*like).dtype,
+        Some(Value::Known(like)) => tensor::element_type(like.tensor.dtype)?,
+        None => {
+            let to = call.attributes().int("to")?.ok_or_else(|| Problem::new("it does not say to what type"))?;
             let to = data_type(to).ok_or_else(|| Problem::new(format!("there is no type {to}")))?;
             let dtype = tensor::dtype(to).and_then(tensor::element_type);
             dtype.map_err(|_| call.of_known_alone(&format!("casts to {}", to.as_str_name())))?

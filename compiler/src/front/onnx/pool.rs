@@ -1,13 +1,14 @@
 //! Pools over windows and over whole images.
 
 use super::Problem;
-use super::build::{Builder, Call, Value};
+use super::builder::{Builder, Value};
+use super::call::Call;
 use super::conv::{as_given, as_image, image, volume_window, window};
 use crate::graph::{NodeId, Op, Pool};
 
 /// `MaxPool`.
 pub(super) fn max_pool(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
-    if call.outputs > 1 {
+    if call.reads(1) {
         return Err(call.of_known_alone("its second result, where the largest stand,"));
     }
     windowed(builder, call, Op::MaxPool)
@@ -25,8 +26,8 @@ fn windowed(builder: &mut Builder, call: &Call<'_>, op: fn(Pool) -> Op) -> Resul
     }
     let pool = Pool {
         window: window(call, None, image(builder, x)?, is_line)?,
-        ceil_mode: call.attributes.int_or("ceil_mode", 0)? != 0,
-        count_include_pad: call.attributes.int_or("count_include_pad", 0)? != 0,
+        ceil_mode: call.attributes().int_or("ceil_mode", 0)? != 0,
+        count_include_pad: call.attributes().int_or("count_include_pad", 0)? != 0,
     };
     as_given(builder, call, op(pool), x, vec![], is_line)
 }
@@ -38,8 +39,8 @@ fn volume(builder: &mut Builder, call: &Call<'_>, op: fn(Pool) -> Op, x: NodeId)
     let (depth, rest) = (volume_window(call, None, &[0], [d, 1])?, volume_window(call, None, &[1, 2], [h, w])?);
     let pool = |window| Pool {
         window,
-        ceil_mode: call.attributes.int_or("ceil_mode", 0).unwrap_or(0) != 0,
-        count_include_pad: call.attributes.int_or("count_include_pad", 0).unwrap_or(0) != 0,
+        ceil_mode: call.attributes().int_or("ceil_mode", 0).unwrap_or(0) != 0,
+        count_include_pad: call.attributes().int_or("count_include_pad", 0).unwrap_or(0) != 0,
     };
     let layers = Op::Reshape { shape: vec![n, c * d, h, w] };
     let layers = builder.add_part(call, "layers", layers, &[x], vec![])?;

@@ -7,9 +7,12 @@ use std::rc::Rc;
 
 use kiln_rt::safetensors::Dtype;
 
-use super::build::{Builder, Call, Known, Value, axis};
+use super::builder::{Builder, Known, Value};
+use super::call::Call;
+use super::geometry::axis;
+use super::narrow::Narrow;
 use super::tensor::{self, Tensor, data_type};
-use super::{Problem, conv, linear};
+use super::{Problem, conv, geometry, linear};
 use crate::graph::{Activation, Binary, Constant, DType, F32, NodeId, Op};
 
 /// No rounded quotient of a byte that is not clipped away lies farther from 0.
@@ -21,6 +24,8 @@ struct Quantization {
     zero: Option<Value>,
     /// The integers' type.
     dtype: DType,
+    /// The least and the largest of them.
+    range: (f32, f32),
 }
 
 impl Quantization {
@@ -33,10 +38,11 @@ impl Quantization {
             Some(Value::Node(node)) => builder.ty(*node).dtype,
             Some(Value::Known(known)) => tensor::element_type(known.tensor.dtype)?,
         };
-        if !matches!(dtype, DType::U8 | DType::I8 | DType::I32) {
-            return Err(Problem::new(format!("its zero point is of type {dtype}, and kiln quantizes to u8 and i8")));
-        }
-        Ok(Quantization { scale, zero, dtype })
+        let narrow = match &zero {
+            Some(Value::Known(known)) => known.tensor.narrow,
+            Some(Value::Node(_)) | None => None,
+        };
+        Ok(Quantization { scale, zero, dtype, range: range(dtype, narrow)? })
     }
 
     /// The one scale and zero point, where they are known and one.
@@ -50,14 +56,29 @@ impl Quantization {
     }
 }
 
+/// The least and the largest integer of a type that stands for numbers.
+fn range(dtype: DType, narrow: Option<Narrow>) -> Result<(f32, f32), Problem> {
+    let whole = match dtype {
+        DType::U8 | DType::I8 | DType::I32 => dtype.range().map(|(lo, hi)| (lo as f64, hi as f64)),
+        DType::F32 | DType::F64 | DType::I64 | DType::Bool => None,
+    };
+    let range = narrow.map_or(whole, Narrow::range);
+    let (lo, hi) = range
+        .ok_or_else(|| Problem::new(format!("its zero point is of type {dtype}, and kiln quantizes to u8 and i8")))?;
+    Ok((lo as f32, hi as f32))
+}
+
 /// `QuantizeLinear`.
 pub(super) fn quantize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     without_blocks(call)?;
     let x = builder.operand(call, 0)?;
     let x = as_type(builder, call, "number", x, DType::F32)?;
     let mut to = Quantization::of(builder, call, 1, 2)?;
-    if let (None, Some(named)) = (&to.zero, call.attributes.int("output_dtype")?.filter(|&named| named != 0)) {
-        to.dtype = tensor::element_type(tensor::dtype(data_type(named).unwrap_or_default())?)?;
+    if let (None, Some(named)) = (&to.zero, call.attributes().int("output_dtype")?.filter(|&named| named != 0)) {
+        let named = data_type(named).unwrap_or_default();
+        let narrow = Narrow::of(named);
+        to.dtype = tensor::element_type(narrow.map_or_else(|| tensor::dtype(named), |narrow| Ok(narrow.holder()))?)?;
+        to.range = range(to.dtype, narrow)?;
     }
     let y = quantized(builder, call, x, &to)?;
     Ok(vec![Value::Node(y)])
@@ -65,11 +86,10 @@ pub(super) fn quantize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Val
 
 /// A value of floats as the integers that stand for it.
 fn quantized(builder: &mut Builder, call: &Call<'_>, x: NodeId, to: &Quantization) -> Result<NodeId, Problem> {
-    let (lo, hi) = match to.dtype.range() {
-        Some((lo, hi)) if to.dtype != DType::I32 => (lo as f32, hi as f32),
-        _ => return Err(Problem::new(format!("kiln quantizes to u8 and i8, not to {}", to.dtype))),
-    };
-    let f32 = F32::new;
+    let ((lo, hi), f32) = (to.range, F32::new);
+    if to.dtype == DType::I32 {
+        return Err(Problem::new("kiln quantizes to u8 and i8, not to i32"));
+    }
     if let Some((scale, zero)) = to.known_scalars() {
         let quantize = Activation::Quantize { scale: f32(scale), zero: f32(zero), lo: f32(lo), hi: f32(hi) };
         let y = builder.add_part(call, "quantized", Op::Activate(quantize), &[x], vec![])?;
@@ -111,7 +131,7 @@ fn is_zero(zero: &Value) -> bool {
 }
 
 fn without_blocks(call: &Call<'_>) -> Result<(), Problem> {
-    match call.attributes.int_or("block_size", 0)? {
+    match call.attributes().int_or("block_size", 0)? {
         0 => Ok(()),
         size => Err(call.of_known_alone(&format!("it, with a scale for each {size} elements,"))),
     }
@@ -130,7 +150,7 @@ fn along_axis(
     let target = if len == 1 {
         Vec::new()
     } else {
-        let at = axis(call.attributes.int_or("axis", 1)?, shape.len())?;
+        let at = axis(call.attributes().int_or("axis", 1)?, shape.len())?;
         if own.len() != 1 || len != shape[at] {
             return Err(Problem::new(format!("its {part} has shape {own:?} for axis {at} of {shape:?}")));
         }
@@ -156,8 +176,7 @@ fn numbers_of_shape(
         }
         Value::Known(known) => {
             let tensor = Tensor::floats(Dtype::F32, shape, &known.tensor.to_floats());
-            let known =
-                Known { name: builder.fresh_tensor(&format!("{}.{part}", known.name)), tensor: Rc::new(tensor) };
+            let known = builder.derived(known, part, tensor)?;
             builder.known_node(&known, None)
         }
         Value::Node(node) => {
@@ -198,7 +217,12 @@ pub(super) fn dynamic_quantize(builder: &mut Builder, call: &Call<'_>) -> Result
     let to_byte = Activation::Quantize { scale: f32(1.0), zero: f32(0.0), lo: f32(0.0), hi: f32(255.0) };
     let zero = builder.add_part(call, "zero", Op::Activate(to_byte), &[steps_below], vec![])?;
     let zero = builder.add_part(call, "zero point", Op::Cast(DType::U8), &[zero], vec![])?;
-    let to = Quantization { scale: Value::Node(scale), zero: Some(Value::Node(zero)), dtype: DType::U8 };
+    let to = Quantization {
+        scale: Value::Node(scale),
+        zero: Some(Value::Node(zero)),
+        dtype: DType::U8,
+        range: (0.0, 255.0),
+    };
     let y = quantized(builder, call, x, &to)?;
     Ok([y, scale, zero].map(Value::Node).to_vec())
 }
@@ -228,13 +252,11 @@ pub(super) fn qlinear_conv(builder: &mut Builder, call: &Call<'_>) -> Result<Vec
         Some(integers(builder, call, "kernel", call.required(3)?, call.input(5), Zeros::First)?),
         call.input(8).cloned().map(|bias| small_integers(builder, bias)).transpose()?,
     ];
-    let channels = builder.shape_of(call.required(3)?).first().copied().unwrap_or(1);
-    let sums = conv::conv(builder, &call.with_inputs(inputs))?;
-    scaled_sums(builder, call, sums, [1, 4, 6, 7], &|len, rank| {
-        let mut shape = vec![1; rank - 1];
-        shape[0] = channels;
-        (len == channels).then_some(shape)
-    })
+    let sums = only(&conv::conv(builder, &call.with_inputs(inputs))?)?;
+    // Of the kernel, scales may be one a channel of the result.
+    let mut by_channel = vec![1; builder.ty(sums).shape.len() - 1];
+    by_channel[0] = builder.ty(sums).shape[1];
+    scaled_sums(builder, call, sums, [1, 4, 6, 7], [&[], &by_channel])
 }
 
 /// `QLinearMatMul`.
@@ -243,40 +265,55 @@ pub(super) fn qlinear_matmul(builder: &mut Builder, call: &Call<'_>) -> Result<V
         Some(integers(builder, call, "a", call.required(0)?, call.input(2), Zeros::Rows)?),
         Some(integers(builder, call, "b", call.required(3)?, call.input(5), Zeros::Columns)?),
     ];
-    let sums = linear::matmul(builder, &call.with_inputs(inputs))?;
-    scaled_sums(builder, call, sums, [1, 4, 6, 7], &|len, _| Some(vec![len]))
+    let sums = only(&linear::matmul(builder, &call.with_inputs(inputs))?)?;
+    // Of a, scales may be one a row; of b, one a column.
+    let (rows, columns) = match *builder.ty(sums).shape.as_slice() {
+        [.., rows, columns] => (vec![rows, 1], vec![columns]),
+        _ => (vec![], vec![]),
+    };
+    scaled_sums(builder, call, sums, [1, 4, 6, 7], [&rows, &columns])
 }
 
 /// Sums of integers times `scale * scale / scale`, each in f32, quantized by the last scale and the zero point. The inputs
-/// are those three scales and the zero point; `shape` is that of scales which are several, among values of a rank.
+/// are those three scales and the zero point; `shapes` are those of the first two scales where they are several, as they
+/// broadcast to the sums.
 fn scaled_sums(
     builder: &mut Builder,
     call: &Call<'_>,
-    sums: Vec<Value>,
+    sums: NodeId,
     [a, b, y, zero]: [usize; 4],
-    shape: &dyn Fn(usize, usize) -> Option<Vec<usize>>,
+    shapes: [&[usize]; 2],
 ) -> Result<Vec<Value>, Problem> {
-    let [Value::Node(sums)] = sums[..] else { return Err(Problem::new("it has no value that depends on an input")) };
     let [a, b, y_scale] = [a, b, y].map(|input| call.required_known(input).map(|known| known.tensor.to_floats()));
-    let (a, b, y_scale) = (a?, b?, y_scale?);
-    let len = a.len().max(b.len());
-    let at = |scales: &[f64], i: usize| scales[if scales.len() == 1 { 0 } else { i }] as f32;
-    if [&a, &b].iter().any(|scales| scales.len() != 1 && scales.len() != len) || y_scale.len() != 1 {
-        return Err(Problem::new("its scales are not one a tensor, or one a channel of its weights"));
-    }
-    let factors: Vec<f64> = (0..len).map(|i| f64::from(at(&a, i) * at(&b, i) / at(&y_scale, 0))).collect();
-    let rank = builder.ty(sums).shape.len();
-    let shape =
-        if len == 1 { Vec::new() } else { shape(len, rank).ok_or_else(|| Problem::new("its scales do not fit"))? };
-    let factors = Tensor::floats(Dtype::F32, shape.clone(), &factors);
-    let factors = Known { name: builder.fresh_tensor("factor"), tensor: Rc::new(factors) };
+    let ([a, b], y_scale) = ([a?, b?], y_scale?);
+    let &[y_scale] = y_scale.as_slice() else { return Err(Problem::new("its result has more than one scale")) };
+    let shape_of = |scales: &[f64], several: &[usize]| match scales.len() {
+        1 => Ok(Vec::new()),
+        len if len == several.iter().product::<usize>() => Ok(several.to_vec()),
+        len => Err(Problem::new(format!("it has {len} scales, not one, and not one for each of {several:?}"))),
+    };
+    let own = [shape_of(&a, shapes[0])?, shape_of(&b, shapes[1])?];
+    let shape = geometry::broadcast(&[&own[0], &own[1]])?;
+    builder.budget.take(&shape)?;
+    let [of_a, of_b] = own.map(|own| geometry::places(&shape, 0, &geometry::broadcast_strides(&own, &shape)));
+    let factor = |(i, j): (usize, usize)| f64::from(a[i] as f32 * b[j] as f32 / y_scale as f32);
+    let factors = Tensor::floats(Dtype::F32, shape.clone(), &of_a.zip(of_b).map(factor).collect::<Vec<_>>());
+    let factors = Value::Known(builder.made("factor", factors)?);
     let sums = as_type(builder, call, "sum", sums, DType::F32)?;
-    let factors = numbers_of_shape(builder, call, "factor", &Value::Known(factors), shape)?;
+    let factors = numbers_of_shape(builder, call, "factor", &factors, shape)?;
     let scaled = builder.add_part(call, "scaled", Op::Binary(Binary::Mul), &[sums, factors], vec![])?;
     let mut to = Quantization::of(builder, call, y, zero)?;
     let one = Tensor::floats(Dtype::F32, vec![], &[1.0]);
     to.scale = Value::Known(Known { name: "one".into(), tensor: Rc::new(one) });
     Ok(vec![Value::Node(quantized(builder, call, scaled, &to)?)])
+}
+
+/// The one node that a call gave.
+fn only(values: &[Value]) -> Result<NodeId, Problem> {
+    match *values {
+        [Value::Node(node)] => Ok(node),
+        _ => Err(Problem::new("it has no value that depends on an input")),
+    }
 }
 
 /// Which elements share a zero point.
@@ -318,17 +355,17 @@ fn integers(
     match (value, zero) {
         (Value::Known(known), None) => {
             let tensor = Tensor::floats(Dtype::F32, shape, &known.tensor.to_floats());
-            Ok(Value::Known(builder.derived(known, part, tensor)))
+            builder.derived(known, part, tensor).map(Value::Known)
         }
         (Value::Known(known), Some(Value::Known(zero))) => {
             let aligned = aligned(zero.tensor.len())?;
             let zeros = zero.tensor.to_floats();
-            let strides = super::geometry::broadcast_strides(&aligned, &shape);
-            let places = super::geometry::places(&shape, 0, &strides);
+            let strides = geometry::broadcast_strides(&aligned, &shape);
+            let places = geometry::places(&shape, 0, &strides);
             let values: Vec<f64> =
                 known.tensor.to_floats().into_iter().zip(places).map(|(v, place)| v - zeros[place]).collect();
             let tensor = Tensor::floats(Dtype::F32, shape, &values);
-            Ok(Value::Known(builder.derived(known, part, tensor)))
+            builder.derived(known, part, tensor).map(Value::Known)
         }
         (Value::Known(_), Some(Value::Node(zero))) => {
             let message = "its weights are known, and their zero point depends on the network's inputs".to_owned();
@@ -356,5 +393,5 @@ fn small_integers(builder: &mut Builder, bias: Value) -> Result<Value, Problem> 
         return builder.known_node(known, None).map(Value::Node);
     }
     let tensor = Tensor::floats(Dtype::F32, known.tensor.shape.clone(), &numbers);
-    Ok(Value::Known(builder.derived(known, "bias", tensor)))
+    builder.derived(known, "bias", tensor).map(Value::Known)
 }

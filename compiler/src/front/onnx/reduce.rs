@@ -1,9 +1,11 @@
 //! Means, sums and extremes along axes.
 
 use super::Problem;
-use super::build::{Builder, Call, Value, axis};
+use super::builder::{Builder, Value};
+use super::call::Call;
+use super::geometry::axis;
 use super::pointwise::abs;
-use crate::graph::{Activation, Binary, DType, NodeId, Op};
+use crate::graph::{Activation, Binary, DType, Linear, NodeId, Op};
 
 /// `ReduceMean`, `ReduceSum`, `ReduceMax`, `ReduceMin`, `ReduceL1`, `ReduceL2`, `ReduceSumSquare`, `ReduceLogSum`.
 pub(super) fn reduce(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
@@ -14,58 +16,115 @@ pub(super) fn reduce(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     let shape = builder.ty(x).shape.clone();
     let axes = match call.integers("axes", 1)? {
         Some(axes) if !axes.is_empty() => axes,
-        _ if call.attributes.int_or("noop_with_empty_axes", 0)? != 0 => return Ok(vec![Value::Node(x)]),
+        // No axis is reduced; each element is a sum, a largest, a norm of itself.
+        _ if call.attributes().int_or("noop_with_empty_axes", 0)? != 0 => Vec::new(),
         _ => (0..shape.len() as i64).collect(),
     };
     let mut reduced = vec![false; shape.len()];
     for at in axes {
         reduced[axis(at, shape.len())?] = true;
     }
-    let keep = call.attributes.int_or("keepdims", 1)? != 0;
+    let keep = call.attributes().int_or("keepdims", 1)? != 0;
     let result: Vec<usize> =
         (0..shape.len()).filter(|&i| keep || !reduced[i]).map(|i| if reduced[i] { 1 } else { shape[i] }).collect();
     let count: usize = (0..shape.len()).filter(|&i| reduced[i]).map(|i| shape[i]).product();
-    let operator = call.operator();
-    let x = match operator.as_str() {
-        "ReduceMin" => scaled(builder, call, "negative", x, -1.0)?,
-        "ReduceL1" => builder.add_part(call, "size", abs(), &[x], vec![])?,
-        "ReduceL2" | "ReduceSumSquare" => builder.add_part(call, "square", Op::Binary(Binary::Mul), &[x, x], vec![])?,
-        _ => x,
-    };
     let images = pixels_last(builder, call, x, &shape, &reduced, count)?;
-    let (pool, factor) = match operator.as_str() {
-        "ReduceMax" => (Op::GlobalMaxPool, 1.0),
-        "ReduceMin" => (Op::GlobalMaxPool, -1.0),
-        "ReduceMean" => (Op::GlobalAvgPool, 1.0),
-        _ => (Op::GlobalAvgPool, count as f32),
-    };
-    let last = match operator.as_str() {
-        "ReduceL2" => Some(Activation::Sqrt),
-        "ReduceLogSum" => Some(Activation::Log),
-        _ => None,
-    };
-    let pooled_shape = [&builder.ty(images).shape[..2], &[1, 1]].concat();
-    let (is_scaled, is_reshaped) = (factor != 1.0, pooled_shape != result);
-    let name = |is_last: bool, part: &'static str| if is_last { "" } else { part };
-    // Sums of integers are exact, and a mean of them would not be one: they have no pool of their own.
-    let given = builder.ty(images).dtype;
-    let whole = matches!(pool, Op::GlobalAvgPool) && !given.is_float();
-    let images = if whole { builder.add_part(call, "wide", Op::Cast(DType::F64), &[images], vec![])? } else { images };
-    let is_last = !is_scaled && !is_reshaped && last.is_none() && !whole;
-    let mut y = builder.add_part(call, name(is_last, "pool"), pool, &[images], vec![])?;
-    if is_scaled {
-        y = scaled(builder, call, name(!is_reshaped && last.is_none() && !whole, "scaled"), y, factor)?;
+    let mut steps = steps(&call.operator(), builder.ty(x).dtype, count);
+    let is_sum = steps.iter().any(|step| matches!(step, Step::Sum));
+    if is_sum || result != [&builder.ty(images).shape[..2], &[1, 1]].concat() {
+        steps.push(Step::Op("shaped", Op::Reshape { shape: result }));
     }
-    if let Some(last) = last {
-        y = builder.add_part(call, name(!is_reshaped && !whole, "root"), Op::Activate(last), &[y], vec![])?;
-    }
-    if whole {
-        y = builder.add_part(call, name(!is_reshaped, "narrow"), Op::Cast(given), &[y], vec![])?;
-    }
-    if is_reshaped {
-        y = builder.add(call, Op::Reshape { shape: result }, &[y], vec![])?;
+    let (mut y, len) = (images, steps.len());
+    for (i, step) in steps.into_iter().enumerate() {
+        let part = if i + 1 == len { "" } else { step.part() };
+        y = match step {
+            Step::Op(_, op) => builder.add_part(call, part, op, &[y], vec![])?,
+            Step::Square => builder.add_part(call, part, Op::Binary(Binary::Mul), &[y, y], vec![])?,
+            Step::Sum => {
+                let rows = vec![builder.ty(y).len() / count, count];
+                let rows = builder.add_part(call, "rows", Op::Reshape { shape: rows }, &[y], vec![])?;
+                let ones = builder.graph.weights.splat(&[1, count], 1.0);
+                builder.add_part(call, part, Op::Linear(Linear { features: 1, bias: false }), &[rows], vec![ones])?
+            }
+            Step::With(binary, literal) => {
+                let literal = builder.literal_like(call, "literal", literal, y)?;
+                builder.add_part(call, part, Op::Binary(binary), &[y, literal], vec![])?
+            }
+            Step::From(literal) => {
+                let literal = builder.literal_like(call, "literal", literal, y)?;
+                builder.add_part(call, part, Op::Binary(Binary::Sub), &[literal, y], vec![])?
+            }
+        };
     }
     Ok(vec![Value::Node(y)])
+}
+
+/// A step from images, whose pixels are what is reduced, to the result.
+enum Step {
+    Op(&'static str, Op),
+    Square,
+    /// The sum of the pixels of each channel, exact for integers.
+    Sum,
+    /// A pair with a literal.
+    With(Binary, f32),
+    /// A literal less the value.
+    From(f32),
+}
+
+impl Step {
+    fn part(&self) -> &'static str {
+        match self {
+            Step::Op(part, _) => part,
+            Step::Square => "square",
+            Step::Sum => "sum",
+            Step::With(..) => "scaled",
+            Step::From(_) => "turned",
+        }
+    }
+}
+
+/// What an operator does with so many pixels of a type.
+fn steps(operator: &str, dtype: DType, count: usize) -> Vec<Step> {
+    let activate = |part, activation| Step::Op(part, Op::Activate(activation));
+    let (mut before, mut behind) = (Vec::new(), Vec::new());
+    let reduced = match operator {
+        "ReduceMax" => vec![Step::Op("pool", Op::GlobalMaxPool)],
+        "ReduceMin" => {
+            // The least is the largest, turned around: of integers about -1 or 255, so that none leaves its type.
+            let turned = || match dtype {
+                DType::F32 | DType::F64 | DType::Bool => Step::With(Binary::Mul, -1.0),
+                DType::I64 | DType::I32 | DType::I8 => Step::From(-1.0),
+                DType::U8 => Step::From(255.0),
+            };
+            vec![turned(), Step::Op("pool", Op::GlobalMaxPool), turned()]
+        }
+        "ReduceMean" if dtype.is_float() => vec![Step::Op("pool", Op::GlobalAvgPool)],
+        _ if dtype.is_float() => {
+            let whole = (count != 1).then_some(Step::With(Binary::Mul, count as f32));
+            [Step::Op("pool", Op::GlobalAvgPool)].into_iter().chain(whole).collect()
+        }
+        _ => vec![Step::Sum],
+    };
+    match operator {
+        "ReduceL1" => before.push(Step::Op("size", abs())),
+        "ReduceL2" | "ReduceSumSquare" => before.push(Step::Square),
+        _ => {}
+    }
+    match operator {
+        "ReduceL2" => behind.push(activate("root", Activation::Sqrt)),
+        "ReduceLogSum" => behind.push(activate("log", Activation::Log)),
+        "ReduceMean" if !dtype.is_float() => behind.push(Step::With(Binary::Div, count as f32)),
+        _ => {}
+    }
+    // Sums of i32s wrap as theirs do; other integers are added as f64s, which lose their fraction at the end.
+    let widens = !dtype.is_float()
+        && !matches!(operator, "ReduceMax" | "ReduceMin")
+        && (dtype != DType::I32 || !behind.is_empty());
+    if widens {
+        before.insert(0, Step::Op("wide", Op::Cast(DType::F64)));
+        behind.push(Step::Op("narrow", Op::Cast(dtype)));
+    }
+    before.into_iter().chain(reduced).chain(behind).collect()
 }
 
 /// The mean over some axes, which become 1.
@@ -99,11 +158,6 @@ pub(super) fn along(
     let y = builder.add_part(call, part, pool, &[images], vec![])?;
     shape[axis] = 1;
     builder.add_part(call, part, Op::Reshape { shape }, &[y], vec![])
-}
-
-fn scaled(builder: &mut Builder, call: &Call<'_>, part: &str, x: NodeId, by: f32) -> Result<NodeId, Problem> {
-    let factor = builder.literal_like(call, "factor", by, x)?;
-    builder.add_part(call, part, Op::Binary(Binary::Mul), &[x, factor], vec![])
 }
 
 /// The value as images `[N, C, H, W]` whose rows and columns are what is reduced.

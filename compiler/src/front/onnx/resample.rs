@@ -3,12 +3,11 @@
 //! Formulas are those of ONNX's `Resize`: where an output lies among the inputs, and the shares of the inputs near it.
 //! Shares that an input outside would have go to the first or last one, or, with `exclude_outside`, to the others.
 
-use std::rc::Rc;
-
 use kiln_rt::safetensors::Dtype;
 
 use super::Problem;
-use super::build::{Builder, Call, Known};
+use super::builder::Builder;
+use super::call::Call;
 use super::tensor::Tensor;
 use crate::graph::weights::Kind;
 use crate::graph::{Linear, NodeId, Op};
@@ -48,27 +47,29 @@ pub(super) struct Around<'a> {
 const ELEMENTS: usize = 1 << 24;
 
 impl Around<'_> {
-    /// Where an output lies among the inputs.
+    /// Where an output lies among the inputs. Which is the nearest is told in f32, as ONNX Runtime does.
     fn position(&self, output: usize) -> Result<f64, Problem> {
+        // One operation on f32s, rounded from f64, is the one of f32s.
+        let r = |v: f64| if self.kernel == Kernel::Nearest { f64::from(v as f32) } else { v };
         let (y, inputs, outputs, scale) = (output as f64, self.inputs as f64, self.outputs as f64, self.scale);
+        let half_pixel = || r(r(r(y + 0.5) / scale) - 0.5);
         Ok(match self.coordinates {
-            "half_pixel" => (y + 0.5) / scale - 0.5,
             "half_pixel_symmetric" => {
                 // The middle stays where it is, although the size was rounded.
-                let adjustment = outputs / (scale * inputs);
-                let offset = inputs / 2.0 * (1.0 - adjustment);
-                offset + (y + 0.5) / scale - 0.5
+                let adjustment = r(outputs / r(scale * inputs));
+                let offset = r(r(inputs / 2.0) * r(1.0 - adjustment));
+                r(offset + half_pixel())
             }
-            "pytorch_half_pixel" if self.outputs == 1 => 0.0,
-            "pytorch_half_pixel" => (y + 0.5) / scale - 0.5,
-            "asymmetric" => y / scale,
-            "align_corners" if self.outputs == 1 => 0.0,
-            "align_corners" => y * (inputs - 1.0) / (outputs - 1.0),
+            "pytorch_half_pixel" | "align_corners" if self.outputs == 1 => 0.0,
+            "half_pixel" | "pytorch_half_pixel" => half_pixel(),
+            "tf_half_pixel_for_nn" => r(r(y + 0.5) / scale),
+            "asymmetric" => r(y / scale),
+            "align_corners" => r(r(y * (inputs - 1.0)) / (outputs - 1.0)),
             "tf_crop_and_resize" => {
                 let [start, end] = self.region;
                 match self.outputs {
-                    1 => 0.5 * (start + end) * (inputs - 1.0),
-                    _ => start * (inputs - 1.0) + y * (end - start) * (inputs - 1.0) / (outputs - 1.0),
+                    1 => r(0.5 * r(r(start + end) * (inputs - 1.0))),
+                    _ => r(r(start * (inputs - 1.0)) + r(r(y * r(end - start)) * (inputs - 1.0)) / (outputs - 1.0)),
                 }
             }
             other => return Err(Problem::new(format!("its coordinates `{other}` are not known"))),
@@ -109,6 +110,9 @@ impl Around<'_> {
                 Kernel::Linear | Kernel::Nearest => 1.0 / wide,
             };
             let (from, to) = ((position - reach).floor() as i64, (position + reach).ceil() as i64);
+            if to.saturating_sub(from) > ELEMENTS as i64 {
+                return Err(Problem::new(format!("it resizes {} elements by {}, too far", self.inputs, self.scale)));
+            }
             let shares = (from..=to).map(|input| (input, self.share((input as f64 - position) * wide)));
             let shares: Vec<(i64, f64)> =
                 shares.filter(|(input, _)| !self.exclude_outside || (0..=last).contains(input)).collect();
@@ -137,12 +141,9 @@ pub(super) fn resample(
         matrix[output * around.inputs..][..around.inputs].fill(0.0);
         bias[output] = fill;
     }
-    let known = |builder: &mut Builder, name: &str, shape: Vec<usize>, values: &[f64]| {
-        let name = builder.fresh_tensor(name);
-        Known { name, tensor: Rc::new(Tensor::floats(Dtype::F32, shape, values)) }
-    };
-    let kernel = known(builder, "resampling", vec![around.outputs, around.inputs], &matrix);
-    let bias = known(builder, "outside", vec![around.outputs], &bias);
+    let matrix = Tensor::floats(Dtype::F32, vec![around.outputs, around.inputs], &matrix);
+    let kernel = builder.made("resampling", matrix)?;
+    let bias = builder.made("outside", Tensor::floats(Dtype::F32, vec![around.outputs], &bias))?;
     let weights = vec![builder.weight(&kernel, Kind::Kernel), builder.weight(&bias, Kind::Bias)];
     // The axis is the last one of rows.
     let shape = builder.ty(x).shape.clone();

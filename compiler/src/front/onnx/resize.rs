@@ -1,7 +1,9 @@
 //! `Resize` and `Upsample`.
 
 use super::Problem;
-use super::build::{Builder, Call, Value, axis};
+use super::builder::{Builder, Value};
+use super::call::Call;
+use super::geometry::axis;
 use super::resample::{Around, Kernel, resample};
 use crate::graph::{Coordinates, F32, Filter, Op, Resize, Rounding};
 
@@ -12,9 +14,9 @@ pub(super) fn resize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     let rank = shape.len();
     let is_older = builder.opset < 11 || call.operator() == "Upsample";
     let (given_scales, given_sizes) = if is_older { (1, None) } else { (2, Some(3)) };
-    let mode = call.attributes.text_or("mode", "nearest")?;
-    let by_name = if is_older { "asymmetric" } else { call.attributes.text_or(COORDINATES, "half_pixel")? };
-    let axes = match call.attributes.ints("axes")? {
+    let mode = call.attributes().text_or("mode", "nearest")?;
+    let by_name = if is_older { "asymmetric" } else { call.attributes().text_or(COORDINATES, "half_pixel")? };
+    let axes = match call.attributes().ints("axes")? {
         Some(axes) => axes.iter().map(|&at| axis(at, rank)).collect::<Result<Vec<usize>, _>>()?,
         None => (0..rank).collect(),
     };
@@ -45,7 +47,7 @@ pub(super) fn resize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
         }
         // One scale for all axes, the least or the largest, and sizes that follow from it.
         let scales = axes.iter().map(|&axis| scale[axis]);
-        let kept = match call.attributes.text_or("keep_aspect_ratio_policy", "stretch")? {
+        let kept = match call.attributes().text_or("keep_aspect_ratio_policy", "stretch")? {
             "stretch" => None,
             "not_larger" => Some(scales.fold(f32::INFINITY, f32::min)),
             "not_smaller" => Some(scales.fold(0.0, f32::max)),
@@ -65,9 +67,9 @@ pub(super) fn resize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
         return Ok(vec![Value::Node(x)]);
     }
     let rounding =
-        rounding(if is_older { "floor" } else { call.attributes.text_or("nearest_mode", "round_prefer_floor")? })?;
-    let antialias = call.attributes.int_or("antialias", 0)? != 0;
-    let exclude_outside = call.attributes.int_or("exclude_outside", 0)? != 0;
+        rounding(if is_older { "floor" } else { call.attributes().text_or("nearest_mode", "round_prefer_floor")? })?;
+    let antialias = call.attributes().int_or("antialias", 0)? != 0;
+    let exclude_outside = call.attributes().int_or("exclude_outside", 0)? != 0;
     let plain = match (mode, coordinates(by_name)) {
         ("nearest", Some(coordinates)) => Some((Filter::Nearest(rounding), coordinates)),
         ("linear" | "bilinear", Some(coordinates)) => Some((Filter::Linear, coordinates)),
@@ -87,11 +89,11 @@ pub(super) fn resize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     let kernel = match mode {
         "nearest" => Kernel::Nearest,
         "linear" | "bilinear" => Kernel::Linear,
-        "cubic" => Kernel::Cubic(f64::from(call.attributes.float_or("cubic_coeff_a", -0.75)?)),
+        "cubic" => Kernel::Cubic(f64::from(call.attributes().float_or("cubic_coeff_a", -0.75)?)),
         other => return Err(Problem::new(format!("its mode `{other}` is not known"))),
     };
     let region = region(call, &axes, rank, crops)?;
-    let fill = f64::from(call.attributes.float_or("extrapolation_value", 0.0)?);
+    let fill = f64::from(call.attributes().float_or("extrapolation_value", 0.0)?);
     let mut y = x;
     for axis in 0..rank {
         let (inputs, outputs, region) = (shape[axis], size[axis], region[axis]);
@@ -142,7 +144,7 @@ fn region(call: &Call<'_>, axes: &[usize], rank: usize, crops: bool) -> Result<V
 
 /// The factors, if there are any: an empty tensor says that there are none.
 fn scales(call: &Call<'_>, input: usize) -> Result<Option<Vec<f32>>, Problem> {
-    if let Some(scales) = call.attributes.floats("scales")? {
+    if let Some(scales) = call.attributes().floats("scales")? {
         return Ok(Some(scales.to_vec()));
     }
     let scales = call.known(input)?.map(|known| known.tensor.to_floats());

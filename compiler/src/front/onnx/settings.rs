@@ -142,6 +142,7 @@ impl Settings {
         // An input of halves is one of f32s, in which they are computed.
         let dtype = stored.clone().and_then(tensor::element_type);
         let shape = self.shape(name, of.shape.as_ref(), value, used)?;
+        tensor::check_rank(shape.len()).map_err(|why| unplaced(format!("the input `{name}` cannot be that: {why}")))?;
         match (dtype, stored, value) {
             (dtype, Ok(stored), Some(value)) if value.is_fixed || is_needed || dtype.is_err() || shape.contains(&0) => {
                 Ok(Given::Constant(value.tensor(name, stored, shape)?))

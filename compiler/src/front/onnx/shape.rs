@@ -1,24 +1,28 @@
 //! The same elements in other places.
 
+use std::ops::Range;
+
 use super::Problem;
-use super::build::{Builder, Call, Value, axis};
+use super::builder::{Builder, Value};
+use super::call::Call;
 use super::fold::permutation;
-use super::gather::at_places;
+use super::gather::at_runs;
 use super::geometry;
+use super::geometry::axis;
 use crate::graph::{Binary, DType, F32, NodeId, Op, Pads, Pool, Window};
 
 /// `Reshape`.
 pub(super) fn reshape(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let shape = builder.shape_of(call.required(0)?);
     let target = call.known_integers(1)?.ok_or_else(|| Problem::new("it does not say to what shape"))?;
-    let allow_zero = call.attributes.int_or("allowzero", 0)? != 0;
+    let allow_zero = call.attributes().int_or("allowzero", 0)? != 0;
     to_shape(builder, call, geometry::reshaped(&shape, &target, allow_zero)?)
 }
 
 /// `Flatten`.
 pub(super) fn flatten(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let shape = builder.shape_of(call.required(0)?);
-    to_shape(builder, call, geometry::flattened(&shape, call.attributes.int_or("axis", 1)?)?)
+    to_shape(builder, call, geometry::flattened(&shape, call.attributes().int_or("axis", 1)?)?)
 }
 
 /// `Squeeze`.
@@ -43,7 +47,7 @@ fn to_shape(builder: &mut Builder, call: &Call<'_>, shape: Vec<usize>) -> Result
 /// `Transpose`.
 pub(super) fn transpose(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let x = builder.operand(call, 0)?;
-    let perm = permutation(call.attributes.ints("perm")?, builder.ty(x).shape.len())?;
+    let perm = permutation(call.attributes().ints("perm")?, builder.ty(x).shape.len())?;
     Ok(vec![Value::Node(builder.add(call, Op::Transpose { perm }, &[x], vec![])?)])
 }
 
@@ -51,7 +55,7 @@ pub(super) fn transpose(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Va
 pub(super) fn concat(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let parts: Vec<NodeId> = (0..call.inputs.len()).map(|i| builder.operand(call, i)).collect::<Result<_, _>>()?;
     let first = *parts.first().ok_or_else(|| Problem::new("it has no input"))?;
-    let at = call.attributes.int("axis")?.ok_or_else(|| Problem::new("it does not say along which axis"))?;
+    let at = call.attributes().int("axis")?.ok_or_else(|| Problem::new("it does not say along which axis"))?;
     let axis = axis(at, builder.ty(first).shape.len())?;
     Ok(vec![Value::Node(builder.add(call, Op::Concat { axis }, &parts, vec![])?)])
 }
@@ -60,7 +64,7 @@ pub(super) fn concat(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
 pub(super) fn split(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let x = builder.operand(call, 0)?;
     let shape = builder.ty(x).shape.clone();
-    let axis = axis(call.attributes.int_or("axis", 0)?, shape.len())?;
+    let axis = axis(call.attributes().int_or("axis", 0)?, shape.len())?;
     let mut start = 0;
     let mut results = Vec::new();
     for (i, part) in call.parts(shape[axis])?.into_iter().enumerate() {
@@ -81,8 +85,8 @@ pub(super) fn slice(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>
         }
         let extent = builder.ty(x).shape[stride.axis];
         let Ok(step) = usize::try_from(stride.step) else {
-            let places: Vec<usize> = (0..stride.count).map(|i| stride.start - i * stride.step.unsigned_abs()).collect();
-            x = at_places(builder, call, x, stride.axis, &places)?;
+            let places = (0..stride.count).map(|i| stride.start - i * stride.step.unsigned_abs());
+            x = at_runs(builder, call, x, stride.axis, places.map(|place| place..place + 1))?;
             continue;
         };
         // A step passes over what comes after its last element.
@@ -136,13 +140,13 @@ fn every(builder: &mut Builder, call: &Call<'_>, x: NodeId, axis: usize, step: u
 
 /// `Pad`. Negative padding cuts off.
 pub(super) fn pad(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
-    let mode = call.attributes.text_or("mode", "constant")?;
+    let mode = call.attributes().text_or("mode", "constant")?;
     let mut x = builder.operand(call, 0)?;
     let rank = builder.ty(x).shape.len();
     let sides = call.integers("pads", 1)?.ok_or_else(|| Problem::new("it does not say by how much"))?;
     let value = match call.known(2)? {
         Some(known) => known.tensor.scalar().ok_or_else(|| Problem::new("its value is no number"))? as f32,
-        None => call.attributes.float_or("value", 0.0)?,
+        None => call.attributes().float_or("value", 0.0)?,
     };
     let axes = call.known_integers(3)?.unwrap_or_else(|| (0..rank as i64).collect());
     if sides.len() != 2 * axes.len() {
@@ -164,8 +168,8 @@ pub(super) fn pad(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, 
     let pads: Vec<[usize; 2]> = pads.into_iter().map(|side| side.map(|pad| pad as usize)).collect();
     if mode != "constant" {
         for (axis, &sides) in pads.iter().enumerate().filter(|(_, sides)| **sides != [0, 0]) {
-            let places = continued(mode, builder.ty(x).shape[axis], sides)?;
-            x = at_places(builder, call, x, axis, &places)?;
+            let runs = continued(mode, builder.ty(x).shape[axis], sides)?;
+            x = at_runs(builder, call, x, axis, runs.into_iter())?;
         }
         return Ok(vec![Value::Node(x)]);
     }
@@ -183,9 +187,12 @@ pub(super) fn pad(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, 
     Ok(vec![Value::Node(x)])
 }
 
-/// The places of an axis that is continued on both sides: by its end (`edge`), backwards (`reflect`), or anew (`wrap`).
-fn continued(mode: &str, extent: usize, [before, after]: [usize; 2]) -> Result<Vec<usize>, Problem> {
-    let extent = extent as i64;
+/// The runs of an axis that is continued on both sides: by its end (`edge`), backwards (`reflect`), or anew (`wrap`).
+fn continued(mode: &str, extent: usize, [before, after]: [usize; 2]) -> Result<Vec<Range<usize>>, Problem> {
+    let (Ok(before), Ok(after)) = (u16::try_from(before), u16::try_from(after)) else {
+        return Err(Problem::new(format!("it continues an axis by {before} and {after} elements, too many")));
+    };
+    let (extent, before, after) = (extent as i64, i64::from(before), i64::from(after));
     let place = |at: i64| match mode {
         "edge" => Ok(at.clamp(0, extent - 1)),
         "wrap" => Ok(at.rem_euclid(extent)),
@@ -196,10 +203,9 @@ fn continued(mode: &str, extent: usize, [before, after]: [usize; 2]) -> Result<V
         }
         other => Err(Problem::new(format!("its mode `{other}` is not known"))),
     };
-    let (Ok(before), Ok(after)) = (u16::try_from(before), u16::try_from(after)) else {
-        return Err(Problem::new(format!("it continues an axis by {before} and {after} elements, too many")));
-    };
-    (-i64::from(before)..extent + i64::from(after)).map(|at| place(at).map(|at| at as usize)).collect()
+    let one = |at: i64| place(at).map(|at| at as usize..at as usize + 1);
+    let own = std::iter::once(Ok(0..extent as usize));
+    (-before..0).map(one).chain(own).chain((extent..extent + after).map(one)).collect()
 }
 
 /// A value between others of one number along an axis.
@@ -229,7 +235,7 @@ fn surround(
 }
 
 /// One number in a whole shape, of the type of a value.
-fn everywhere(
+pub(super) fn everywhere(
     builder: &mut Builder,
     call: &Call<'_>,
     part: &str,
@@ -263,7 +269,7 @@ pub(super) fn expand(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
 pub(super) fn depth_to_space(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let x = builder.operand(call, 0)?;
     let block = block_size(call)?;
-    let columns_first = match call.attributes.text_or("mode", "DCR")? {
+    let columns_first = match call.attributes().text_or("mode", "DCR")? {
         "DCR" => false,
         "CRD" => true,
         other => return Err(Problem::new(format!("its mode `{other}` is not known"))),
@@ -302,7 +308,7 @@ pub(super) fn pixels_of_channels(
 pub(super) fn space_to_depth(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let x = builder.operand(call, 0)?;
     let block = block_size(call)?;
-    match call.attributes.text_or("mode", "DCR")? {
+    match call.attributes().text_or("mode", "DCR")? {
         "DCR" => {}
         other => return Err(Problem::new(format!("kiln does not have its mode, `{other}`"))),
     }
@@ -319,7 +325,7 @@ pub(super) fn space_to_depth(builder: &mut Builder, call: &Call<'_>) -> Result<V
 }
 
 fn block_size(call: &Call<'_>) -> Result<usize, Problem> {
-    let block = call.attributes.int("blocksize")?.and_then(|block| usize::try_from(block).ok());
+    let block = call.attributes().int("blocksize")?.and_then(|block| usize::try_from(block).ok());
     let block = block.filter(|block| (1..=1 << 16).contains(block));
     block.ok_or_else(|| Problem::new("its blocksize is no size of a block"))
 }

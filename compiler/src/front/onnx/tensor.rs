@@ -1,12 +1,14 @@
 //! Tensors that a file knows: initializers, constants and what is computed from them.
 
 use std::fmt;
+use std::ops::Range;
 
-use kiln_rt::safetensors::{Dtype, View};
+use kiln_rt::safetensors::{Dtype, MAX_RANK, View};
 
+use super::narrow::Narrow;
 use super::proto::tensor_proto::{DataLocation, DataType};
 use super::proto::{self, Bytes, TensorProto};
-use crate::graph::DType;
+use crate::graph::{DType, Elements};
 
 /// The folder that a model lies in, for what it keeps outside of its file.
 pub trait Folder {
@@ -21,6 +23,8 @@ pub trait Folder {
 #[derive(Clone)]
 pub(super) struct Tensor {
     pub(super) dtype: Dtype,
+    /// The narrower type that its elements have in the file, where kiln holds them in `dtype`.
+    pub(super) narrow: Option<Narrow>,
     pub(super) shape: Vec<usize>,
     bytes: Bytes,
 }
@@ -38,13 +42,17 @@ impl Tensor {
     /// Its type has no place here, or its data are not what its shape says.
     pub(super) fn read(mut proto: TensorProto, folder: &dyn Folder) -> Result<Self, String> {
         let number = i64::from(proto.data_type());
-        let dtype = data_type(number).ok_or_else(|| format!("there is no type {number}")).and_then(dtype)?;
+        let named = data_type(number).ok_or_else(|| format!("there is no type {number}"))?;
+        let narrow = Narrow::of(named);
+        let dtype = narrow.map_or_else(|| dtype(named), |narrow| Ok(narrow.holder()))?;
+        check_rank(proto.dims.len())?;
         let mut shape = Vec::with_capacity(proto.dims.len());
         for &extent in &proto.dims {
             shape.push(usize::try_from(extent).map_err(|_| format!("its shape {:?} is negative", proto.dims))?);
         }
+        let size = |len: usize| narrow.map_or_else(|| len.checked_mul(dtype.size()), |narrow| Some(narrow.stored(len)));
         let wanted = elements(&shape)
-            .and_then(|len| len.checked_mul(dtype.size()))
+            .and_then(size)
             .ok_or_else(|| format!("its shape {shape:?} has more elements than fit into memory"))?;
         if proto.segment.is_some() {
             return Err("it is stored in segments, which kiln does not read".to_owned());
@@ -54,13 +62,28 @@ impl Tensor {
         } else if let Some(raw) = proto.raw_data.take() {
             raw
         } else {
-            typed(&mut proto, dtype)?
+            typed(&mut proto, if narrow.is_some() { Dtype::U8 } else { dtype })?
         };
         if bytes.len() != wanted {
-            let [have, want] = [bytes.len(), wanted].map(|bytes| bytes / dtype.size());
+            let size = if narrow.is_some() { 1 } else { dtype.size() };
+            let [have, want] = [bytes.len(), wanted].map(|bytes| bytes / size);
             return Err(format!("it holds {have} elements, and its shape {shape:?} says {want}"));
         }
-        Ok(Tensor { dtype, shape, bytes })
+        Ok(match narrow {
+            Some(narrow) => Tensor::narrowed(narrow, shape, &narrow.numbers(&bytes)),
+            None => Tensor { dtype, narrow: None, shape, bytes },
+        })
+    }
+
+    /// Numbers of a narrow type. Of those of four bits, an odd one out is left away.
+    pub(super) fn narrowed(narrow: Narrow, shape: Vec<usize>, numbers: &[f64]) -> Self {
+        let numbers = &numbers[..elements(&shape).unwrap_or(0).min(numbers.len())];
+        let bytes: Vec<u8> = match narrow.holder() {
+            Dtype::I8 => numbers.iter().map(|&v| (v as i8).cast_unsigned()).collect(),
+            Dtype::U8 => numbers.iter().map(|&v| v as u8).collect(),
+            _ => numbers.iter().flat_map(|&v| (v as f32).to_le_bytes()).collect(),
+        };
+        Tensor { dtype: narrow.holder(), narrow: Some(narrow), shape, bytes: bytes.into() }
     }
 
     /// Integers or truth values; None where one does not fit the type.
@@ -81,7 +104,7 @@ impl Tensor {
                 Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16 => return None,
             }
         }
-        Some(Tensor { dtype, shape, bytes: bytes.into() })
+        Some(Tensor { dtype, narrow: None, shape, bytes: bytes.into() })
     }
 
     /// Numbers, kept in f32, or in f64 for that type.
@@ -91,13 +114,43 @@ impl Tensor {
             Dtype::F64 => (dtype, values.iter().flat_map(|v| v.to_le_bytes()).collect()),
             _ => (Dtype::F32, values.iter().flat_map(|&v| (v as f32).to_le_bytes()).collect()),
         };
-        Tensor { dtype, shape, bytes: bytes.into() }
+        Tensor { dtype, narrow: None, shape, bytes: bytes.into() }
+    }
+
+    /// The elements of a network's value.
+    pub(super) fn of(elements: &Elements, shape: Vec<usize>) -> Self {
+        let (dtype, bytes): (_, Vec<u8>) = match elements {
+            Elements::F32(v) => (Dtype::F32, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Elements::F64(v) => (Dtype::F64, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Elements::I64(v) => (Dtype::I64, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Elements::I32(v) => (Dtype::I32, v.iter().flat_map(|v| v.to_le_bytes()).collect()),
+            Elements::I8(v) => (Dtype::I8, v.iter().map(|&v| v.cast_unsigned()).collect()),
+            Elements::U8(v) => (Dtype::U8, v.clone()),
+            Elements::Bool(v) => (Dtype::Bool, v.iter().map(|&v| v.into()).collect()),
+        };
+        Tensor { dtype, narrow: None, shape, bytes: bytes.into() }
     }
 
     /// The same elements in another shape.
     pub(super) fn reshaped(&self, shape: Vec<usize>) -> Self {
         debug_assert_eq!(elements(&shape), Some(self.len()));
-        Tensor { dtype: self.dtype, shape, bytes: self.bytes.clone() }
+        Tensor { shape, ..self.clone() }
+    }
+
+    /// The same numbers as ones of the type that holds them.
+    pub(super) fn without_narrow(&self) -> Self {
+        Tensor { narrow: None, ..self.clone() }
+    }
+
+    /// Whether it is the same tensor, bit by bit.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        (self.dtype, &self.shape, &self.bytes) == (other.dtype, &other.shape, &other.bytes)
+    }
+
+    /// Where its elements lie in memory.
+    pub(super) fn memory(&self) -> Range<usize> {
+        let start = self.bytes.as_ptr().addr();
+        start..start + self.bytes.len()
     }
 
     /// The elements at these places, in another shape.
@@ -106,7 +159,7 @@ impl Tensor {
         let mut bytes = Vec::new();
         places.for_each(|place| bytes.extend_from_slice(&self.bytes[place * size..(place + 1) * size]));
         debug_assert_eq!(elements(&shape), Some(bytes.len() / size));
-        Tensor { dtype: self.dtype, shape, bytes: bytes.into() }
+        Tensor { dtype: self.dtype, narrow: self.narrow, shape, bytes: bytes.into() }
     }
 
     /// Tensors of one type, one after the other along an axis; `shape` is theirs together.
@@ -119,8 +172,8 @@ impl Tensor {
                 bytes.extend_from_slice(&part.bytes[o * each..(o + 1) * each]);
             }
         }
-        let dtype = parts.first().map_or(Dtype::F32, |part| part.dtype);
-        Tensor { dtype, shape, bytes: bytes.into() }
+        let (dtype, narrow) = parts.first().map_or((Dtype::F32, None), |part| (part.dtype, part.narrow));
+        Tensor { dtype, narrow, shape, bytes: bytes.into() }
     }
 
     /// Number of elements.
@@ -133,7 +186,7 @@ impl Tensor {
         is_float(self.dtype)
     }
 
-    /// All elements, if they are integers or truth values; those above `i64::MAX` stand as that.
+    /// All elements, if they are integers or truth values, and none is above `i64::MAX`.
     pub(super) fn to_integers(&self) -> Option<Vec<i64>> {
         let words = self.bytes.chunks_exact(self.dtype.size());
         let unsigned = |bytes: &[u8]| {
@@ -147,11 +200,25 @@ impl Tensor {
                 words.map(|bytes| (unsigned(bytes) << shift).cast_signed() >> shift).collect()
             }
             Dtype::U64 | Dtype::U32 | Dtype::U16 | Dtype::U8 => {
-                words.map(|bytes| i64::try_from(unsigned(bytes)).unwrap_or(i64::MAX)).collect()
+                words.map(|bytes| i64::try_from(unsigned(bytes)).ok()).collect::<Option<_>>()?
             }
             Dtype::Bool => words.map(|bytes| i64::from(bytes[0] != 0)).collect(),
             Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16 => return None,
         })
+    }
+
+    /// Integers, of which those that do not fit lose their higher bits.
+    pub(super) fn wrapped(dtype: Dtype, shape: Vec<usize>, values: &[i64]) -> Option<Self> {
+        let cut = |v: i64| match dtype {
+            Dtype::I32 => i64::from(v as i32),
+            Dtype::I16 => i64::from(v as i16),
+            Dtype::I8 => i64::from(v as i8),
+            Dtype::U32 => i64::from(v as u32),
+            Dtype::U16 => i64::from(v as u16),
+            Dtype::U8 => i64::from(v as u8),
+            Dtype::I64 | Dtype::U64 | Dtype::Bool | Dtype::F64 | Dtype::F32 | Dtype::F16 | Dtype::BF16 => v,
+        };
+        Tensor::integers(dtype, shape, &values.iter().map(|&v| cut(v)).collect::<Vec<_>>())
     }
 
     /// The same integers in a type that a network's values have, where a larger one has them; else the tensor as it is.
@@ -224,6 +291,14 @@ pub(super) fn element_type(dtype: Dtype) -> Result<DType, String> {
             return Err(format!("kiln computes with no elements of type {}", dtype.name()));
         }
     })
+}
+
+/// Refuses a rank that no network has.
+///
+/// # Errors
+/// It is above [`MAX_RANK`].
+pub(super) fn check_rank(rank: usize) -> Result<(), String> {
+    if rank <= MAX_RANK { Ok(()) } else { Err(format!("it has {rank} axes, and kiln takes {MAX_RANK}")) }
 }
 
 /// The number of elements of a shape, if it can be counted: along any of its axes, of which one may be empty beside others

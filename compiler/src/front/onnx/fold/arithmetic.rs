@@ -3,8 +3,8 @@
 use kiln_rt::safetensors::Dtype;
 
 use super::super::Problem;
-use super::super::build::axis;
 use super::super::geometry;
+use super::super::geometry::axis;
 use super::super::tensor::{Tensor, elements};
 use super::{Budget, Known};
 
@@ -16,7 +16,7 @@ fn overflow() -> Problem {
 pub(super) fn pair(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let operator = known.call.operator();
     let mut result = known.operand(0)?.clone();
-    if operator == "Mod" && result.to_integers().is_some() && known.call.attributes.int_or("fmod", 0)? != 0 {
+    if operator == "Mod" && result.to_integers().is_some() && known.call.attributes().int_or("fmod", 0)? != 0 {
         return Err(Problem::new("kiln takes the remainder of integers by the sign of the divisor (`fmod`)"));
     }
     for i in 1..known.operands.len() {
@@ -160,14 +160,14 @@ pub(super) fn reduce(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tenso
     let rank = x.shape.len();
     let axes = match known.call.integers("axes", 1)? {
         Some(axes) if !axes.is_empty() => axes,
-        _ if known.call.attributes.int_or("noop_with_empty_axes", 0)? != 0 => return Ok(vec![x.clone()]),
+        _ if known.call.attributes().int_or("noop_with_empty_axes", 0)? != 0 => Vec::new(),
         _ => (0..rank as i64).collect(),
     };
     let mut reduced = vec![false; rank];
     for at in axes {
         reduced[axis(at, rank)?] = true;
     }
-    let keep = known.call.attributes.int_or("keepdims", 1)? != 0;
+    let keep = known.call.attributes().int_or("keepdims", 1)? != 0;
     let kept: Vec<usize> = x.shape.iter().zip(&reduced).map(|(&extent, &gone)| if gone { 1 } else { extent }).collect();
     budget.take(&x.shape)?;
     let own = geometry::strides(&kept);

@@ -3,11 +3,12 @@
 use kiln_rt::safetensors::Dtype;
 
 use super::super::Problem;
-use super::super::build::{Call, axis};
+use super::super::call::Call;
+use super::super::geometry::axis;
+use super::super::narrow::Narrow;
 use super::super::tensor::{Folder, Tensor, data_type, dtype, is_float};
-use super::narrow::Narrow;
 use super::{Budget, Known};
-use crate::front::onnx::build::Value;
+use crate::front::onnx::builder::Value;
 use crate::onnx_schema::Bytes;
 
 /// Attributes lie in the file itself.
@@ -20,7 +21,7 @@ impl Folder for NoFolder {
 }
 
 pub(super) fn constant(known: &Known<'_>, _: &mut Budget) -> Result<Vec<Tensor>, Problem> {
-    let attributes = known.call.attributes;
+    let attributes = known.call.attributes();
     let float = |shape: Vec<usize>, values: &[f32]| {
         let values: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
         Ok(Tensor::floats(Dtype::F32, shape, &values))
@@ -59,7 +60,7 @@ pub(super) fn of_shape(call: &Call<'_>) -> Result<Tensor, Problem> {
     }
     let rank = extents.len() as i64;
     let bound = |at: i64| (if at < 0 { at.saturating_add(rank) } else { at }).clamp(0, rank) as usize;
-    let (start, end) = (bound(call.attributes.int_or("start", 0)?), bound(call.attributes.int_or("end", rank)?));
+    let (start, end) = (bound(call.attributes().int_or("start", 0)?), bound(call.attributes().int_or("end", rank)?));
     let part = &extents[start..end.max(start)];
     Tensor::integers(Dtype::I64, vec![part.len()], part).ok_or_else(too_large)
 }
@@ -69,7 +70,7 @@ pub(super) fn constant_of_shape(known: &Known<'_>, budget: &mut Budget) -> Resul
     let shape: Option<Vec<usize>> = extents.iter().map(|&extent| usize::try_from(extent).ok()).collect();
     let shape = shape.ok_or_else(|| Problem::new(format!("{extents:?} is no shape")))?;
     budget.take(&shape)?;
-    let value = match known.call.attributes.tensor("value")? {
+    let value = match known.call.attributes().tensor("value")? {
         Some(tensor) => Tensor::read(tensor.clone(), &NoFolder)?,
         None => Tensor::floats(Dtype::F32, vec![1], &[0.0]),
     };
@@ -119,29 +120,45 @@ pub(super) fn identity(known: &Known<'_>, _: &mut Budget) -> Result<Vec<Tensor>,
 }
 
 pub(super) fn cast(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
-    let to = known.call.attributes.int("to")?.ok_or_else(|| Problem::new("it does not say to what type"))?;
+    let to = known.call.attributes().int("to")?.ok_or_else(|| Problem::new("it does not say to what type"))?;
     let to = data_type(to).ok_or_else(|| Problem::new(format!("there is no type {to}")))?;
     let x = known.operand(0)?;
-    let Some(narrow) = Narrow::of(to) else { return convert(x, dtype(to)?, budget) };
-    let saturate = known.call.attributes.int_or("saturate", 1)? != 0;
-    budget.take(&x.shape)?;
-    let numbers: Vec<f64> = x.to_floats().into_iter().map(|number| narrow.nearest(number, saturate)).collect();
-    convert(&Tensor::floats(Dtype::F64, x.shape.clone(), &numbers), narrow.holder(), budget)
+    match Narrow::of(to) {
+        Some(narrow) => narrowed(known, x, narrow, budget),
+        None => converted(x, dtype(to)?, budget),
+    }
 }
 
 pub(super) fn cast_like(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
-    convert(known.operand(0)?, known.operand(1)?.dtype, budget)
+    let (x, like) = (known.operand(0)?, known.operand(1)?);
+    match like.narrow {
+        Some(narrow) => narrowed(known, x, narrow, budget),
+        None => converted(x, like.dtype, budget),
+    }
 }
 
-/// Numbers lose their fraction on the way to integers; halves are kept as f32.
-fn convert(x: &Tensor, to: Dtype, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
+fn narrowed(known: &Known<'_>, x: &Tensor, narrow: Narrow, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
+    let saturate = known.call.attributes().int_or("saturate", 1)? != 0;
+    budget.take(&x.shape)?;
+    let numbers: Vec<f64> = match x.to_integers() {
+        Some(integers) => integers.into_iter().map(|integer| narrow.cut(integer, saturate)).collect(),
+        None => x.to_floats().into_iter().map(|number| narrow.nearest(number, saturate)).collect(),
+    };
+    Ok(vec![Tensor::narrowed(narrow, x.shape.clone(), &numbers)])
+}
+
+/// Numbers lose their fraction on the way to integers, and integers the bits that do not fit; halves are kept as f32.
+fn converted(x: &Tensor, to: Dtype, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let does_not_fit = || Problem::new(format!("an element does not fit the type {}", to.name()));
     if x.dtype == to {
-        return Ok(vec![x.clone()]);
+        return Ok(vec![x.without_narrow()]);
     }
     budget.take(&x.shape)?;
+    if to.size() > x.dtype.size().max(4) {
+        budget.take(&x.shape)?;
+    }
     let converted = match (x.to_integers(), is_float(to)) {
-        (Some(integers), false) => Tensor::integers(to, x.shape.clone(), &integers).ok_or_else(does_not_fit)?,
+        (Some(integers), false) => Tensor::wrapped(to, x.shape.clone(), &integers).ok_or_else(does_not_fit)?,
         (_, true) => Tensor::floats(to, x.shape.clone(), &x.to_floats()),
         (None, false) => {
             let integers: Option<Vec<i64>> = x
@@ -161,6 +178,6 @@ fn convert(x: &Tensor, to: Dtype, budget: &mut Budget) -> Result<Vec<Tensor>, Pr
 
 /// An axis attribute of an operand.
 pub(super) fn axis_of(known: &Known<'_>, rank: usize, default: Option<i64>) -> Result<usize, Problem> {
-    let at = known.call.attributes.int("axis")?.or(default);
+    let at = known.call.attributes().int("axis")?.or(default);
     axis(at.ok_or_else(|| Problem::new("it does not say which axis"))?, rank)
 }

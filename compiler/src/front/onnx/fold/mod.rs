@@ -5,35 +5,48 @@
 mod arithmetic;
 mod constant;
 mod movement;
-mod narrow;
 mod order;
 mod quantized;
 
 pub(super) use movement::permutation;
 
 use super::Problem;
-use super::build::{Call, Value};
-use super::tensor::{Tensor, elements};
+use super::builder::Value;
+use super::call::Call;
+use super::tensor::Tensor;
 
 /// How many elements may still be made.
+#[derive(Clone)]
 pub(super) struct Budget(usize);
 
 impl Budget {
     /// Elements that are made even of a small file.
-    pub(super) const LEAST: usize = 4 << 20;
+    pub(super) const LEAST: usize = 8 << 20;
 
-    /// For a model with these tensors.
+    /// For a model with these tensors: each of their elements twice. Tensors that share their bytes count once.
     pub(super) fn for_tensors<'a>(tensors: impl Iterator<Item = &'a Tensor>) -> Self {
-        let stored: usize = tensors.map(Tensor::len).fold(0, usize::saturating_add);
-        Budget(stored.saturating_mul(4).saturating_add(Budget::LEAST))
+        let (mut elements, mut parts) = (0usize, Vec::new());
+        for tensor in tensors {
+            elements = elements.saturating_add(tensor.len());
+            parts.push(tensor.memory());
+        }
+        parts.sort_by_key(|part| (part.start, part.end));
+        let (mut stored, mut end) = (0, 0);
+        for part in parts {
+            stored += part.end.saturating_sub(part.start.max(end));
+            end = end.max(part.end);
+        }
+        Budget(elements.min(stored).saturating_mul(2).saturating_add(Budget::LEAST))
     }
 
-    /// Takes the elements of a shape.
+    /// Takes the elements of a shape. An empty axis counts as one of 1, so that what is left bounds the loops over the
+    /// others too.
     ///
     /// # Errors
     /// They are more than are left.
-    fn take(&mut self, shape: &[usize]) -> Result<(), Problem> {
-        let left = elements(shape).and_then(|wanted| self.0.checked_sub(wanted));
+    pub(super) fn take(&mut self, shape: &[usize]) -> Result<(), Problem> {
+        let steps = shape.iter().try_fold(1usize, |steps, &extent| steps.checked_mul(extent.max(1)));
+        let left = steps.and_then(|steps| self.0.checked_sub(steps));
         self.0 = left.ok_or_else(|| {
             Problem::new(format!("a value of shape {shape:?} is too large to be computed when compiling"))
         })?;
@@ -112,7 +125,7 @@ pub(super) fn fold(call: &Call<'_>, budget: &mut Budget) -> Result<Option<Vec<Te
         return constant::of_shape(call).map(|tensor| Some(vec![tensor]));
     }
     // Without its second result it is one of the graph's own.
-    if operator == "MaxPool" && call.outputs < 2 {
+    if operator == "MaxPool" && !call.reads(1) {
         return Ok(None);
     }
     let Some(evaluate) = evaluator(&operator) else { return Ok(None) };

@@ -8,13 +8,13 @@ use super::{Budget, Known};
 
 pub(super) fn reshape(known: &Known<'_>, _: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let (x, target) = (known.operand(0)?, known.integers(1)?);
-    let allow_zero = known.call.attributes.int_or("allowzero", 0)? != 0;
+    let allow_zero = known.call.attributes().int_or("allowzero", 0)? != 0;
     Ok(vec![x.reshaped(geometry::reshaped(&x.shape, &target, allow_zero)?)])
 }
 
 pub(super) fn flatten(known: &Known<'_>, _: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let x = known.operand(0)?;
-    Ok(vec![x.reshaped(geometry::flattened(&x.shape, known.call.attributes.int_or("axis", 1)?)?)])
+    Ok(vec![x.reshaped(geometry::flattened(&x.shape, known.call.attributes().int_or("axis", 1)?)?)])
 }
 
 pub(super) fn squeeze(known: &Known<'_>, _: &mut Budget) -> Result<Vec<Tensor>, Problem> {
@@ -31,7 +31,7 @@ pub(super) fn unsqueeze(known: &Known<'_>, _: &mut Budget) -> Result<Vec<Tensor>
 
 pub(super) fn transpose(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let x = known.operand(0)?;
-    let perm = permutation(known.call.attributes.ints("perm")?, x.shape.len())?;
+    let perm = permutation(known.call.attributes().ints("perm")?, x.shape.len())?;
     Ok(vec![transposed(x, &perm, budget)?])
 }
 
@@ -79,6 +79,7 @@ pub(super) fn gather(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tenso
 
 pub(super) fn slice(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let x = known.operand(0)?;
+    budget.take(&x.shape)?;
     let mut shape = x.shape.clone();
     let mut strides: Vec<isize> = geometry::strides(&shape).into_iter().map(|stride| stride as isize).collect();
     let mut start = 0;
@@ -87,7 +88,6 @@ pub(super) fn slice(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor
         strides[stride.axis] *= stride.step;
         shape[stride.axis] = stride.count;
     }
-    budget.take(&shape)?;
     let places = geometry::places(&shape, start, &strides);
     Ok(vec![x.picked(shape, places)])
 }

@@ -5,8 +5,8 @@ use std::cmp::Ordering;
 use kiln_rt::safetensors::Dtype;
 
 use super::super::Problem;
-use super::super::build::axis;
 use super::super::conv::window;
+use super::super::geometry::axis;
 use super::super::tensor::Tensor;
 use super::constant::axis_of;
 use super::{Budget, Known};
@@ -36,7 +36,7 @@ pub(super) fn arg_most(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Ten
     if extent == 0 {
         return Err(Problem::new(format!("{x:?} has nothing along axis {axis}")));
     }
-    let last = known.call.attributes.int_or("select_last_index", 0)? != 0;
+    let last = known.call.attributes().int_or("select_last_index", 0)? != 0;
     let is_min = known.call.operator() == "ArgMin";
     let order = order(x);
     let mut places = Vec::new();
@@ -52,7 +52,7 @@ pub(super) fn arg_most(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Ten
         places.push(best as i64);
     }
     let mut shape = x.shape.clone();
-    match known.call.attributes.int_or("keepdims", 1)? {
+    match known.call.attributes().int_or("keepdims", 1)? {
         0 => drop(shape.remove(axis)),
         _ => shape[axis] = 1,
     }
@@ -63,7 +63,7 @@ pub(super) fn arg_most(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Ten
 pub(super) fn top(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let x = known.operand(0)?;
     budget.take(&x.shape)?;
-    let attributes = known.call.attributes;
+    let attributes = known.call.attributes();
     let axis = axis(attributes.int_or("axis", -1)?, x.shape.len())?;
     let [outer, extent, inner] = around(x, axis);
     let count = match attributes.int("k")? {
@@ -101,7 +101,7 @@ pub(super) fn max_pool(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Ten
     let &[n, c, h, w] = x.shape.as_slice() else {
         return Err(Problem::new(format!("it takes images [N, C, H, W], and its input has shape {:?}", x.shape)));
     };
-    let attributes = known.call.attributes;
+    let attributes = known.call.attributes();
     let by_columns = match attributes.int_or("storage_order", 0)? {
         0 => false,
         1 => true,

@@ -3,8 +3,9 @@
 use kiln_rt::safetensors::Dtype;
 
 use super::super::Problem;
-use super::super::build::axis;
 use super::super::geometry;
+use super::super::geometry::axis;
+use super::super::narrow::Narrow;
 use super::super::tensor::{Tensor, data_type, dtype};
 use super::{Budget, Known};
 
@@ -17,7 +18,7 @@ struct Scales {
 
 impl Scales {
     fn of(known: &Known<'_>) -> Result<Self, Problem> {
-        let block = known.call.attributes.int_or("block_size", 0)?;
+        let block = known.call.attributes().int_or("block_size", 0)?;
         let (shape, scale) = (&known.operand(0)?.shape, known.operand(1)?);
         let zeros = known.operands.get(2).copied().flatten();
         let mut aligned = vec![1; shape.len()];
@@ -26,7 +27,7 @@ impl Scales {
         }
         let wrong = || Problem::new(format!("it has scales of shape {:?} for {shape:?}", scale.shape));
         if scale.len() != 1 {
-            let at = axis(known.call.attributes.int_or("axis", 1)?, shape.len())?;
+            let at = axis(known.call.attributes().int_or("axis", 1)?, shape.len())?;
             if block != 0 {
                 // A scale for each run of elements along the axis.
                 let block = usize::try_from(block).map_err(|_| wrong())?;
@@ -74,25 +75,36 @@ pub(super) fn dequantize(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<T
 pub(super) fn quantize(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let x = known.operand(0)?;
     budget.take(&x.shape)?;
-    let named = known.call.attributes.int_or("output_dtype", 0)?;
-    let to = match known.operands.get(2).copied().flatten() {
-        Some(zero) => zero.dtype,
-        None if named != 0 => dtype(data_type(named).unwrap_or_default())?,
-        None => Dtype::U8,
+    let named = known.call.attributes().int_or("output_dtype", 0)?;
+    let (narrow, to) = match known.operands.get(2).copied().flatten() {
+        Some(zero) => (zero.narrow, zero.dtype),
+        None if named != 0 => {
+            let named = data_type(named).unwrap_or_default();
+            let narrow = Narrow::of(named);
+            (narrow, narrow.map_or_else(|| dtype(named), |narrow| Ok(narrow.holder()))?)
+        }
+        None => (None, Dtype::U8),
     };
-    let (lo, hi) = match to {
-        Dtype::U8 => (0.0, 255.0),
-        Dtype::I8 => (-128.0, 127.0),
-        Dtype::U16 => (0.0, 65535.0),
-        Dtype::I16 => (-32768.0, 32767.0),
-        other => return Err(Problem::new(format!("kiln quantizes to bytes, not to {}", other.name()))),
+    let (lo, hi) = match (narrow, to) {
+        (Some(narrow), _) => {
+            narrow.range().ok_or_else(|| Problem::new("kiln quantizes to integers, not to floats of eight bits"))?
+        }
+        (None, Dtype::U8) => (0.0, 255.0),
+        (None, Dtype::I8) => (-128.0, 127.0),
+        (None, Dtype::U16) => (0.0, 65535.0),
+        (None, Dtype::I16) => (-32768.0, 32767.0),
+        (None, other) => return Err(Problem::new(format!("kiln quantizes to bytes, not to {}", other.name()))),
     };
     let scales = Scales::of(known)?;
     let of = |(i, v): (usize, f64)| {
         let (scale, zero) = scales.at(i);
-        (f64::from((v as f32 / scale).round_ties_even()) + zero).clamp(lo, hi) as i64
+        (f64::from((v as f32 / scale).round_ties_even()) + zero).clamp(lo, hi)
     };
-    let values: Vec<i64> = x.to_floats().into_iter().enumerate().map(of).collect();
-    let tensor = Tensor::integers(to, x.shape.clone(), &values);
+    let values: Vec<f64> = x.to_floats().into_iter().enumerate().map(of).collect();
+    if let Some(narrow) = narrow {
+        return Ok(vec![Tensor::narrowed(narrow, x.shape.clone(), &values)]);
+    }
+    let integers: Vec<i64> = values.into_iter().map(|v| v as i64).collect();
+    let tensor = Tensor::integers(to, x.shape.clone(), &integers);
     Ok(vec![tensor.ok_or_else(|| Problem::new("a number does not fit"))?])
 }

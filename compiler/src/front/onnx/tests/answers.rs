@@ -466,3 +466,73 @@ fn a_network_from_onnx_has_the_kernels_of_the_language() {
     };
     assert_eq!(kernels(imported(&model).graph), kernels(declared));
 }
+
+#[test]
+fn a_vector_on_the_left_is_a_row_that_the_product_does_not_have() {
+    let matrices: Vec<f32> = (0..12).map(|v| v as f32).collect();
+    let column = |part: usize, at: usize| matrices[part * 6 + at] + 10.0 * matrices[part * 6 + 3 + at];
+    let product = |shape: &[i64], x: &[f32]| {
+        let len = shape.iter().product::<i64>() as usize;
+        let model =
+            Model::new(17).input("x", &[2]).weight("w", shape, &matrices[..len]).node("MatMul", "x w", "y", &[]);
+        let model = model.output("y");
+        let graph = imported(&model).graph;
+        (graph.node(graph.outputs()[0].node).ty.shape.clone(), answers(&model, &[x.to_vec()]).remove(0))
+    };
+    let first: Vec<f32> = (0..3).map(|at| column(0, at)).collect();
+    let both: Vec<f32> = (0..6).map(|at| column(at / 3, at % 3)).collect();
+    assert_eq!(product(&[2, 3], &[1.0, 10.0]), (vec![3], first.clone()));
+    assert_eq!(product(&[1, 2, 3], &[1.0, 10.0]), (vec![1, 3], first));
+    assert_eq!(product(&[2, 2, 3], &[1.0, 10.0]), (vec![2, 3], both));
+    assert_eq!(product(&[2], &[1.0, 10.0]), (vec![], vec![10.0]));
+}
+
+#[test]
+fn without_axes_each_element_is_reduced_by_itself() {
+    let x = ramp(6);
+    let noop = [("noop_with_empty_axes", Is::Int(1))];
+    let reduce = |op: &str| of(Model::new(18).input("x", &[2, 3]), op, "x", &noop, &x);
+    near(&reduce("ReduceSum"), &x, 0.0);
+    near(&reduce("ReduceL1"), &by(&x, f64::abs), 0.0);
+    near(&reduce("ReduceL2"), &by(&x, f64::abs), 1e-6);
+    near(&reduce("ReduceSumSquare"), &by(&x, |v| v * v), 1e-6);
+}
+
+#[test]
+fn constants_of_a_higher_rank_give_it_to_the_result() {
+    let shape = |op: &str, value: f32| {
+        let model = Model::new(17).input("x", &[2, 3]).weight("c", &[1, 1, 1, 1], &[value]).node(op, "x c", "y", &[]);
+        let graph = imported(&model.output("y")).graph;
+        graph.node(graph.outputs()[0].node).ty.shape.clone()
+    };
+    for op in ["Pow", "Min", "Max", "Add"] {
+        assert_eq!(shape(op, 2.0), [1, 1, 2, 3], "{op}");
+    }
+}
+
+#[test]
+fn bounds_and_slopes_may_be_computed() {
+    let (x, other) = (ramp(6), vec![0.5; 6]);
+    let model = |op: &str, inputs: &str| {
+        Model::new(17).input("x", &[2, 3]).input("other", &[2, 3]).node(op, inputs, "y", &[]).output("y")
+    };
+    let inputs = [x.clone(), other];
+    near(&answers(&model("PRelu", "x other"), &inputs)[0], &by(&x, |v| if v < 0.0 { v / 2.0 } else { v }), 1e-6);
+    near(&answers(&model("Clip", "x _ other"), &inputs)[0], &by(&x, |v| v.min(0.5)), 0.0);
+}
+
+#[test]
+fn every_coordinate_transformation_of_a_resize_is_its_formula() {
+    let x = ramp(4);
+    let nearest = |coordinates: &str| {
+        let attributes =
+            [("coordinate_transformation_mode", Is::Text(coordinates)), ("nearest_mode", Is::Text("floor"))];
+        let model = Model::new(11).input("x", &[1, 1, 1, 4]).weight("roi", &[8], &[0.0; 8]);
+        let model = model.weight("scales", &[4], &[1.0, 1.0, 1.0, 2.0]);
+        of(model, "Resize", "x roi scales", &attributes, &x)
+    };
+    let at = |places: [usize; 8]| places.map(|place| x[place]).to_vec();
+    near(&nearest("tf_half_pixel_for_nn"), &at([0, 0, 1, 1, 2, 2, 3, 3]), 0.0);
+    near(&nearest("asymmetric"), &at([0, 0, 1, 1, 2, 2, 3, 3]), 0.0);
+    near(&nearest("half_pixel"), &at([0, 0, 0, 1, 1, 2, 2, 3]), 0.0);
+}

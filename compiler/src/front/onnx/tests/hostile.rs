@@ -3,7 +3,7 @@
 use super::super::proto::tensor_proto::DataType;
 use super::super::proto::{Message, ModelProto, NodeProto, TensorProto, encode_varint};
 use super::model::{Is, Model, floats, integers};
-use super::{answers, mistakes};
+use super::{answers, imported, mistakes};
 
 /// `y = relu(x)` after what is told.
 fn around(model: Model) -> Model {
@@ -145,7 +145,7 @@ fn tensors_are_what_their_shapes_say() {
     let none = TensorProto { data_type: Some(999), ..floats("w", &[1], &[1.0]) };
     assert!(with(none).contains("there is no type 999"));
     assert!(with(integers("w", &[1], &[1])).contains("elements of type f32 and i64 do not mix"));
-    assert!(with(integers("w", &[4], &[1, 1 << 41, 0, 0])).contains("holds integers of more than 40 bits"));
+    assert!(with(integers("w", &[4], &[1, 1 << 54, 0, 0])).contains("holds integers of more than 53 bits"));
     let short =
         TensorProto { data_type: Some(DataType::Int16 as i32), int32_data: vec![1], ..integers("w", &[1], &[]) };
     assert!(with(short).contains("computes with no elements of type"));
@@ -170,11 +170,12 @@ fn attributes_have_their_types_and_make_sense() {
     };
     assert!(conv("strides", Is::Int(1)).contains("`strides` is of type INT, not INTS"));
     assert!(conv("strides", Is::Ints(&[0, 1])).contains("its strides is 0, and must be positive"));
-    assert!(conv("dilations", Is::Ints(&[i64::MAX, 1])).contains("does not fit a map of 4×4 pixels"));
+    assert!(conv("dilations", Is::Ints(&[i64::MAX, 1])).contains("is out of bounds"));
+    assert!(conv("dilations", Is::Ints(&[5, 1])).contains("does not fit a map of 4×4 pixels"));
     assert!(conv("kernel_shape", Is::Ints(&[3])).contains("windows over rows and columns alone"));
     assert!(conv("kernel_shape", Is::Ints(&[2, 3])).contains("is not its kernel's, 3×3"));
     assert!(conv("pads", Is::Ints(&[-1, 0, 0, 0])).contains("four that are not negative"));
-    assert!(conv("pads", Is::Ints(&[i64::MAX, 0, i64::MAX, 0])).contains("does not fit"));
+    assert!(conv("pads", Is::Ints(&[i64::MAX, 0, i64::MAX, 0])).contains("is out of bounds"));
     assert!(conv("group", Is::Int(2)).contains("into 2 groups"));
     assert!(conv("group", Is::Int(-2)).contains("must be positive"));
     assert!(conv("auto_pad", Is::Text("SOME")).contains("`SOME` is not known"));
@@ -225,13 +226,105 @@ fn what_is_made_of_large_inputs_is_bounded() {
     let model = Model::new(17).input("x", &[1, 1 << 30]).node("Dropout", "x", "y m", &[]);
     assert!(mistakes(model.output("y").output("m").bytes()).contains("its mask is too large"));
     let volume = Model::new(17).input("x", &[1, 1, 1 << 30, 1, 1]).weight("w", &[1, 1, 1, 1, 1], &[1.0]);
-    let transposed = volume.node("ConvTranspose", "x w", "y", &[("pads", Is::Ints(&[0, 0, 0, (1 << 30) - 1, 0, 0]))]);
-    assert!(mistakes(transposed.output("y").bytes()).contains("too many"));
-    let steps = [("strides", Is::Ints(&[3, 3]))];
+    assert!(mistakes(volume.node("ConvTranspose", "x w", "y", &[]).output("y").bytes()).contains("too many"));
+    let steps = [("strides", Is::Ints(&[4, 4]))];
     let square = vec![0.5; 1 << 20];
     let strided = Model::new(17).input("x", &[1, 1 << 20, 1, 1]).weight("w", &[1 << 20, 1, 1, 1], &square);
     let strided = strided.node("ConvTranspose", "x w", "y", &steps);
     assert!(mistakes(strided.output("y").bytes()).contains("too large beside its kernel"));
+}
+
+#[test]
+fn an_empty_axis_does_not_hide_the_others() {
+    let huge = |shape: &[i64], op: &str, inputs: &str, attributes: &[(&str, Is<'_>)]| {
+        let mut model = around(Model::new(17)).integers("at", &[1], &[0]);
+        model.graph().initializer.push(floats("e", shape, &[]));
+        mistakes(model.node(op, inputs, "y", attributes).bytes())
+    };
+    let axis = |at: i64| [("axis", Is::Int(at))];
+    for said in [
+        huge(&[1 << 40, 1, 0], "Gather", "e at", &axis(1)),
+        huge(&[1 << 61, 0], "Concat", "e e", &axis(1)),
+        huge(&[1 << 40, 2, 0], "ArgMax", "e", &axis(1)),
+        huge(&[1 << 40, 2, 0], "TopK", "e at", &axis(1)),
+        huge(&[1 << 40, 0], "ReduceMax", "e", &[("axes", Is::Ints(&[1]))]),
+        huge(&[0, 1 << 40, 3], "Slice", "e at at", &[]),
+    ] {
+        assert!(said.contains("too large to be computed"), "{said}");
+    }
+}
+
+#[test]
+fn what_all_nodes_make_together_is_bounded() {
+    let weight = vec![0.5; 1 << 16];
+    let mut model = Model::new(17).input("x", &[1, 1, 8, 8]).weight("w", &[1, 1, 256, 256], &weight);
+    for i in 0..60 {
+        let steps = [("strides", Is::Ints(&[8, 8])), ("pads", Is::Ints(&[i, 0, 0, 0]))];
+        model = model.node("ConvTranspose", "x w", &format!("y{i}"), &steps).output(&format!("y{i}"));
+    }
+    imported(&model);
+    let mut model = Model::new(17).input("x", &[1, 1 << 22]);
+    for i in 0..8 {
+        model =
+            model.node("Dropout", "x", &format!("y{i} m{i}"), &[]).output(&format!("y{i}")).output(&format!("m{i}"));
+    }
+    assert!(mistakes(model.bytes()).contains("too large to be computed"));
+}
+
+#[test]
+fn ranks_are_bounded() {
+    let model = around(Model::new(17)).weight("w", &[1; 40], &[1.0]).node("Add", "x w", "y", &[]);
+    assert!(mistakes(model.bytes()).contains("it has 40 axes, and kiln takes 16"));
+    let axes: Vec<i64> = (0..40).collect();
+    let model = around(Model::new(17)).integers("axes", &[40], &axes).node("Unsqueeze", "x axes", "y", &[]);
+    assert!(mistakes(model.bytes()).contains("axes, and kiln takes 16"));
+    let model = Model::new(17).input("x", &[1; 40]).node("Relu", "x", "y", &[]).output("y");
+    assert!(mistakes(model.bytes()).contains("the input `x` cannot be that: it has 40 axes"));
+}
+
+#[test]
+fn many_mistakes_are_told_in_part() {
+    let mut model = around(Model::new(17));
+    for i in 0..500 {
+        model = model.node("Relu", &format!("none{i}"), &format!("y{i}"), &[]);
+    }
+    let said = mistakes(model.node("Relu", "x", "y", &[]).bytes());
+    assert!(said.matches("nothing gives").count() == 100 && said.contains("and 400 more errors"));
+    let long = "n".repeat(100_000);
+    let model = around(Model::new(17)).node("Relu", &long, "y", &[]);
+    assert!(mistakes(model.bytes()).len() < 500_000);
+}
+
+#[test]
+fn windows_and_values_without_axes_are_refused() {
+    let scalar = Model::new(17).input("x", &[]).weight("w", &[1, 1, 1, 1], &[1.0]);
+    for op in ["Conv", "ConvTranspose"] {
+        assert!(mistakes(scalar.clone().node(op, "x w", "y", &[]).output("y").bytes()).contains(&format!("{op} `y`")));
+    }
+    let pool =
+        |attributes: &[(&str, Is<'_>)]| mistakes(around(Model::new(17)).node("MaxPool", "x", "y", attributes).bytes());
+    let far = 1 << 61;
+    let wide = [("kernel_shape", Is::Ints(&[1 << 62, 1])), ("pads", Is::Ints(&[far, 0, far, 0]))];
+    assert!(pool(&wide).contains("is out of bounds"));
+    let step =
+        [("kernel_shape", Is::Ints(&[2, 2])), ("strides", Is::Ints(&[(1 << 62) + 1, 1])), ("ceil_mode", Is::Int(1))];
+    assert!(pool(&step).contains("is out of bounds"));
+    // Of channels that there are not, a sum takes nothing.
+    imported(&around(Model::new(17)).node("LRN", "x", "y", &[("size", Is::Int(i64::MAX))]));
+}
+
+#[test]
+fn products_of_large_parts_are_refused() {
+    let model = Model::new(17).input("x", &[4, 1, 2, 1]).weight("w", &[1, 1 << 62, 1, 0], &[]);
+    let said = mistakes(model.node("MatMul", "x w", "y", &[]).output("y").bytes());
+    assert!(said.contains("has more elements than fit") || said.contains("part by part"), "{said}");
+}
+
+#[test]
+fn control_characters_do_not_reach_the_terminal() {
+    let model = around(Model::new(17)).node("Nope\u{1b}[2J", "x", "y", &[]);
+    let said = mistakes(model.bytes());
+    assert!(said.contains("Nope\u{fffd}[2J") && !said.contains('\u{1b}'), "{said:?}");
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::target::Target;
 
 /// The outputs for these inputs, by the oracle and, to the last bit, by the kernels of three targets.
 fn exactly(model: &Model, inputs: &[Elements]) -> Vec<Elements> {
-    let Import { graph, tensors } = imported(model);
+    let Import { graph, tensors, .. } = imported(model);
     let targets = vec![Target::Avx512, Target::Avx2, Target::Base];
     let compiled = compile(graph, &Options { targets, ..Options::default() }).unwrap_or_else(|error| panic!("{error}"));
     let expected = interp::run(&compiled.source, &tensors, inputs).expect("the oracle runs");
@@ -255,4 +255,55 @@ fn what_is_no_quantization_is_refused() {
     let several = Model::new(21).input("x", &[1, 3, 2, 2]).weight("s", &[2], &[1.0, 2.0]);
     let several = several.node("QuantizeLinear", "x s", "y", &[]).output("y");
     assert!(mistakes(several.bytes()).contains("its scale has shape [2] for axis 1 of [1, 3, 2, 2]"));
+}
+
+#[test]
+fn sums_and_least_of_integers_are_exact() {
+    let reduce = |op: &str, of: DataType, x: Elements| {
+        let shape = [1, x.len() as i64];
+        let model = Model::new(13).typed_input("x", of, &shape).integers("axes", &[1], &[1]);
+        let model = match op {
+            "ReduceSum" => model.node(op, "x axes", "y", &[]),
+            _ => model.node(op, "x", "y", &[("axes", Is::Ints(&[1]))]),
+        };
+        exactly(&model.output("y"), &[x]).remove(0)
+    };
+    let i32s = |values: &[i32]| Elements::I32(values.to_vec());
+    // Eleven numbers whose mean is no f64.
+    let eleven = i32s(&[1, 2, 3, 4, 5, 0, 0, 0, 0, 0, 0]);
+    assert_eq!(reduce("ReduceSum", DataType::Int32, eleven), i32s(&[15]));
+    assert_eq!(reduce("ReduceSum", DataType::Int32, i32s(&[i32::MAX, 1])), i32s(&[i32::MIN]), "sums wrap");
+    assert_eq!(reduce("ReduceMin", DataType::Int32, i32s(&[5, i32::MIN, 7])), i32s(&[i32::MIN]));
+    assert_eq!(reduce("ReduceMin", DataType::Uint8, Elements::U8(vec![200, 5, 255])), Elements::U8(vec![5]));
+    assert_eq!(reduce("ReduceMin", DataType::Int8, Elements::I8(vec![5, -128, 7])), Elements::I8(vec![-128]));
+}
+
+#[test]
+fn bounds_of_integers_are_whole() {
+    let x = vec![i32::MAX, 16_777_216, -5];
+    let model = Model::new(13)
+        .typed_input("x", DataType::Int32, &[3])
+        .typed("lo", DataType::Int32, &[], &[16_777_217])
+        .typed("hi", DataType::Int32, &[], &[i32::MAX - 1])
+        .node("Clip", "x lo hi", "y", &[])
+        .output("y");
+    let bounded = Elements::I32(vec![i32::MAX - 1, 16_777_217, 16_777_217]);
+    assert_eq!(exactly(&model, &[Elements::I32(x)]), [bounded]);
+}
+
+/// The scales of the first operand are one a row, those of the second one a column.
+#[test]
+fn scales_of_a_quantized_product_go_by_row_and_by_column() {
+    let model = Model::new(21)
+        .typed_input("a", DataType::Uint8, &[2, 2])
+        .weight("sa", &[2, 1], &[1.0, 10.0])
+        .typed("zero", DataType::Uint8, &[], &[0])
+        .typed("b", DataType::Uint8, &[2, 2], &[1, 2, 3, 4])
+        .weight("sb", &[2], &[1.0, 0.5])
+        .weight("sy", &[], &[1.0])
+        .node("QLinearMatMul", "a sa zero b sb zero sy zero", "y", &[])
+        .output("y");
+    // [1 2; 3 4] squared is [7 10; 15 22].
+    let found = exactly(&model, &[Elements::U8(vec![1, 2, 3, 4])]);
+    assert_eq!(found, [Elements::U8(vec![7, 5, 150, 110])]);
 }

@@ -2,7 +2,8 @@
 
 use super::answers::of;
 use super::model::{Is, Model};
-use super::{near, ramp};
+use super::{answers, imported, near, ramp};
+use crate::graph::Op;
 
 /// A convolution in plain loops: `[n, c, h, w]`, `[o, c / groups, kh, kw]`, pads before.
 fn convolved(
@@ -210,4 +211,43 @@ fn lines_are_images_of_one_row() {
     let expected: Vec<f32> = whole.chunks_exact(width).flat_map(|row| row[1..].iter().copied().chain([0.0])).collect();
     let model = model().weight("w", &[3, 4, 3], &kernel);
     near(&of(model, "ConvTranspose", "x w", &spread_out, &x), &expected, 1e-5);
+}
+
+/// Rounded up, a window larger than the map is one, of what there is.
+#[test]
+fn a_window_that_reaches_beyond_the_map_by_less_than_a_step_is_one() {
+    let x = ramp(16);
+    let pool = |op: &str| {
+        let attributes =
+            [("kernel_shape", Is::Ints(&[2, 2])), ("strides", Is::Ints(&[2, 2])), ("ceil_mode", Is::Int(1))];
+        of(Model::new(17).input("x", &[1, 1, 1, 16]), op, "x", &attributes, &x)
+    };
+    let pairs = |f: fn(f32, f32) -> f32| x.chunks(2).map(|pair| f(pair[0], pair[1])).collect::<Vec<_>>();
+    near(&pool("MaxPool"), &pairs(f32::max), 0.0);
+    near(&pool("AveragePool"), &pairs(|a, b| (a + b) / 2.0), 1e-6);
+}
+
+/// Layers that no tap leads to are the bias alone.
+#[test]
+fn layers_of_padding_alone_are_the_bias() {
+    let conv =
+        Model::new(17).input("x", &[1, 1, 1, 1, 1]).weight("w", &[1, 1, 1, 1, 1], &[2.0]).weight("b", &[1], &[0.5]);
+    let y = of(conv.clone(), "Conv", "x w b", &[("pads", Is::Ints(&[1, 0, 0, 1, 0, 0]))], &[3.0]);
+    assert_eq!(y, [0.5, 6.5, 0.5]);
+    let steps = [("strides", Is::Ints(&[3, 1, 1])), ("output_padding", Is::Ints(&[1, 0, 0]))];
+    assert_eq!(of(conv, "ConvTranspose", "x w b", &steps, &[3.0]), [6.5, 0.5]);
+}
+
+/// With steps of 1 the kernel of a transposed convolution keeps its taps, as far apart as they are.
+#[test]
+fn a_dilated_transposed_convolution_of_single_steps_keeps_its_taps() {
+    let model = Model::new(17).input("x", &[1, 1, 1, 3]).weight("w", &[1, 1, 1, 2], &[1.0, 10.0]);
+    let model = model.node("ConvTranspose", "x w", "y", &[("dilations", Is::Ints(&[1, 2]))]).output("y");
+    assert_eq!(answers(&model, &[vec![1.0, 2.0, 3.0]]), [[1.0, 2.0, 13.0, 20.0, 30.0]]);
+    let graph = imported(&model).graph;
+    let taps = graph.order().into_iter().find_map(|id| match graph.node(id).op {
+        Op::Conv(conv) => Some(conv.window.kernel),
+        _ => None,
+    });
+    assert_eq!(taps, Some([1, 2]));
 }

@@ -1,11 +1,11 @@
-//! Types of which a file may have numbers, and kiln holds them in a wider type.
+//! Types of eight bits and four, whose numbers kiln holds in a wider type.
 
 use kiln_rt::safetensors::Dtype;
 
-use super::super::proto::tensor_proto::DataType;
+use super::proto::tensor_proto::DataType;
 
 /// A type of eight bits or four.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Narrow {
     Float(Minifloat),
     /// From -8 to 7.
@@ -16,7 +16,7 @@ pub(super) enum Narrow {
 
 /// A float of eight bits, as in ONNX's "Float stored in 8 bits" and the papers named there (arXiv:2209.05433,
 /// arXiv:2206.02915): a sign, an exponent and a mantissa.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Minifloat {
     /// Bits of the mantissa, without the leading one.
     mantissa: i32,
@@ -77,19 +77,71 @@ impl Narrow {
         }
     }
 
-    /// The number of this type that a float becomes; `saturate` says whether a float too large becomes the largest.
-    pub(super) fn nearest(self, number: f64, saturate: bool) -> f64 {
+    /// The least and the largest integer of a type of integers.
+    pub(super) fn range(self) -> Option<(f64, f64)> {
         match self {
-            Narrow::Float(format) => format.nearest(number, saturate),
-            Narrow::I4 | Narrow::U4 if number.is_nan() => 0.0,
-            Narrow::I4 => number.trunc().clamp(-8.0, 7.0),
-            Narrow::U4 => number.trunc().clamp(0.0, 15.0),
+            Narrow::Float(_) => None,
+            Narrow::I4 => Some((-8.0, 7.0)),
+            Narrow::U4 => Some((0.0, 15.0)),
+        }
+    }
+
+    /// The number of this type that a float becomes; `saturate` says whether a float too large becomes the largest. Integers
+    /// are the nearest, as ONNX's reference and ONNX Runtime have it.
+    pub(super) fn nearest(self, number: f64, saturate: bool) -> f64 {
+        match (self, self.range()) {
+            (Narrow::Float(format), _) => format.nearest(number, saturate),
+            (_, Some((lo, hi))) if !number.is_nan() => number.round_ties_even().clamp(lo, hi),
+            _ => 0.0,
+        }
+    }
+
+    /// The number of this type that an integer becomes: of integers the low bits.
+    pub(super) fn cut(self, integer: i64, saturate: bool) -> f64 {
+        match self {
+            Narrow::Float(format) => format.nearest(integer as f64, saturate),
+            Narrow::I4 => (integer << 60 >> 60) as f64,
+            Narrow::U4 => (integer & 15) as f64,
+        }
+    }
+
+    /// The bytes that so many elements take in a file.
+    pub(super) fn stored(self, len: usize) -> usize {
+        match self {
+            Narrow::Float(_) => len,
+            Narrow::I4 | Narrow::U4 => len.div_ceil(2),
+        }
+    }
+
+    /// The numbers of a file's bytes. Two of four bits lie in a byte, the first in its low bits.
+    pub(super) fn numbers(self, bytes: &[u8]) -> Vec<f64> {
+        match self {
+            Narrow::Float(format) => bytes.iter().map(|&byte| format.number(byte)).collect(),
+            Narrow::I4 | Narrow::U4 => {
+                bytes.iter().flat_map(|byte| [byte & 15, byte >> 4]).map(|bits| self.cut(bits.into(), true)).collect()
+            }
         }
     }
 }
 
 impl Minifloat {
-    /// Ties go to the even mantissa.
+    /// The number of these bits.
+    fn number(self, bits: u8) -> f64 {
+        let (sign, magnitude) = (if bits >> 7 == 1 { -1.0 } else { 1.0 }, i32::from(bits & 127));
+        let (exponent, fraction) = (magnitude >> self.mantissa, magnitude & ((1 << self.mantissa) - 1));
+        // A subnormal number has the exponent of the least normal one, and no leading one.
+        let leading = if exponent == 0 { 0 } else { 1 << self.mantissa };
+        let quantum = 2f64.powi(exponent.max(1) - 1 + self.least - self.mantissa);
+        match sign * f64::from(leading + fraction) * quantum {
+            _ if magnitude == 0 && sign < 0.0 && !self.signed_zero => f64::NAN,
+            number if number.abs() <= self.largest => number,
+            number if self.overflow.is_infinite() && fraction == 0 => number.signum() * f64::INFINITY,
+            _ => f64::NAN,
+        }
+    }
+
+    /// Ties go to the even mantissa. With `saturate` an infinity too becomes the largest number, as in ONNX's test cases and
+    /// ONNX Runtime; the table of its `Cast` has NaN for the formats without infinities and negative zeros.
     fn nearest(self, number: f64, saturate: bool) -> f64 {
         if number.is_nan() {
             return number;
@@ -97,7 +149,7 @@ impl Minifloat {
         let magnitude = number.abs();
         // The exponent of a double, whose subnormals are far below every quantum.
         let exponent = (magnitude.to_bits() >> 52) as i32 - 1023;
-        let quantum = f64::from(exponent.max(self.least) - self.mantissa).exp2();
+        let quantum = 2f64.powi(exponent.max(self.least) - self.mantissa);
         let rounded = if magnitude.is_finite() { (magnitude / quantum).round_ties_even() * quantum } else { magnitude };
         let nearest = match (rounded > self.largest, saturate) {
             (false, _) => rounded,
@@ -154,9 +206,39 @@ mod tests {
         assert!(nearest(DataType::Float8e4m3fn, false, &[-1e-9])[0].is_sign_negative());
     }
 
+    /// All bits of each format are what the nearest number to them is.
     #[test]
-    fn integers_of_four_bits_lose_the_fraction_and_saturate() {
-        assert_eq!(nearest(DataType::Int4, true, &[-9.5, -1.9, 7.9, 100.0, f64::NAN]), [-8.0, -1.0, 7.0, 7.0, 0.0]);
-        assert_eq!(nearest(DataType::Uint4, true, &[-3.0, 2.9, 16.0]), [0.0, 2.0, 15.0]);
+    fn numbers_of_bits_are_of_their_format() {
+        for (named, finite) in [
+            (DataType::Float8e4m3fn, 254),
+            (DataType::Float8e4m3fnuz, 255),
+            (DataType::Float8e5m2, 248),
+            (DataType::Float8e5m2fnuz, 255),
+        ] {
+            let narrow = Narrow::of(named).expect("a narrow type");
+            let numbers = narrow.numbers(&(0..=255).collect::<Vec<u8>>());
+            let known: Vec<f64> = numbers.iter().copied().filter(|number| number.is_finite()).collect();
+            assert_eq!(known.len(), finite, "{named:?}");
+            assert_eq!(nearest(named, true, &known), known, "{named:?}");
+            assert_eq!(
+                numbers[1],
+                2f64.powi(match named {
+                    DataType::Float8e4m3fn => -9,
+                    DataType::Float8e4m3fnuz => -10,
+                    DataType::Float8e5m2 => -16,
+                    _ => -17,
+                })
+            );
+        }
+        assert_eq!(Narrow::I4.numbers(&[0x8f]), [-1.0, -8.0]);
+        assert_eq!(Narrow::U4.numbers(&[0x8f]), [15.0, 8.0]);
+    }
+
+    #[test]
+    fn floats_round_to_integers_of_four_bits_and_integers_lose_their_high_ones() {
+        assert_eq!(nearest(DataType::Int4, true, &[-9.5, -1.9, 2.5, 100.0, f64::NAN]), [-8.0, -2.0, 2.0, 7.0, 0.0]);
+        assert_eq!(nearest(DataType::Uint4, true, &[-3.0, 2.9, 16.0]), [0.0, 3.0, 15.0]);
+        assert_eq!([9, 200, -9, 16].map(|v| Narrow::I4.cut(v, true)), [-7.0, -8.0, 7.0, 0.0]);
+        assert_eq!([9, 200, -1, 16].map(|v| Narrow::U4.cut(v, true)), [9.0, 8.0, 15.0, 0.0]);
     }
 }

@@ -1,0 +1,60 @@
+//! Nodes whose operands are all known, and that have no evaluator: each becomes a graph of its own, which the interpreter
+//! runs when the model is read. So weights may be computed, as those of low-rank adaptation are.
+
+use super::builder::{Builder, Known, Value};
+use super::call::Call;
+use super::operators::Convert;
+use super::tensor::Tensor;
+use super::{Problem, Tensors};
+use crate::graph::{NodeId, count, interp};
+
+/// Multiply-adds and elements that may be computed for one model, about a second of the interpreter.
+pub(super) const WORK: u64 = 1 << 29;
+
+/// The results of a call, or None where an operand is not known, or where computing them would take too long: then the
+/// network computes them.
+///
+/// # Errors
+/// The operands do not fit the operator, or its results are larger than what is left for such tensors.
+pub(super) fn computed(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    convert: Convert,
+) -> Result<Option<Vec<Value>>, Problem> {
+    let mut given = call.inputs.iter().flatten().peekable();
+    let is_known = |value: &Value| matches!(value, Value::Known(known) if known.tensor.len() > 0);
+    if given.peek().is_none() || !given.all(is_known) {
+        return Ok(None);
+    }
+    let mut apart = builder.apart();
+    let results = convert(&mut apart, call)?;
+    let mut outputs = Vec::new();
+    for (i, result) in results.iter().enumerate() {
+        if let Value::Node(_) = result {
+            let node = apart.output(result, "result")?;
+            apart.graph.add_output(i.to_string(), node);
+            outputs.push(node);
+        }
+    }
+    let work = |id: NodeId| count::macs(&apart.graph, id).saturating_add(apart.graph.node(id).ty.len() as u64);
+    let work = apart.graph.order().into_iter().map(work).fold(0, u64::saturating_add);
+    let Some(left) = builder.work.checked_sub(work) else { return Ok(None) };
+    builder.work = left;
+    for &node in &outputs {
+        builder.budget.take(&apart.ty(node).shape)?;
+    }
+    let (graph, tensors) = apart.finish();
+    let found = interp::run(&graph, &Tensors(tensors), &[]).map_err(|error| Problem::new(error.to_string()))?;
+    let mut found = outputs.iter().map(|&node| graph.node(node).ty.shape.clone()).zip(found);
+    let mut values = Vec::with_capacity(results.len());
+    for (result, name) in results.into_iter().zip(&call.node.output) {
+        values.push(match result {
+            Value::Known(known) => Value::Known(known),
+            Value::Node(_) => {
+                let (shape, elements) = found.next().ok_or_else(|| Problem::new("it has no value"))?;
+                Value::Known(Known { name: name.as_str().into(), tensor: Tensor::of(&elements, shape).into() })
+            }
+        });
+    }
+    Ok(Some(values))
+}

@@ -1,0 +1,207 @@
+//! Nodes in their order, each with the values that it reads; of an `If` whose condition is known, the branch that it takes.
+
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+
+use super::build::is_operator;
+use super::builder::{Builder, Known, Value};
+use super::call::Call;
+use super::geometry::axis;
+use super::model::{node_name, operator_name};
+use super::operators::{Convert, operator};
+use super::proto::{GraphProto, NodeProto};
+use super::tensor::Tensor;
+use super::{Folder, Problem, apart, fold, tensor};
+use crate::diag::{Diagnostic, Mistakes, Span};
+use crate::graph::{NodeId, Op};
+
+/// How deep branches may lie in branches.
+const DEPTH: usize = 16;
+
+/// What is known of a model's values, and what is wrong with its nodes, so far.
+pub(super) struct Walk<'m> {
+    pub(super) values: HashMap<&'m str, Value>,
+    /// The names that something reads.
+    pub(super) read: HashSet<&'m str>,
+    pub(super) mistakes: Mistakes,
+    /// Nodes whose values would have to be known.
+    pub(super) needs: Vec<NodeId>,
+    folder: &'m dyn Folder,
+    /// What names meant outside of the branches that the walk is in, of those that mean something else inside.
+    outside: Vec<(&'m str, Option<Value>)>,
+    depth: usize,
+}
+
+/// The names that a node reads, in its branches too.
+pub(super) fn names_read(node: &NodeProto) -> Vec<&str> {
+    let mut names: Vec<&str> = Vec::new();
+    let mut open = vec![node];
+    while let Some(node) = open.pop() {
+        names.extend(node.input.iter().map(String::as_str).filter(|name| !name.is_empty()));
+        for graph in node.attribute.iter().filter_map(|attribute| attribute.g.as_deref()) {
+            names.extend(graph.output.iter().map(|output| output.name()));
+            open.extend(&graph.node);
+        }
+    }
+    names
+}
+
+impl<'m> Walk<'m> {
+    /// Before the first node.
+    pub(super) fn new(read: HashSet<&'m str>, folder: &'m dyn Folder) -> Self {
+        let (values, mistakes, needs, outside) = (HashMap::new(), Mistakes::default(), Vec::new(), Vec::new());
+        Walk { values, read, mistakes, needs, folder, outside, depth: 0 }
+    }
+
+    fn insert(&mut self, name: &'m str, value: Value) {
+        let before = self.values.insert(name, value);
+        if self.depth > 0 {
+            self.outside.push((name, before));
+        }
+    }
+
+    /// Adds what a node gives to the values, or what is wrong with it to the mistakes.
+    pub(super) fn node(&mut self, builder: &mut Builder, node: &'m NodeProto, name: String, span: Span) {
+        let mut inputs = Vec::with_capacity(node.input.len());
+        for input in &node.input {
+            match self.values.get(input.as_str()) {
+                Some(value) => inputs.push(Some(value.clone())),
+                None if input.is_empty() => inputs.push(None),
+                // What cannot be made is told once, not again for all that depends on it.
+                None if !self.mistakes.is_empty() => return,
+                None => {
+                    let message = format!("nothing gives `{input}`, which `{name}` reads");
+                    return self.mistakes.push(Diagnostic::error(span, message));
+                }
+            }
+        }
+        let shape = inputs.first().and_then(Option::as_ref).map(|value| builder.shape_of(value));
+        let is_read = node.output.iter().map(|name| self.read.contains(name.as_str())).collect();
+        let mut call = Call { inputs, shape, is_read, name, span, node };
+        let results = match operator_name(node).as_str() {
+            "If" => self.branch(builder, &call),
+            _ => convert(builder, &mut call),
+        };
+        match results {
+            Ok(results) => {
+                let given = results.len();
+                for (name, value) in node.output.iter().zip(results) {
+                    self.insert(name, value);
+                }
+                for name in node.output.iter().skip(given).filter(|name| self.read.contains(name.as_str())) {
+                    let message = format!("`{name}` is a result of {} that is not supported", operator_name(node));
+                    self.mistakes.push(Diagnostic::error(span, message));
+                }
+            }
+            Err(problem) => {
+                let message = format!("{} `{}`: {}", operator_name(node), call.name, problem.message);
+                self.mistakes.push(Diagnostic::error(span, message));
+                self.needs.extend(problem.needs);
+            }
+        }
+    }
+
+    /// The outputs of the branch that an `If` takes.
+    fn branch(&mut self, builder: &mut Builder, call: &Call<'m>) -> Result<Vec<Value>, Problem> {
+        call.attributes().check("If")?;
+        let condition = call.required_known(0)?.tensor.scalar();
+        let name = match condition.ok_or_else(|| Problem::new("its condition is not one truth value"))? {
+            0.0 => "else_branch",
+            _ => "then_branch",
+        };
+        let attribute = call.node.attribute.iter().find(|attribute| attribute.name() == name);
+        let graph: &GraphProto = attribute
+            .and_then(|attribute| attribute.g.as_deref())
+            .ok_or_else(|| Problem::new(format!("it has no {name}")))?;
+        if self.depth == DEPTH {
+            return Err(Problem::new(format!("branches lie in branches more than {DEPTH} deep")));
+        }
+        let start = self.outside.len();
+        self.depth += 1;
+        let results = self.graph(builder, graph, call);
+        self.depth -= 1;
+        for (name, before) in self.outside.drain(start..).rev() {
+            match before {
+                Some(value) => self.values.insert(name, value),
+                None => self.values.remove(name),
+            };
+        }
+        results
+    }
+
+    /// The outputs of a graph within a node.
+    fn graph(&mut self, builder: &mut Builder, graph: &'m GraphProto, call: &Call<'m>) -> Result<Vec<Value>, Problem> {
+        for proto in &graph.initializer {
+            let tensor = Tensor::read(proto.clone(), self.folder)
+                .map_err(|why| Problem::new(format!("the initializer `{}` cannot be used: {why}", proto.name())))?;
+            let known = builder.made(proto.name(), tensor)?;
+            self.insert(proto.name(), Value::Known(known));
+        }
+        for (position, node) in graph.node.iter().enumerate() {
+            let operator = operator_name(node);
+            if !is_operator(&operator) {
+                return Err(Problem::new(format!("kiln has no operator {operator}, which its branch has")));
+            }
+            self.node(builder, node, format!("{}/{}", call.name, node_name(node, position)), call.span);
+        }
+        let mut results = Vec::with_capacity(graph.output.len());
+        for output in &graph.output {
+            let value = self.values.get(output.name()).cloned();
+            results.push(value.ok_or_else(|| Problem::new(format!("its branch does not give `{}`", output.name())))?);
+        }
+        Ok(results)
+    }
+}
+
+/// What a node of the model gives.
+fn convert(builder: &mut Builder, call: &mut Call<'_>) -> Result<Vec<Value>, Problem> {
+    call.attributes().check(&call.operator())?;
+    align_old_operand(builder, call)?;
+    if let Some(results) = fold::fold(call, &mut builder.budget)? {
+        results.iter().try_for_each(|result| tensor::check_rank(result.shape.len()))?;
+        let named = call.node.output.iter().zip(results);
+        return Ok(named
+            .map(|(name, tensor)| Value::Known(Known { name: name.as_str().into(), tensor: Rc::new(tensor) }))
+            .collect());
+    }
+    let convert: Convert = operator(&operator_name(call.node)).ok_or_else(|| call.of_known_alone("it"))?;
+    if let Some(values) = apart::computed(builder, call, convert)? {
+        return Ok(values);
+    }
+    convert(builder, call)
+}
+
+/// Before version 7 the second operand of a pair is aligned with the axes of the first from `axis` on, and slopes by
+/// channel with its channels, where later versions align last axes.
+fn align_old_operand(builder: &mut Builder, call: &mut Call<'_>) -> Result<(), Problem> {
+    let operator = call.operator();
+    let (Some(first), Some(second)) = (call.input(0), call.input(1)) else { return Ok(()) };
+    if builder.opset >= 7 {
+        return Ok(());
+    }
+    let (of, shape) = (builder.shape_of(first), builder.shape_of(second));
+    let at = match operator.as_str() {
+        "Add" | "Sub" | "Mul" | "Div" | "Pow" if call.attributes().int_or("broadcast", 0)? != 0 => {
+            match call.attributes().int("axis")? {
+                Some(at) if !shape.is_empty() => axis(at, of.len())?,
+                Some(_) | None => return Ok(()),
+            }
+        }
+        "PRelu" if shape.len() == 1 && shape[0] > 1 => 1,
+        _ => return Ok(()),
+    };
+    let behind = of.len().checked_sub(at + shape.len());
+    let behind = behind.ok_or_else(|| Problem::new(format!("{shape:?} does not fit {of:?} from axis {at} on")))?;
+    if behind == 0 {
+        return Ok(());
+    }
+    let aligned = [shape, vec![1; behind]].concat();
+    let second = match second.clone() {
+        Value::Node(node) => {
+            Value::Node(builder.add_part(call, "aligned", Op::Reshape { shape: aligned }, &[node], vec![])?)
+        }
+        Value::Known(known) => Value::Known(builder.reshaped(&known, aligned)),
+    };
+    call.inputs[1] = Some(second);
+    Ok(())
+}
