@@ -45,8 +45,10 @@ pub(super) struct Builder {
     /// Multiply-adds that may still be computed when the model is read.
     pub(super) work: u64,
     tensors: BTreeMap<String, Tensor>,
-    /// The last tensor that was made under each wanted name.
-    derived: HashMap<String, Known>,
+    /// Tensors that were made of others: of which, what, and what else they depend on.
+    derived: HashMap<(Rc<str>, String, String), Known>,
+    /// Nodes of large tensors, by the names of those.
+    large: HashMap<Rc<str>, NodeId>,
     /// The names of nodes.
     names: Names,
     /// The names of the model's values, and of tensors that are made of them.
@@ -56,8 +58,8 @@ pub(super) struct Builder {
 impl Builder {
     /// An empty graph, for a model whose values have these names and which may take so much memory.
     pub(super) fn new(name: String, opset: i64, values: Names, budget: Budget) -> Self {
-        let (tensors, derived, names) = (BTreeMap::new(), HashMap::new(), Names::default());
-        Builder { graph: Graph::new(name), opset, budget, work: WORK, tensors, derived, names, values }
+        let (tensors, derived, large, names) = (BTreeMap::new(), HashMap::new(), HashMap::new(), Names::default());
+        Builder { graph: Graph::new(name), opset, budget, work: WORK, tensors, derived, large, names, values }
     }
 
     /// Another, for a part that is computed by itself, with the same bounds.
@@ -161,8 +163,20 @@ impl Builder {
     }
 
     /// A tensor as a node: a literal, or a weight where it is large. Literals and weights are f32s, so that those of
-    /// another type are cast, and integers that f32 does not hold are put together of digits.
+    /// another type are cast, and integers that f32 does not hold are put together of digits. All that read a large one
+    /// read one node.
     pub(super) fn known_node(&mut self, known: &Known, span: Option<Span>) -> Result<NodeId, Problem> {
+        if let Some(&node) = self.large.get(&known.name) {
+            return Ok(node);
+        }
+        let node = self.new_node(known, span)?;
+        if known.tensor.len() > Constant::LIMIT {
+            self.large.insert(known.name.clone(), node);
+        }
+        Ok(node)
+    }
+
+    fn new_node(&mut self, known: &Known, span: Option<Span>) -> Result<NodeId, Problem> {
         let tensor = &known.tensor;
         let dtype = tensor::element_type(tensor.dtype)?;
         let origin = self.origin(&known.name, span);
@@ -170,8 +184,9 @@ impl Builder {
             return self.known_floats(known, origin);
         }
         let Some(integers) = tensor.to_integers() else {
-            let part =
-                self.derived(known, "f32", Tensor::floats(Dtype::F32, tensor.shape.clone(), &tensor.to_floats()))?;
+            let part = self.derived(known, "f32", "", || {
+                Ok(Tensor::floats(Dtype::F32, tensor.shape.clone(), &tensor.to_floats()))
+            })?;
             return self.cast_floats(&part, dtype, origin);
         };
         // Digits of an integer, of which the first has its sign.
@@ -187,17 +202,18 @@ impl Builder {
         };
         let shape = &tensor.shape;
         if digits == 1 {
-            let part = self.derived(known, "f32", Tensor::floats(Dtype::F32, shape.clone(), &digit(0)))?;
+            let part = self.derived(known, "f32", "", || Ok(Tensor::floats(Dtype::F32, shape.clone(), &digit(0))))?;
             return self.cast_floats(&part, dtype, origin);
         }
-        let radix = Tensor::floats(Dtype::F32, vec![], &[2f64.powi(DIGIT as i32)]);
-        let radix = self.derived(known, "radix", radix)?;
+        let radix = || Ok(Tensor::floats(Dtype::F32, vec![], &[2f64.powi(DIGIT as i32)]));
+        let radix = self.derived(known, "radix", "", radix)?;
         let radix_origin = self.origin(&format!("{}.{dtype}", radix.name), span);
         let radix = self.cast_floats(&radix, dtype, radix_origin)?;
         let mut sum: Option<NodeId> = None;
         for at in 0..digits {
-            let part =
-                self.derived(known, &format!("digit {at}"), Tensor::floats(Dtype::F32, shape.clone(), &digit(at)))?;
+            let part = self.derived(known, &format!("digit {at}"), "", || {
+                Ok(Tensor::floats(Dtype::F32, shape.clone(), &digit(at)))
+            })?;
             let part_origin = self.origin(&format!("{}.{dtype}", part.name), span);
             let part = self.cast_floats(&part, dtype, part_origin)?;
             sum = Some(match sum {
@@ -232,14 +248,21 @@ impl Builder {
         Ok(self.graph.add(op, &[], vec![weight], origin)?)
     }
 
-    /// A tensor that is made of another, as [`Builder::made`] has it; what was made of it once is not kept again.
-    pub(super) fn derived(&mut self, from: &Known, what: &str, tensor: Tensor) -> Result<Known, Problem> {
-        let wanted = format!("{}.{what}", from.name);
-        if let Some(same) = self.derived.get(&wanted).filter(|known| known.tensor.is(&tensor)) {
+    /// A tensor that is made of another, as [`Builder::made`] has it, once for all that ask for it: for the same `what`,
+    /// and the same of whatever else it depends on.
+    pub(super) fn derived(
+        &mut self,
+        from: &Known,
+        what: &str,
+        besides: &str,
+        make: impl FnOnce() -> Result<Tensor, Problem>,
+    ) -> Result<Known, Problem> {
+        let key = (from.name.clone(), what.to_owned(), besides.to_owned());
+        if let Some(same) = self.derived.get(&key) {
             return Ok(same.clone());
         }
-        let known = self.made(&wanted, tensor)?;
-        self.derived.insert(wanted, known.clone());
+        let known = self.made(&format!("{}.{what}", from.name), make()?)?;
+        self.derived.insert(key, known.clone());
         Ok(known)
     }
 

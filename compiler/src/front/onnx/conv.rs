@@ -1,9 +1,9 @@
 //! Convolutions, and the windows that they share with pools.
 
-use super::Problem;
 use super::builder::{Builder, Known, Value};
 use super::call::Call;
 use super::volume::{Volume, by_layers, plane};
+use super::{Listed, Problem};
 use crate::graph::infer::window_outputs;
 use crate::graph::weights::Kind;
 use crate::graph::{Binary, Conv, NodeId, Op, Pads, WeightId, Window};
@@ -69,7 +69,7 @@ fn volume(
     let groups = positive("group", call.attributes().int_or("group", 1)?)?;
     let mut kernels = Vec::with_capacity(kd);
     for tap in 0..kd {
-        let part = builder.derived(kernel, &format!("depth {tap}"), plane(&kernel.tensor, tap))?;
+        let part = builder.derived(kernel, &format!("depth {tap}"), "", || Ok(plane(&kernel.tensor, tap)))?;
         kernels.push(builder.weight(&part, Kind::Kernel));
     }
     let result = Volume { shape: [n, channels, layers, rows, columns], bias: channel_bias(builder, call, channels)? };
@@ -165,7 +165,10 @@ pub(super) fn window_of(
         match **values {
             [rows, columns] if !is_line => Ok(Some([positive(name, rows)?, positive(name, columns)?])),
             [columns] if is_line => Ok(Some([1, positive(name, columns)?])),
-            _ => Err(Problem::new(format!("its {name} are {values:?}: kiln has windows over rows and columns alone"))),
+            _ => Err(Problem::new(format!(
+                "its {name} are {}: kiln has windows over rows and columns alone",
+                Listed(values)
+            ))),
         }
     };
     let kernel = two("kernel_shape", &given.kernel)?.or(kernel);
@@ -204,7 +207,7 @@ fn given_pads(pads: Option<&[i64]>, is_line: bool) -> Result<Pads, Problem> {
     match sides.as_deref() {
         Some(&[top, left, bottom, right]) if !is_line => Ok(Pads { top, left, bottom, right }),
         Some(&[left, right]) if is_line => Ok(Pads { left, right, ..Pads::default() }),
-        _ => Err(Problem::new(format!("its pads are {pads:?}, and kiln takes four that are not negative"))),
+        _ => Err(Problem::new(format!("its pads are {}, and kiln takes four that are not negative", Listed(pads)))),
     }
 }
 
@@ -226,14 +229,14 @@ pub(super) fn volume_window(
         let Some(values) = call.attributes().ints(name)? else { return Ok(None) };
         match values.len() {
             3 => Ok(Some(directions.iter().map(|&i| values[i]).collect())),
-            _ => Err(Problem::new(format!("its {name} are {values:?} for a volume"))),
+            _ => Err(Problem::new(format!("its {name} are {} for a volume", Listed(values)))),
         }
     };
     let pads = match call.attributes().ints("pads")? {
         Some(pads) if pads.len() == 6 => {
             Some(directions.iter().copied().chain(directions.iter().map(|i| i + 3)).map(|i| pads[i]).collect())
         }
-        Some(pads) => return Err(Problem::new(format!("its pads are {pads:?} for a volume"))),
+        Some(pads) => return Err(Problem::new(format!("its pads are {} for a volume", Listed(pads)))),
         None => None,
     };
     let own = kernel.map(|kernel| directions.iter().map(|&i| kernel[i] as i64).collect());

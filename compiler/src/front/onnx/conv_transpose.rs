@@ -7,7 +7,6 @@
 
 use kiln_rt::safetensors::Dtype;
 
-use super::Problem;
 use super::builder::{Builder, Known, Value};
 use super::call::Call;
 use super::conv::{as_image, channel_bias, image, line, positive};
@@ -15,6 +14,7 @@ use super::fold::Budget;
 use super::shape::pixels_of_channels;
 use super::tensor::Tensor;
 use super::volume::{Volume, by_layers, plane};
+use super::{Listed, Problem};
 use crate::graph::weights::Kind;
 use crate::graph::{Binary, Conv, NodeId, Op, Pads, WeightId, Window};
 
@@ -22,7 +22,7 @@ use crate::graph::{Binary, Conv, NodeId, Op, Pads, WeightId, Window};
 const GROWTH: usize = 64;
 
 /// One direction: layers, rows or columns.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Side {
     taps: usize,
     stride: usize,
@@ -116,8 +116,9 @@ impl Transposed<'_, '_> {
         name: &str,
         sides: [Side; 2],
     ) -> Result<WeightId, Problem> {
-        let phases = phase_kernel(kernel, self.groups, sides)?;
-        let phases = builder.derived(self.kernel, name, phases)?;
+        let groups = self.groups;
+        let besides = format!("{sides:?} {groups}");
+        let phases = builder.derived(self.kernel, name, &besides, || phase_kernel(kernel, groups, sides))?;
         Ok(builder.weight(&phases, Kind::Kernel))
     }
 
@@ -165,8 +166,9 @@ impl Transposed<'_, '_> {
 fn sides<const N: usize>(call: &Call<'_>, taps: [usize; N], extents: [usize; N]) -> Result<[Side; N], Problem> {
     let given = |name: &str| -> Result<Option<[i64; N]>, Problem> {
         let Some(values) = call.attributes().ints(name)? else { return Ok(None) };
-        let each =
-            values.try_into().map_err(|_| Problem::new(format!("its {name} are {values:?}, and kiln takes {N}")));
+        let each = values
+            .try_into()
+            .map_err(|_| Problem::new(format!("its {name} are {}, and kiln takes {N}", Listed(values))));
         each.map(Some)
     };
     if given("kernel_shape")?.is_some_and(|said| said != taps.map(|taps| taps as i64)) {
@@ -183,7 +185,7 @@ fn sides<const N: usize>(call: &Call<'_>, taps: [usize; N], extents: [usize; N])
     let wanted = match call.attributes().ints("output_shape")? {
         None => None,
         Some(wanted) if wanted.len() == N || wanted.len() == N + 2 => Some(&wanted[wanted.len() - N..]),
-        Some(other) => return Err(Problem::new(format!("its output_shape is {other:?}, and kiln takes {N}"))),
+        Some(other) => return Err(Problem::new(format!("its output_shape is {}, and kiln takes {N}", Listed(other)))),
     };
     if wanted.is_some_and(|wanted| wanted.iter().any(|&extent| extent <= 0)) {
         return Err(Problem::new(format!("its output_shape {:?} is no shape", wanted.unwrap_or_default())));
@@ -191,7 +193,7 @@ fn sides<const N: usize>(call: &Call<'_>, taps: [usize; N], extents: [usize; N])
     let pads = match call.attributes().ints("pads")? {
         None => vec![0; 2 * N],
         Some(pads) if pads.len() == 2 * N => pads.to_vec(),
-        Some(other) => return Err(Problem::new(format!("its pads are {other:?}, and kiln takes {}", 2 * N))),
+        Some(other) => return Err(Problem::new(format!("its pads are {}, and kiln takes {}", Listed(other), 2 * N))),
     };
     let (is_same, is_upper, pads) = match call.attributes().text_or("auto_pad", "NOTSET")? {
         "NOTSET" | "" => (false, false, pads),

@@ -1,7 +1,7 @@
 //! What operators on shapes do, as arithmetic that cannot overflow.
 
-use super::Problem;
 use super::tensor::elements;
+use super::{Listed, Problem};
 
 /// Elements `start`, `start + step`, … of an axis, `count` of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub(super) fn axis(axis: i64, rank: usize) -> Result<usize, Problem> {
 
 /// The shape that `Reshape` makes: 0 keeps an extent (unless `allow_zero`), -1 takes what is left.
 pub(super) fn reshaped(shape: &[usize], target: &[i64], allow_zero: bool) -> Result<Vec<usize>, Problem> {
-    let wrong = || Problem::new(format!("a value of shape {shape:?} cannot take the shape {target:?}"));
+    let wrong = || Problem::new(format!("a value of shape {shape:?} cannot take the shape {}", Listed(target)));
     let mut open = None;
     let mut result = Vec::with_capacity(target.len());
     for (i, &extent) in target.iter().enumerate() {
@@ -73,7 +73,7 @@ pub(super) fn unsqueezed(shape: &[usize], axes: &[i64]) -> Result<Vec<usize>, Pr
     let mut new = vec![false; rank];
     for &at in axes {
         if std::mem::replace(&mut new[axis(at, rank)?], true) {
-            return Err(Problem::new(format!("the axes {axes:?} name one twice")));
+            return Err(Problem::new(format!("the axes {} name one twice", Listed(axes))));
         }
     }
     let mut old = shape.iter().copied();
@@ -128,7 +128,7 @@ pub(super) fn parts(extent: usize, sizes: Option<&[i64]>, count: usize) -> Resul
         let parts: Option<Vec<usize>> = sizes.iter().map(|&size| usize::try_from(size).ok()).collect();
         return parts
             .filter(|parts| parts.iter().try_fold(0usize, |sum, &part| sum.checked_add(part)) == Some(extent))
-            .ok_or_else(|| Problem::new(format!("the parts {sizes:?} are not {extent} together")));
+            .ok_or_else(|| Problem::new(format!("the parts {} are not {extent} together", Listed(sizes))));
     }
     if count == 0 || count > extent {
         return Err(Problem::new(format!("{extent} elements do not make {count} parts")));

@@ -131,8 +131,9 @@ fn parts(
         let kernel = match kernels.get(&right) {
             Some(&kernel) => kernel,
             None => {
-                let matrix = known.tensor.picked(vec![k, features], right * k * features..(right + 1) * k * features);
-                let matrix = builder.derived(known, &right.to_string(), matrix)?;
+                let places = right * k * features..(right + 1) * k * features;
+                let matrix = || Ok(known.tensor.picked(vec![k, features], places));
+                let matrix = builder.derived(known, &right.to_string(), "", matrix)?;
                 let kernel = builder.weight_transposed(&matrix, Kind::Kernel, &[1, 0]);
                 kernels.insert(right, kernel);
                 kernel

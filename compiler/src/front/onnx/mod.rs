@@ -41,6 +41,7 @@ mod walk;
 mod wire;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use kiln_rt::weights::{Source, SourceError, Stored};
 
@@ -113,6 +114,19 @@ struct Problem {
 impl Problem {
     fn new(message: impl Into<String>) -> Self {
         Problem { message: message.into(), needs: Vec::new() }
+    }
+}
+
+/// Numbers in a message: all of a few, the first of many.
+struct Listed<'a>(&'a [i64]);
+
+impl fmt::Display for Listed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const FIRST: usize = 16;
+        match self.0.get(..FIRST) {
+            Some(first) if self.0.len() > FIRST => write!(f, "{first:?} and {} more", self.0.len() - FIRST),
+            Some(_) | None => write!(f, "{:?}", self.0),
+        }
     }
 }
 

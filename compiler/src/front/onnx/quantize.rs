@@ -175,8 +175,9 @@ fn numbers_of_shape(
             builder.add_part(call, part, Op::Constant(Constant { shape, values }), &[], vec![])
         }
         Value::Known(known) => {
-            let tensor = Tensor::floats(Dtype::F32, shape, &known.tensor.to_floats());
-            let known = builder.derived(known, part, tensor)?;
+            let besides = format!("{shape:?}");
+            let tensor = || Ok(Tensor::floats(Dtype::F32, shape, &known.tensor.to_floats()));
+            let known = builder.derived(known, part, &besides, tensor)?;
             builder.known_node(&known, None)
         }
         Value::Node(node) => {
@@ -354,18 +355,18 @@ fn integers(
     let zero = zero.filter(|zero| !is_zero(zero));
     match (value, zero) {
         (Value::Known(known), None) => {
-            let tensor = Tensor::floats(Dtype::F32, shape, &known.tensor.to_floats());
-            builder.derived(known, part, tensor).map(Value::Known)
+            let tensor = || Ok(Tensor::floats(Dtype::F32, shape, &known.tensor.to_floats()));
+            builder.derived(known, part, "", tensor).map(Value::Known)
         }
         (Value::Known(known), Some(Value::Known(zero))) => {
             let aligned = aligned(zero.tensor.len())?;
-            let zeros = zero.tensor.to_floats();
-            let strides = geometry::broadcast_strides(&aligned, &shape);
-            let places = geometry::places(&shape, 0, &strides);
-            let values: Vec<f64> =
-                known.tensor.to_floats().into_iter().zip(places).map(|(v, place)| v - zeros[place]).collect();
-            let tensor = Tensor::floats(Dtype::F32, shape, &values);
-            builder.derived(known, part, tensor).map(Value::Known)
+            let tensor = || {
+                let zeros = zero.tensor.to_floats();
+                let places = geometry::places(&shape, 0, &geometry::broadcast_strides(&aligned, &shape));
+                let values = known.tensor.to_floats().into_iter().zip(places).map(|(v, place)| v - zeros[place]);
+                Ok(Tensor::floats(Dtype::F32, shape, &values.collect::<Vec<_>>()))
+            };
+            builder.derived(known, part, &zero.name, tensor).map(Value::Known)
         }
         (Value::Known(_), Some(Value::Node(zero))) => {
             let message = "its weights are known, and their zero point depends on the network's inputs".to_owned();
@@ -392,6 +393,6 @@ fn small_integers(builder: &mut Builder, bias: Value) -> Result<Value, Problem> 
     if numbers.iter().any(|v| v.abs() > f64::from(1 << 24)) {
         return builder.known_node(known, None).map(Value::Node);
     }
-    let tensor = Tensor::floats(Dtype::F32, known.tensor.shape.clone(), &numbers);
-    builder.derived(known, "bias", tensor).map(Value::Known)
+    let tensor = || Ok(Tensor::floats(Dtype::F32, known.tensor.shape.clone(), &numbers));
+    builder.derived(known, "bias", "", tensor).map(Value::Known)
 }

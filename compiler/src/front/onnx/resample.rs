@@ -135,6 +135,7 @@ pub(super) fn resample(
     around: &Around<'_>,
     fill: f64,
 ) -> Result<NodeId, Problem> {
+    builder.budget.clone().take(&[around.outputs, around.inputs])?;
     let (mut matrix, outside) = around.matrix()?;
     let mut bias = vec![0.0; around.outputs];
     for (output, _) in outside.iter().enumerate().filter(|(_, outside)| **outside) {

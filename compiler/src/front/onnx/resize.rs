@@ -1,10 +1,10 @@
 //! `Resize` and `Upsample`.
 
-use super::Problem;
 use super::builder::{Builder, Value};
 use super::call::Call;
 use super::geometry::axis;
 use super::resample::{Around, Kernel, resample};
+use super::{Listed, Problem};
 use crate::graph::{Coordinates, F32, Filter, Op, Resize, Rounding};
 
 /// `Resize` of rows and columns, and what it was before version 11 and, as `Upsample`, before version 10.
@@ -42,7 +42,7 @@ pub(super) fn resize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
         per_axis(sizes.len())?;
         for (&axis, &wanted) in axes.iter().zip(&sizes) {
             let wanted = usize::try_from(wanted).ok().filter(|&wanted| wanted > 0);
-            size[axis] = wanted.ok_or_else(|| Problem::new(format!("{sizes:?} is no size")))?;
+            size[axis] = wanted.ok_or_else(|| Problem::new(format!("{} is no size", Listed(&sizes))))?;
             scale[axis] = size[axis] as f32 / shape[axis] as f32;
         }
         // One scale for all axes, the least or the largest, and sizes that follow from it.

@@ -2,13 +2,13 @@
 
 use std::ops::Range;
 
-use super::Problem;
 use super::builder::{Builder, Value};
 use super::call::Call;
 use super::fold::permutation;
 use super::gather::at_runs;
 use super::geometry;
 use super::geometry::axis;
+use super::{Listed, Problem};
 use crate::graph::{Binary, DType, F32, NodeId, Op, Pads, Pool, Window};
 
 /// `Reshape`.
@@ -256,7 +256,7 @@ pub(super) fn expand(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     let x = builder.operand(call, 0)?;
     let wanted = call.known_integers(1)?.ok_or_else(|| Problem::new("it does not say to what shape"))?;
     let extents: Option<Vec<usize>> = wanted.iter().map(|&extent| usize::try_from(extent).ok()).collect();
-    let extents = extents.ok_or_else(|| Problem::new(format!("{wanted:?} is no shape")))?;
+    let extents = extents.ok_or_else(|| Problem::new(format!("{} is no shape", Listed(&wanted))))?;
     let shape = geometry::broadcast(&[&builder.ty(x).shape, &extents])?;
     if builder.ty(x).shape == shape {
         return Ok(vec![Value::Node(x)]);

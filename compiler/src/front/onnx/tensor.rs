@@ -142,11 +142,6 @@ impl Tensor {
         Tensor { narrow: None, ..self.clone() }
     }
 
-    /// Whether it is the same tensor, bit by bit.
-    pub(super) fn is(&self, other: &Self) -> bool {
-        (self.dtype, &self.shape, &self.bytes) == (other.dtype, &other.shape, &other.bytes)
-    }
-
     /// Where its elements lie in memory.
     pub(super) fn memory(&self) -> Range<usize> {
         let start = self.bytes.as_ptr().addr();

@@ -2,11 +2,11 @@
 
 use kiln_rt::safetensors::Dtype;
 
-use super::super::Problem;
 use super::super::call::Call;
 use super::super::geometry::axis;
 use super::super::narrow::Narrow;
 use super::super::tensor::{Folder, Tensor, data_type, dtype, is_float};
+use super::super::{Listed, Problem};
 use super::{Budget, Known};
 use crate::front::onnx::builder::Value;
 use crate::onnx_schema::Bytes;
@@ -68,7 +68,7 @@ pub(super) fn of_shape(call: &Call<'_>) -> Result<Tensor, Problem> {
 pub(super) fn constant_of_shape(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let extents = known.integers(0)?;
     let shape: Option<Vec<usize>> = extents.iter().map(|&extent| usize::try_from(extent).ok()).collect();
-    let shape = shape.ok_or_else(|| Problem::new(format!("{extents:?} is no shape")))?;
+    let shape = shape.ok_or_else(|| Problem::new(format!("{} is no shape", Listed(&extents))))?;
     budget.take(&shape)?;
     let value = match known.call.attributes().tensor("value")? {
         Some(tensor) => Tensor::read(tensor.clone(), &NoFolder)?,

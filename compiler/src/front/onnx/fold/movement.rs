@@ -1,8 +1,8 @@
 //! The same elements in other places.
 
-use super::super::Problem;
 use super::super::geometry;
 use super::super::tensor::{Tensor, elements};
+use super::super::{Listed, Problem};
 use super::constant::axis_of;
 use super::{Budget, Known};
 
@@ -46,7 +46,7 @@ pub(in crate::front::onnx) fn permutation(given: Option<&[i64]>, rank: usize) ->
         })
         .collect();
     perm.filter(|perm| perm.len() == rank)
-        .ok_or_else(|| Problem::new(format!("{given:?} is no permutation of {rank} axes")))
+        .ok_or_else(|| Problem::new(format!("{} is no permutation of {rank} axes", Listed(given))))
 }
 
 fn transposed(x: &Tensor, perm: &[usize], budget: &mut Budget) -> Result<Tensor, Problem> {
@@ -132,7 +132,7 @@ pub(super) fn split(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor
 pub(super) fn expand(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let (x, wanted) = (known.operand(0)?, known.integers(1)?);
     let extents: Option<Vec<usize>> = wanted.iter().map(|&extent| usize::try_from(extent).ok()).collect();
-    let extents = extents.ok_or_else(|| Problem::new(format!("{wanted:?} is no shape")))?;
+    let extents = extents.ok_or_else(|| Problem::new(format!("{} is no shape", Listed(&wanted))))?;
     let shape = geometry::broadcast(&[&x.shape, &extents])?;
     budget.take(&shape)?;
     let places = geometry::places(&shape, 0, &geometry::broadcast_strides(&x.shape, &shape));
@@ -141,7 +141,9 @@ pub(super) fn expand(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tenso
 
 pub(super) fn tile(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let (x, repeats) = (known.operand(0)?, known.integers(1)?);
-    let wrong = || Problem::new(format!("{repeats:?} does not say how often to repeat a value of shape {:?}", x.shape));
+    let wrong = || {
+        Problem::new(format!("{} does not say how often to repeat a value of shape {:?}", Listed(&repeats), x.shape))
+    };
     if repeats.len() != x.shape.len() {
         return Err(wrong());
     }
