@@ -178,8 +178,7 @@ impl Measured {
 /// Measures a network and prints the times.
 pub(crate) fn bench(args: &Args) -> Result<(), Failure> {
     let measured = measure(&args.subject)?;
-    print(&if args.json { format!("{}\n", measured.object()) } else { measured.table() });
-    Ok(())
+    print(&if args.json { format!("{}\n", measured.object()) } else { measured.table() })
 }
 
 /// Builds the crate of a network for one target and runs its own bench.

@@ -62,7 +62,7 @@ pub(crate) fn build(args: &Args) -> Result<(), Failure> {
     recipe.write(&folder)?;
     folder.finish()?;
     drop(doing);
-    print_line(format_args!("{} in {}", compiled.source.name, args.out.display()));
+    print_line(format_args!("{} in {}", compiled.source.name, args.out.display()))?;
     let mut known = std::collections::HashSet::new();
     for program in &compiled.programs {
         print_line(format_args!(
@@ -72,7 +72,7 @@ pub(crate) fn build(args: &Args) -> Result<(), Failure> {
             program.kernels.len(),
             grouped(4 * program.arena as u64),
             grouped(added_weights(program, &mut known))
-        ));
+        ))?;
     }
     Ok(())
 }

@@ -56,11 +56,10 @@ pub(crate) fn export(args: &Args) -> Result<(), Failure> {
     }
     drop(doing);
     let [nodes, initializers, bytes] = model.counts().map(grouped);
-    print_line(format_args!("{network} in {}", args.out.display()));
+    print_line(format_args!("{network} in {}", args.out.display()))?;
     print_line(format_args!(
         "version {OPSET} of ONNX: {nodes} nodes, {initializers} initializers, {bytes} bytes of weights"
-    ));
-    Ok(())
+    ))
 }
 
 /// The file of a model's weights, and what the model calls it.

@@ -35,8 +35,7 @@ pub(crate) fn profile(args: &Args) -> Result<(), Failure> {
     if let Some(path) = &args.svg {
         std::fs::write(path, roofline(&measured, &levels)).context(format!("cannot write {}", path.display()))?;
     }
-    print(&table(&measured, &levels));
-    Ok(())
+    print(&table(&measured, &levels))
 }
 
 /// A level of memory.

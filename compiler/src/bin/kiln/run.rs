@@ -134,8 +134,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         answers::csv(&answers, &labels)
     } else {
         answers::table(&answers, &labels, std::io::stdout().is_terminal())
-    });
-    Ok(())
+    })
 }
 
 /// A `.npy` file for each output, no two alike: what a file system may not take in a name is an underscore.
