@@ -38,9 +38,9 @@ pub(crate) struct Args {
 
 /// Writes a crate.
 pub(crate) fn build(args: &Args) -> Result<(), Failure> {
-    let folder = NewFolder::begin(&args.out, args.force)?;
     let doing = Doing::new(format!("compiling {}", args.spec.name()));
     let (graph, weights) = args.spec.load_or_fill(&args.weights)?;
+    let folder = NewFolder::begin_marked(&args.out, args.force)?;
     let mut options = Options::default();
     if !args.target.is_empty() {
         options.targets = args.target.clone();

@@ -49,7 +49,7 @@ pub(crate) fn demo(args: &Args) -> Result<(), Failure> {
     std::fs::write(&weights_path, WEIGHTS).context("cannot write the weights")?;
     let weights = Weights::of_file(&weights_path, &compiled.source)?;
     let folder = args.out.clone().unwrap_or_else(|| temporary.path().join("digits"));
-    let new = NewFolder::begin(&folder, false)?;
+    let new = NewFolder::begin(&folder)?;
     let recipe = Recipe {
         compiled: &compiled,
         weights: &weights,

@@ -1,5 +1,7 @@
 //! What runs a network: one of three engines, made ready once and run on as many inputs as there are.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
@@ -8,8 +10,8 @@ use kiln_compiler::kernel::interp as kernel_interp;
 use kiln_compiler::pipeline::Compiled;
 use kiln_compiler::target::Target;
 
-use crate::array;
 use crate::crates::{build_example, run_program};
+use crate::npy;
 use crate::report::{Context, Failure};
 use crate::weights::Weights;
 
@@ -74,14 +76,16 @@ impl<'a> Runner<'a> {
                 let mut command = flags.clone();
                 for (i, (&id, input)) in compiled.source.inputs().iter().zip(inputs).enumerate() {
                     let path = folder.path().join(format!("input{i}.npy"));
-                    array::write(&path, &compiled.source.node(id).ty.shape, input)?;
+                    let mut file = BufWriter::new(File::create(&path).context("cannot make a temporary file")?);
+                    npy::write(&mut file, &compiled.source.node(id).ty.shape, input)?;
+                    file.flush().context("cannot write a temporary file")?;
                     command.push(path.display().to_string());
                 }
                 let count = compiled.source.outputs().len();
                 let outputs: Vec<PathBuf> = (0..count).map(|i| folder.path().join(format!("output{i}.npy"))).collect();
                 command.extend(outputs.iter().flat_map(|path| ["--output".to_owned(), path.display().to_string()]));
                 run_program(program, &command)?;
-                outputs.iter().map(|path| Ok(array::read(path)?.1)).collect()
+                outputs.iter().map(|path| Ok(npy::read(path)?.1)).collect()
             }
         }
     }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use kiln_compiler::graph::{DType, Elements, Graph, TensorType};
 
 use crate::array;
+use crate::npy;
 use crate::photo;
 use crate::preprocess::Preparation;
 use crate::progress::Doing;
@@ -44,7 +45,7 @@ pub(crate) fn tensors(arguments: &[String]) -> Result<Vec<Tensor>, Failure> {
             _ => (None, argument.as_str()),
         };
         if is_tensor(Path::new(source)) {
-            let (shape, elements) = array::read(Path::new(source))?;
+            let (shape, elements) = npy::read(Path::new(source))?;
             tensors.push(Tensor { input, shape, elements });
         }
     }
