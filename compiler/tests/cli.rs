@@ -6,6 +6,8 @@ use std::process::{Command, Output};
 
 use kiln_rt::safetensors::{Dtype, SafeTensors, View, write};
 
+#[path = "cli/inputs.rs"]
+mod inputs;
 #[path = "cli/outputs.rs"]
 mod outputs;
 

@@ -5,10 +5,12 @@ use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use kiln_compiler::graph::{Elements, interp as graph_interp};
+use kiln_compiler::diag::Error;
+use kiln_compiler::graph::{DType, Elements, Graph, TensorType, interp as graph_interp};
 use kiln_compiler::kernel::interp as kernel_interp;
 use kiln_compiler::pipeline::Compiled;
 use kiln_compiler::target::Target;
+use kiln_rt::session::Threads;
 
 use crate::crates::{build_example, run_program};
 use crate::npy;
@@ -23,6 +25,33 @@ pub(crate) enum Engine {
     Kernel,
     /// The emitted crate, built with cargo
     Aot,
+}
+
+/// The most bytes of a value that an interpreter is to make: both hold whole values, and a machine that has not enough
+/// memory for one ends the program.
+const MOST_BYTES: usize = 1 << 31;
+
+impl Engine {
+    /// Makes sure that no value of a network is too large for it.
+    pub(crate) fn check(self, graph: &Graph) -> Result<(), Failure> {
+        let bytes = |ty: &TensorType| ty.len().saturating_mul(if ty.dtype == DType::F32 { 4 } else { 8 });
+        let mut nodes = graph.order().into_iter().map(|id| graph.node(id));
+        match nodes.find(|node| bytes(&node.ty) > MOST_BYTES) {
+            Some(node) if self != Engine::Aot => {
+                let (name, bytes) = (&node.origin.name, bytes(&node.ty));
+                let why = format!("`{name}` takes {bytes} bytes, more than the {MOST_BYTES} that an interpreter makes");
+                Err(Failure::from(Error::Limit(why)).help("`--engine aot` runs the crate"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// Reads a number of threads.
+pub(crate) fn thread_count(text: &str) -> Result<usize, String> {
+    let most = Threads::MOST;
+    let count = text.parse().ok().filter(|count| (1..=most).contains(count));
+    count.ok_or_else(|| format!("kiln runs on 1 to {most} threads"))
 }
 
 /// A network that an engine has been made ready for.

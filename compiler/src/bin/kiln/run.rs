@@ -11,7 +11,7 @@ use kiln_compiler::target::Target;
 use crate::answers::{self, Answer, Output, Said};
 use crate::classes::{Labels, gives_probabilities, rank};
 use crate::dump::print;
-use crate::engine::{Engine, Runner};
+use crate::engine::{Engine, Runner, thread_count};
 use crate::file::NewFile;
 use crate::folder::NewFolder;
 use crate::inputs::{Inputs, tensors};
@@ -58,7 +58,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "aot")]
     engine: Engine,
     /// Threads of the emitted crate
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = thread_count)]
     threads: usize,
     /// The instruction set; default: the best that this processor has
     #[arg(long)]
@@ -69,6 +69,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let doing = Doing::new(format!("reading {}", args.spec.name()));
     let Network { graph, weights, constants } = args.spec.load_with(&args.weights, &tensors(&args.input)?)?;
+    args.engine.check(&graph)?;
     let file = args.output.as_deref().map(|path| NewFile::begin(path, true)).transpose()?;
     let folder = args.outputs.as_deref().map(NewFolder::begin).transpose()?;
     let mut inputs = Inputs::read(&graph, &constants, &args.input, &doing)?;
