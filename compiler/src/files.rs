@@ -2,9 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
 use crate::front::Loader;
+
+/// The most bytes of a source.
+const LIMIT: u64 = 64 << 20;
 
 /// Reads sources, and remembers which. A file has one name, however it is reached.
 #[derive(Debug, Default)]
@@ -16,10 +21,17 @@ impl Files {
     /// The name and the text of the file at `path`.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// What the operating system says, what is no text in UTF-8, and a file of more than 64 MiB.
     pub fn read(&self, path: &Path) -> Result<(String, String), String> {
         let path = without_dots(path);
-        let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
+        // What is no file, as a pipe, has no size to ask for, and maybe no end.
+        let mut source = File::open(&path).map_err(|error| error.to_string())?.take(LIMIT + 1);
+        let mut bytes = Vec::new();
+        source.read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+        if bytes.len() as u64 > LIMIT {
+            return Err(format!("it has more than the {} MiB of any source", LIMIT >> 20));
+        }
+        let text = String::from_utf8(bytes).map_err(|_| "it is no text in UTF-8".to_owned())?;
         let name = path.display().to_string();
         self.read.borrow_mut().insert(path);
         Ok((name, text))
@@ -28,9 +40,12 @@ impl Files {
     /// The bytes of the file at `path`.
     ///
     /// # Errors
-    /// What the operating system says.
+    /// What the operating system says, and what is not a file.
     pub fn read_bytes(&self, path: &Path) -> Result<Vec<u8>, String> {
         let path = without_dots(path);
+        if !std::fs::metadata(&path).map_err(|error| error.to_string())?.is_file() {
+            return Err("it is not a file".to_owned());
+        }
         let bytes = std::fs::read(&path).map_err(|error| error.to_string())?;
         self.read.borrow_mut().insert(path);
         Ok(bytes)

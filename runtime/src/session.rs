@@ -13,9 +13,17 @@ use super::tensor::{DType, Element, Elements, ElementsMut, TensorInfo};
 pub struct Threads(usize);
 
 impl Threads {
-    /// `count` threads; 0 is taken as 1.
+    /// The most threads of a session. A system starts more, but not without end: where its maps of memory run out, a
+    /// thread that was started ends the process.
+    pub const MOST: usize = 1024;
+
+    /// `count` threads; 0 is taken as 1, and more than [`Threads::MOST`] as so many.
     pub const fn new(count: usize) -> Self {
-        Self(if count == 0 { 1 } else { count })
+        Self(match count {
+            0 => 1,
+            1..=Self::MOST => count,
+            _ => Self::MOST,
+        })
     }
 
     /// How many.

@@ -76,6 +76,7 @@ fn model() -> Model {
 
 #[test]
 fn any_number_of_threads_gives_the_same() {
+    assert_eq!([0, 7, usize::MAX].map(|count| Threads::new(count).count()), [1, 7, Threads::MOST]);
     let input: Vec<f32> = (0..LEN).map(|i| 1.0 - 0.25 * i as f32).collect();
     let expected: Vec<f32> = (0..LEN).map(|i| 2.0 * (input[i] + i as f32)).collect();
     for threads in [0, 1, 2, 3, 5, 50] {

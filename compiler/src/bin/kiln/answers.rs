@@ -1,5 +1,8 @@
 //! What a network says of each image, printed: as a table, CSV or JSON.
 
+use std::ops::Range;
+
+use kiln_compiler::graph::{DType, Elements};
 use serde_json::{Value, json};
 
 use crate::classes::{Labels, Ranked};
@@ -18,7 +21,21 @@ pub(crate) enum Said {
     Classes(Vec<Ranked>),
     /// The shape and the first few numbers of an output that has no classes.
     Numbers { shape: Vec<usize>, first: Vec<f32> },
+    /// All outputs.
+    Outputs(Vec<Output>),
 }
+
+/// An output with all of its numbers, or the first where they are many.
+pub(crate) struct Output {
+    name: String,
+    shape: Vec<usize>,
+    dtype: DType,
+    numbers: Vec<Value>,
+}
+
+/// The most numbers that are all in JSON, and how many are of an output that has more.
+const ALL: usize = 1000;
+const FIRST: usize = 8;
 
 /// Columns for people: class, probability, on a terminal a bar, name; before them the image where there are several.
 pub(crate) fn table(answers: &[Answer], labels: &Labels, bars: bool) -> String {
@@ -38,6 +55,8 @@ pub(crate) fn table(answers: &[Answer], labels: &Labels, bars: bool) -> String {
             Said::Numbers { shape, first } => {
                 rows.push([image, format!("{shape:?}: {first:?}"), String::new(), String::new(), String::new()]);
             }
+            // These are made for JSON.
+            Said::Outputs(_) => {}
         }
     }
     aligned(&rows, &[1, 2])
@@ -68,9 +87,13 @@ fn field(text: &str) -> String {
 }
 
 /// `{"net": …, "images": [{"file": …, "classes": [{"class": …, "label": …, "probability": …}]}]}`; a class without a name
-/// has null for its label.
+/// has null for its label. Without classes, `"outputs": [{"name": …, "shape": …, "dtype": …, "numbers": …}]` stands for
+/// them: `numbers` in row-major order, or `first`, the first of them, where there are more than a thousand.
 pub(crate) fn json(net: &str, answers: &[Answer], labels: &Labels) -> Value {
     let images = answers.iter().map(|answer| {
+        if let Said::Outputs(outputs) = &answer.said {
+            return json!({ "file": answer.image, "outputs": outputs.iter().map(Output::object).collect::<Vec<_>>() });
+        }
         let classes = classes(answer).iter().map(|Ranked { class, probability }| {
             json!({ "class": class, "label": labels.get(*class), "probability": shortest(*probability) })
         });
@@ -79,16 +102,43 @@ pub(crate) fn json(net: &str, answers: &[Answer], labels: &Labels) -> Value {
     json!({ "net": net, "images": images.collect::<Vec<_>>() })
 }
 
+impl Output {
+    /// The output of this shape whose numbers begin at `start` of `values`.
+    pub(crate) fn new(name: String, shape: Vec<usize>, values: &Elements, start: usize) -> Self {
+        fn json_of<T: Copy>(values: &[T], place: Range<usize>, json: impl Fn(T) -> Value) -> Vec<Value> {
+            values[place].iter().map(|&value| json(value)).collect()
+        }
+        let len = shape.iter().product();
+        let place = start..start + if len <= ALL { len } else { FIRST };
+        let numbers = match values {
+            Elements::F32(v) => json_of(v, place, |v| json!(shortest(v))),
+            Elements::F64(v) => json_of(v, place, |v| json!(v)),
+            Elements::I64(v) => json_of(v, place, |v| json!(v)),
+            Elements::I32(v) => json_of(v, place, |v| json!(v)),
+            Elements::I8(v) => json_of(v, place, |v| json!(v)),
+            Elements::U8(v) => json_of(v, place, |v| json!(v)),
+            Elements::Bool(v) => json_of(v, place, |v| json!(v)),
+        };
+        Output { name, shape, dtype: values.dtype(), numbers }
+    }
+
+    fn object(&self) -> Value {
+        let is_whole = self.numbers.len() == self.shape.iter().product::<usize>();
+        let key = if is_whole { "numbers" } else { "first" };
+        json!({ "name": self.name, "shape": self.shape, "dtype": self.dtype.to_string(), key: self.numbers })
+    }
+}
+
 /// The f64 that prints as an f32 does, without the digits that f32 does not hold; null for NaN, which JSON has not.
 fn shortest(value: f32) -> Option<f64> {
     value.to_string().parse().ok().filter(|value: &f64| value.is_finite())
 }
 
-/// An answer's classes; CSV and JSON are not made of answers without.
+/// An answer's classes; CSV is not made of answers without.
 fn classes(answer: &Answer) -> &[Ranked] {
     match &answer.said {
         Said::Classes(ranked) => ranked,
-        Said::Numbers { .. } => &[],
+        Said::Numbers { .. } | Said::Outputs(_) => &[],
     }
 }
 
@@ -127,5 +177,20 @@ mod tests {
         let text = r#"{"net":"N","images":[{"file":"a.png","classes":[{"class":1,"label":null,"probability":0.1}]},"#;
         let rest = r#"{"file":"b, \"c\".png","classes":[{"class":0,"label":null,"probability":null}]}]}"#;
         assert_eq!(json("N", &answers, &labels).to_string(), format!("{text}{rest}"));
+    }
+
+    #[test]
+    fn json_has_all_numbers_of_an_output_or_the_first() {
+        let output = |elements: Elements| Output::new("y".to_owned(), vec![elements.len()], &elements, 0);
+        let outputs = vec![
+            output(Elements::F32(vec![0.1, f32::NAN])),
+            output(Elements::I64(vec![i64::MIN])),
+            output(Elements::U8(vec![7; 1001])),
+        ];
+        let answers = [Answer { image: "x.npy".to_owned(), said: Said::Outputs(outputs) }];
+        let text = r#"{"net":"N","images":[{"file":"x.npy","outputs":[{"name":"y","shape":[2],"dtype":"f32","numbers":[0.1,null]},"#;
+        let rest = r#"{"name":"y","shape":[1],"dtype":"i64","numbers":[-9223372036854775808]},"#;
+        let last = r#"{"name":"y","shape":[1001],"dtype":"u8","first":[7,7,7,7,7,7,7,7]}]}]}"#;
+        assert_eq!(json("N", &answers, &Labels::default()).to_string(), format!("{text}{rest}{last}"));
     }
 }

@@ -1,12 +1,11 @@
-//! Arrays in `.npy` files.
+//! Tensors for inputs: from files, or by the formula.
 
 use std::path::Path;
 
 use kiln_compiler::graph::{DType, Elements, TensorType};
-use ndarray::{ArrayD, IxDyn};
-use ndarray_npy::{ReadNpyExt, ReadableElement, WritableElement, WriteNpyExt};
 
-use crate::report::{Context, Failure};
+use crate::npy;
+use crate::report::Failure;
 
 /// The elements of an input: from a `.npy` file with this shape, or, for `fill`, by the formula. A file of another type
 /// does where every number is one of the input's type.
@@ -15,7 +14,7 @@ pub(crate) fn read_input(source: &str, name: &str, ty: &TensorType) -> Result<El
         return Ok(fill(ty));
     }
     let path = Path::new(source);
-    let (shape, values) = read(path)?;
+    let (shape, values) = npy::read(path)?;
     let fits = shape == ty.shape || shape.len() + 1 == ty.shape.len() && ty.shape[0] == 1 && shape == ty.shape[1..];
     if !fits {
         return Err(Failure::new(format!(
@@ -48,81 +47,48 @@ pub(crate) fn fill(ty: &TensorType) -> Elements {
     Elements::from_f64(ty.dtype, &integers.collect::<Vec<_>>())
 }
 
-/// The same numbers in another type, unless one of them is none of its. Floats are rounded to floats.
+/// The same numbers in another type, unless one of them is none of its. Floats are rounded to floats, but not to infinity.
 fn converted(values: Elements, to: DType) -> Option<Elements> {
-    if values.dtype() == to {
+    let from = values.dtype();
+    if from == to {
         return Some(values);
     }
     let numbers = values.to_f64();
     let fits = match to.range() {
-        None => true,
-        Some((lo, hi)) => numbers.iter().all(|v| v.fract() == 0.0 && *v >= lo as f64 && *v <= hi as f64),
+        None if from.is_float() => {
+            to == DType::F64 || numbers.iter().all(|&v| (v as f32).is_finite() || !v.is_finite())
+        }
+        // An integer that its float gives back is exact; of the f64 nearest to i64's largest that is not to be had.
+        None => {
+            let nearest = |v: i64| if to == DType::F32 { (v as f32).into() } else { v as f64 };
+            values.to_i64()?.into_iter().all(|v| nearest(v) as i128 == i128::from(v))
+        }
+        Some((lo, hi)) => values.to_i64()?.into_iter().all(|v| (lo..=hi).contains(&v)),
     };
     fits.then(|| Elements::from_f64(to, &numbers))
 }
 
-/// Shape and elements of a `.npy` file.
-pub(crate) fn read(path: &Path) -> Result<(Vec<usize>, Elements), Failure> {
-    let shown = path.display();
-    let bytes = std::fs::read(path).context(format!("cannot read {shown}"))?;
-    let mut found = None;
-    let mut first = None;
-    for dtype in DType::ALL {
-        let array = match dtype {
-            DType::F32 => elements(&bytes, Elements::F32),
-            DType::F64 => elements(&bytes, Elements::F64),
-            DType::I64 => elements(&bytes, Elements::I64),
-            DType::I32 => elements(&bytes, Elements::I32),
-            DType::I8 => elements(&bytes, Elements::I8),
-            DType::U8 => elements(&bytes, Elements::U8),
-            DType::Bool => elements(&bytes, Elements::Bool),
-        };
-        match array {
-            Ok(array) => {
-                found = Some(array);
-                break;
-            }
-            Err(error) => first = first.or(Some(error)),
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_become_those_of_another_type_only_where_they_are_some_of_its() {
+        let ints = |v: i64, to| converted(Elements::I64(vec![v]), to);
+        assert_eq!(ints(1 << 24, DType::F32), Some(Elements::F32(vec![16_777_216.0])));
+        assert_eq!(ints((1 << 24) + 1, DType::F32), None);
+        assert_eq!(ints((1 << 24) + 1, DType::F64), Some(Elements::F64(vec![16_777_217.0])));
+        assert_eq!((ints(i64::MAX, DType::F64), ints(i64::MAX, DType::F32)), (None, None));
+        assert_eq!(ints(i64::MIN, DType::F32), Some(Elements::F32(vec![-(2f32.powi(63))])));
+        assert_eq!((ints(255, DType::U8), ints(256, DType::U8)), (Some(Elements::U8(vec![255])), None));
+        let floats = |v: f64, to| converted(Elements::F64(vec![v]), to);
+        assert_eq!(floats(0.1, DType::F32), Some(Elements::F32(vec![0.1])));
+        assert_eq!(
+            (floats(1e300, DType::F32), floats(f64::INFINITY, DType::F32)),
+            (None, Some(Elements::F32(vec![f32::INFINITY])))
+        );
+        assert_eq!((floats(2f64.powi(63), DType::I64), floats(2f64.powi(31), DType::I32)), (None, None));
+        assert_eq!(floats(-3.0, DType::I8), Some(Elements::I8(vec![-3])));
+        assert_eq!((floats(0.5, DType::I32), floats(f64::NAN, DType::I32)), (None, None));
     }
-    found.ok_or_else(|| {
-        let types = DType::ALL.map(|dtype| dtype.to_string()).join(", ");
-        let why = first.map(|error| format!(": {error}")).unwrap_or_default();
-        Failure::new(format!("{shown} is not a .npy file of one of {types}{why}"))
-    })
-}
-
-fn elements<T: ReadableElement + Clone>(
-    bytes: &[u8],
-    make: fn(Vec<T>) -> Elements,
-) -> Result<(Vec<usize>, Elements), ndarray_npy::ReadNpyError> {
-    let array = ArrayD::<T>::read_npy(bytes)?;
-    Ok((array.shape().to_vec(), make(array.iter().cloned().collect())))
-}
-
-/// Writes a `.npy` file, whole or not at all.
-pub(crate) fn write(path: &Path, shape: &[usize], values: &Elements) -> Result<(), Failure> {
-    let shown = path.display();
-    let bytes = match values {
-        Elements::F32(v) => file(shape, v),
-        Elements::F64(v) => file(shape, v),
-        Elements::I64(v) => file(shape, v),
-        Elements::I32(v) => file(shape, v),
-        Elements::I8(v) => file(shape, v),
-        Elements::U8(v) => file(shape, v),
-        Elements::Bool(v) => file(shape, v),
-    };
-    let bytes = bytes.map_err(|why| Failure::new(format!("cannot write {shown}: {why}")))?;
-    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let temporary = tempfile::NamedTempFile::new_in(parent).context(format!("cannot write in {}", parent.display()))?;
-    std::fs::write(temporary.path(), bytes).context(format!("cannot write {shown}"))?;
-    temporary.persist(path).context(format!("cannot write {shown}"))?;
-    Ok(())
-}
-
-fn file<T: WritableElement + Clone>(shape: &[usize], values: &[T]) -> Result<Vec<u8>, String> {
-    let array = ArrayD::from_shape_vec(IxDyn(shape), values.to_vec()).map_err(|error| error.to_string())?;
-    let mut bytes = Vec::new();
-    array.write_npy(&mut bytes).map_err(|error| error.to_string())?;
-    Ok(bytes)
 }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use crate::crates::{build_example, run_program};
 use crate::dump::print;
+use crate::engine::thread_count;
 use crate::inspect::{aligned, grouped};
 use crate::progress::Doing;
 use crate::report::{Context, Failure};
@@ -31,7 +32,7 @@ pub(crate) struct Subject {
     #[command(flatten)]
     weights: weights::Argument,
     /// Threads of the emitted crate
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = thread_count)]
     threads: usize,
     /// The instruction set; default: the best that this processor has
     #[arg(long)]
@@ -178,8 +179,7 @@ impl Measured {
 /// Measures a network and prints the times.
 pub(crate) fn bench(args: &Args) -> Result<(), Failure> {
     let measured = measure(&args.subject)?;
-    print(&if args.json { format!("{}\n", measured.object()) } else { measured.table() });
-    Ok(())
+    print(&if args.json { format!("{}\n", measured.object()) } else { measured.table() })
 }
 
 /// Builds the crate of a network for one target and runs its own bench.

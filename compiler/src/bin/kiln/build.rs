@@ -38,9 +38,9 @@ pub(crate) struct Args {
 
 /// Writes a crate.
 pub(crate) fn build(args: &Args) -> Result<(), Failure> {
-    let folder = NewFolder::begin(&args.out, args.force)?;
     let doing = Doing::new(format!("compiling {}", args.spec.name()));
     let (graph, weights) = args.spec.load_or_fill(&args.weights)?;
+    let folder = NewFolder::begin_marked(&args.out, args.force)?;
     let mut options = Options::default();
     if !args.target.is_empty() {
         options.targets = args.target.clone();
@@ -62,7 +62,7 @@ pub(crate) fn build(args: &Args) -> Result<(), Failure> {
     recipe.write(&folder)?;
     folder.finish()?;
     drop(doing);
-    print_line(format_args!("{} in {}", compiled.source.name, args.out.display()));
+    print_line(format_args!("{} in {}", compiled.source.name, args.out.display()))?;
     let mut known = std::collections::HashSet::new();
     for program in &compiled.programs {
         print_line(format_args!(
@@ -72,7 +72,7 @@ pub(crate) fn build(args: &Args) -> Result<(), Failure> {
             program.kernels.len(),
             grouped(4 * program.arena as u64),
             grouped(added_weights(program, &mut known))
-        ));
+        ))?;
     }
     Ok(())
 }

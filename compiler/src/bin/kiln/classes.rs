@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use kiln_compiler::files::Files;
 use kiln_compiler::graph::{Graph, Op};
 
 use crate::report::{Context, Failure};
@@ -24,7 +25,8 @@ impl Labels {
         let names = |text: &str| Labels(text.lines().map(str::to_owned).collect());
         if let Some(path) = file {
             let shown = path.display();
-            let labels = names(&std::fs::read_to_string(path).context(format!("cannot read {shown}"))?);
+            let (_, text) = Files::default().read(path).context(format!("cannot read {shown}"))?;
+            let labels = names(&text);
             let named = labels.0.len();
             return match classes {
                 Some(classes) if classes == named => Ok(labels),

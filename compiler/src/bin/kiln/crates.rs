@@ -101,7 +101,7 @@ pub(crate) fn build_example(
     folder: &Path,
     example: &str,
 ) -> Result<PathBuf, Failure> {
-    let new = NewFolder::begin(folder, false)?;
+    let new = NewFolder::begin(folder)?;
     let recipe = Recipe {
         compiled,
         weights,

@@ -49,7 +49,7 @@ pub(crate) fn demo(args: &Args) -> Result<(), Failure> {
     std::fs::write(&weights_path, WEIGHTS).context("cannot write the weights")?;
     let weights = Weights::of_file(&weights_path, &compiled.source)?;
     let folder = args.out.clone().unwrap_or_else(|| temporary.path().join("digits"));
-    let new = NewFolder::begin(&folder, false)?;
+    let new = NewFolder::begin(&folder)?;
     let recipe = Recipe {
         compiled: &compiled,
         weights: &weights,
@@ -79,25 +79,25 @@ pub(crate) fn demo(args: &Args) -> Result<(), Failure> {
     drop(doing);
 
     let checked = check(&answers, &expected, &labels, count)?;
-    draw(&images, pixels, &labels, &checked.digits);
+    draw(&images, pixels, &labels, &checked.digits)?;
     let plan = compiled.programs.iter().find(|program| program.target == Target::detect());
     let plan = plan.unwrap_or(&compiled.programs[compiled.programs.len() - 1]);
     print_line(format_args!(
         "accuracy         {} of {count} ({:.2} %)",
         checked.right,
         100.0 * checked.right as f64 / count as f64
-    ));
-    print_line(format_args!("as PyTorch says  {count} of {count}, probabilities within {:.1e}", checked.worst));
-    print_line(format_args!("time an image    {microseconds:.1} µs, {} on one thread", plan.target.name()));
-    print_line(format_args!("arena            {} bytes", grouped(4 * plan.arena as u64)));
-    print_line(format_args!("program          {} bytes", grouped(std::fs::metadata(&program).map_or(0, |m| m.len()))));
+    ))?;
+    print_line(format_args!("as PyTorch says  {count} of {count}, probabilities within {:.1e}", checked.worst))?;
+    print_line(format_args!("time an image    {microseconds:.1} µs, {} on one thread", plan.target.name()))?;
+    print_line(format_args!("arena            {} bytes", grouped(4 * plan.arena as u64)))?;
+    print_line(format_args!("program          {} bytes", grouped(std::fs::metadata(&program).map_or(0, |m| m.len()))))?;
     print_line(format_args!(
         "code             {} bytes of machine code for {}",
         grouped(code_bytes(&program)?),
         targets(&compiled.programs)
-    ));
+    ))?;
     if args.out.is_some() {
-        print_line(format_args!("the crate is in  {}", folder.display()));
+        print_line(format_args!("the crate is in  {}", folder.display()))?;
     }
     Ok(())
 }
@@ -132,7 +132,7 @@ fn largest(probabilities: &[f32]) -> u8 {
 }
 
 /// Draws a few digits side by side, two rows of pixels in a line of text; a wrong answer is among them if there is one.
-fn draw(images: &[u8], pixels: usize, labels: &[u8], digits: &[u8]) {
+fn draw(images: &[u8], pixels: usize, labels: &[u8], digits: &[u8]) -> Result<(), Failure> {
     const SHADES: [char; 5] = [' ', '░', '▒', '▓', '█'];
     let side = pixels.isqrt();
     let wrong = (0..digits.len()).find(|&i| digits[i] != labels[i]);
@@ -145,7 +145,7 @@ fn draw(images: &[u8], pixels: usize, labels: &[u8], digits: &[u8]) {
                 row.iter().flat_map(|&ink| [SHADES[usize::from(ink).min(16) * 4 / 16]; 2]).collect()
             })
             .collect();
-        print_line(format_args!("{}", line.join("  ")));
+        print_line(format_args!("{}", line.join("  ")))?;
     }
     let answers: Vec<String> = shown
         .iter()
@@ -157,7 +157,7 @@ fn draw(images: &[u8], pixels: usize, labels: &[u8], digits: &[u8]) {
             format!("{answer:^width$}", width = 2 * side)
         })
         .collect();
-    print_line(format_args!("{}\n", answers.join("  ")));
+    print_line(format_args!("{}\n", answers.join("  ")))
 }
 
 fn targets(programs: &[kiln_compiler::graph::Verified<kiln_compiler::kernel::Program>]) -> String {

@@ -53,7 +53,6 @@ pub(crate) fn graph(args: &GraphArgs) -> Result<(), Failure> {
         Format::Dot => print(&dot::print(graph)),
         Format::Svg => print(&svg::print(graph)),
     }
-    Ok(())
 }
 
 #[derive(clap::Args)]
@@ -85,7 +84,7 @@ pub(crate) fn kernels(args: &KernelArgs) -> Result<(), Failure> {
             } else {
                 rust::kernel_text(program, kernel).context("cannot print the kernel")?
             };
-            print(&format!("{text}\n"));
+            print(&format!("{text}\n"))?;
         }
     }
     match &args.name {
@@ -109,20 +108,22 @@ pub(crate) fn explain(args: &ExplainArgs) -> Result<(), Failure> {
     let Some(explanations) = compiled.record.explain(&args.node) else {
         return Err(Failure::new(format!("no node is named `{}`", args.node)).help("`kiln graph SPEC` lists them"));
     };
-    explanations.into_iter().for_each(|explanation| print(&format!("{explanation}\n")));
-    Ok(())
+    explanations.into_iter().try_for_each(|explanation| print(&format!("{explanation}\n")))
 }
 
 /// Prints to standard output; a reader that stops early, as `head` does, is no error.
-pub(crate) fn print(text: &str) {
-    use std::io::Write;
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
+    use std::io::{ErrorKind, Write};
     let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-        std::process::exit(0);
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::new(format!("cannot write to standard output: {error}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 
 /// Prints a line, as [`print()`] does.
-pub(crate) fn print_line(line: std::fmt::Arguments<'_>) {
-    print(&format!("{line}\n"));
+pub(crate) fn print_line(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {
+    print(&format!("{line}\n"))
 }

@@ -1,15 +1,19 @@
 //! What runs a network: one of three engines, made ready once and run on as many inputs as there are.
 
+use std::fs::File;
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use clap::ValueEnum;
-use kiln_compiler::graph::{Elements, interp as graph_interp};
+use kiln_compiler::diag::Error;
+use kiln_compiler::graph::{DType, Elements, Graph, TensorType, interp as graph_interp};
 use kiln_compiler::kernel::interp as kernel_interp;
 use kiln_compiler::pipeline::Compiled;
 use kiln_compiler::target::Target;
+use kiln_rt::session::Threads;
 
-use crate::array;
 use crate::crates::{build_example, run_program};
+use crate::npy;
 use crate::report::{Context, Failure};
 use crate::weights::Weights;
 
@@ -21,6 +25,33 @@ pub(crate) enum Engine {
     Kernel,
     /// The emitted crate, built with cargo
     Aot,
+}
+
+/// The most bytes of a value that an interpreter is to make: both hold whole values, and a machine that has not enough
+/// memory for one ends the program.
+const MOST_BYTES: usize = 1 << 31;
+
+impl Engine {
+    /// Makes sure that no value of a network is too large for it.
+    pub(crate) fn check(self, graph: &Graph) -> Result<(), Failure> {
+        let bytes = |ty: &TensorType| ty.len().saturating_mul(if ty.dtype == DType::F32 { 4 } else { 8 });
+        let mut nodes = graph.order().into_iter().map(|id| graph.node(id));
+        match nodes.find(|node| bytes(&node.ty) > MOST_BYTES) {
+            Some(node) if self != Engine::Aot => {
+                let (name, bytes) = (&node.origin.name, bytes(&node.ty));
+                let why = format!("`{name}` takes {bytes} bytes, more than the {MOST_BYTES} that an interpreter makes");
+                Err(Failure::from(Error::Limit(why)).help("`--engine aot` runs the crate"))
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+}
+
+/// Reads a number of threads.
+pub(crate) fn thread_count(text: &str) -> Result<usize, String> {
+    let most = Threads::MOST;
+    let count = text.parse().ok().filter(|count| (1..=most).contains(count));
+    count.ok_or_else(|| format!("kiln runs on 1 to {most} threads"))
 }
 
 /// A network that an engine has been made ready for.
@@ -74,14 +105,16 @@ impl<'a> Runner<'a> {
                 let mut command = flags.clone();
                 for (i, (&id, input)) in compiled.source.inputs().iter().zip(inputs).enumerate() {
                     let path = folder.path().join(format!("input{i}.npy"));
-                    array::write(&path, &compiled.source.node(id).ty.shape, input)?;
+                    let mut file = BufWriter::new(File::create(&path).context("cannot make a temporary file")?);
+                    npy::write(&mut file, &compiled.source.node(id).ty.shape, input)?;
+                    file.flush().context("cannot write a temporary file")?;
                     command.push(path.display().to_string());
                 }
                 let count = compiled.source.outputs().len();
                 let outputs: Vec<PathBuf> = (0..count).map(|i| folder.path().join(format!("output{i}.npy"))).collect();
                 command.extend(outputs.iter().flat_map(|path| ["--output".to_owned(), path.display().to_string()]));
                 run_program(program, &command)?;
-                outputs.iter().map(|path| Ok(array::read(path)?.1)).collect()
+                outputs.iter().map(|path| Ok(npy::read(path)?.1)).collect()
             }
         }
     }

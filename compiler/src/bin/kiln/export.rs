@@ -35,9 +35,9 @@ pub(crate) struct Args {
 
 /// Writes a model.
 pub(crate) fn export(args: &Args) -> Result<(), Failure> {
-    let model_file = NewFile::begin(&args.out, args.force)?;
     let doing = Doing::new(format!("reading {}", args.spec.name()));
     let (graph, weights) = args.spec.load_or_fill(&args.weights)?;
+    let model_file = NewFile::begin(&args.out, args.force)?;
     let network = graph.name.clone();
     let model = pipeline::export(graph, args.fold_batch_norm)?;
     doing.now("evaluating weights and writing the model");
@@ -56,11 +56,10 @@ pub(crate) fn export(args: &Args) -> Result<(), Failure> {
     }
     drop(doing);
     let [nodes, initializers, bytes] = model.counts().map(grouped);
-    print_line(format_args!("{network} in {}", args.out.display()));
+    print_line(format_args!("{network} in {}", args.out.display()))?;
     print_line(format_args!(
         "version {OPSET} of ONNX: {nodes} nodes, {initializers} initializers, {bytes} bytes of weights"
-    ));
-    Ok(())
+    ))
 }
 
 /// The file of a model's weights, and what the model calls it.

@@ -5,19 +5,24 @@ use std::path::{Path, PathBuf};
 
 use tempfile::{NamedTempFile, TempPath};
 
+use crate::place::{Parents, said};
 use crate::report::{Context, Failure};
 
 /// A file being written beside its final place.
 pub(crate) struct NewFile {
     staging: NamedTempFile,
-    target: PathBuf,
-    force: bool,
+    place: Place,
 }
 
 /// A file that is whole, and still beside its place.
 pub(crate) struct WholeFile {
     staged: TempPath,
+    place: Place,
+}
+
+struct Place {
     target: PathBuf,
+    parents: Parents,
     force: bool,
 }
 
@@ -25,25 +30,25 @@ impl NewFile {
     /// Begins a file that will stand at `target`, with the folders that it stands in.
     ///
     /// # Errors
-    /// Where something stands there already, unless it is a file and `force`.
+    /// Where something stands there already, unless it is a file and `force`, and where no file can stand.
     pub(crate) fn begin(target: &Path, force: bool) -> Result<Self, Failure> {
         let shown = target.display();
-        if let Ok(found) = target.symlink_metadata() {
-            if found.is_dir() {
-                return Err(Failure::new(format!("{shown} is a folder: it is left alone")).help("name a file"));
+        let found = target.metadata().or_else(|_| target.symlink_metadata()).ok();
+        let is_folder = found.as_ref().is_some_and(|found| found.is_dir());
+        if is_folder || target.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            return Err(Failure::new(format!("{shown} is a folder: it is left alone")).help("name a file"));
+        }
+        if let Some(found) = found {
+            if !found.is_file() && !found.is_symlink() {
+                return Err(Failure::new(format!("{shown} is not a file: it is left alone")).help("name a file"));
             }
             if !force {
                 return Err(Failure::new(format!("{shown} exists already"))
                     .help("choose another name, or let --force replace it"));
             }
         }
-        let parent = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(parent).context(format!("cannot make {}", parent.display()))?;
-        let staging = tempfile::Builder::new()
-            .prefix(".kiln-")
-            .tempfile_in(parent)
-            .context(format!("cannot write in {}", parent.display()))?;
-        Ok(NewFile { staging, target: target.to_path_buf(), force })
+        let parents = Parents::make(target)?;
+        Ok(NewFile { staging: parents.file()?, place: Place { target: target.to_path_buf(), parents, force } })
     }
 
     /// Writes what the file holds.
@@ -53,29 +58,19 @@ impl NewFile {
     ) -> Result<WholeFile, Failure> {
         let mut out = BufWriter::new(self.staging.as_file_mut());
         write(&mut out)?;
-        out.flush().context(format!("cannot write {}", self.target.display()))?;
+        out.flush().context(format!("cannot write {}", self.place.target.display()))?;
         drop(out);
-        set_readable(self.staging.path());
-        Ok(WholeFile { staged: self.staging.into_temp_path(), target: self.target, force: self.force })
+        Ok(WholeFile { staged: self.staging.into_temp_path(), place: self.place })
     }
 }
 
 impl WholeFile {
     /// Moves the file to its place.
     pub(crate) fn finish(self) -> Result<(), Failure> {
-        let shown = self.target.display();
-        let moved =
-            if self.force { self.staged.persist(&self.target) } else { self.staged.persist_noclobber(&self.target) };
-        moved.context(format!("cannot make {shown}"))
+        let Place { target, parents, force } = self.place;
+        let moved = if force { self.staged.persist(&target) } else { self.staged.persist_noclobber(&target) };
+        moved.map_err(|failed| Failure::new(format!("cannot make {}: {}", target.display(), said(&failed.error))))?;
+        parents.keep();
+        Ok(())
     }
 }
-
-/// Temporary files are private; a finished one is as readable as any.
-#[cfg(unix)]
-fn set_readable(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644)).ok();
-}
-
-#[cfg(not(unix))]
-fn set_readable(_: &Path) {}

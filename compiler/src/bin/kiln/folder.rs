@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::place::Parents;
 use crate::report::{Context, Failure};
 
 /// The file that says that kiln made a folder, so that `--force` may replace it.
@@ -12,14 +13,30 @@ const MARK: &str = ".kiln";
 pub(crate) struct NewFolder {
     staging: tempfile::TempDir,
     target: PathBuf,
+    parents: Parents,
+    /// Whether a folder that stands at the place is replaced.
+    force: bool,
 }
 
 impl NewFolder {
-    /// Begins a folder that will stand at `target`.
+    /// Begins a folder that will stand at `target`, with the folders that it stands in.
     ///
     /// # Errors
-    /// Where something stands there already, unless `force` and kiln made it.
-    pub(crate) fn begin(target: &Path, force: bool) -> Result<Self, Failure> {
+    /// Where something stands there already.
+    pub(crate) fn begin(target: &Path) -> Result<Self, Failure> {
+        if target.symlink_metadata().is_ok() {
+            return Err(Failure::new(format!("{} exists already", target.display()))
+                .help("choose another folder, or remove that one yourself"));
+        }
+        let parents = Parents::make(target)?;
+        Ok(NewFolder { staging: parents.folder()?, target: target.to_path_buf(), parents, force: false })
+    }
+
+    /// Begins a folder that bears kiln's mark, so that a later one may replace it.
+    ///
+    /// # Errors
+    /// Where something stands there already, unless `force` and it bears the mark.
+    pub(crate) fn begin_marked(target: &Path, force: bool) -> Result<Self, Failure> {
         if target.symlink_metadata().is_ok() {
             let shown = target.display();
             if !force {
@@ -31,18 +48,10 @@ impl NewFolder {
                     .help("remove it yourself, or choose another folder"));
             }
         }
-        let parent = match target.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent.to_path_buf(),
-            _ => PathBuf::from("."),
-        };
-        fs::create_dir_all(&parent).context(format!("cannot make {}", parent.display()))?;
-        let staging = tempfile::Builder::new()
-            .prefix(".kiln-")
-            .tempdir_in(&parent)
-            .context(format!("cannot write in {}", parent.display()))?;
-        fs::write(staging.path().join(MARK), "This folder was made by kiln; `kiln build --force` may replace it.\n")
-            .context("cannot write")?;
-        Ok(NewFolder { staging, target: target.to_path_buf() })
+        let parents = Parents::make(target)?;
+        let folder = NewFolder { staging: parents.folder()?, target: target.to_path_buf(), parents, force };
+        folder.write(MARK, b"This folder was made by kiln; `kiln build --force` may replace it.\n")?;
+        Ok(folder)
     }
 
     /// Where to write for now.
@@ -54,43 +63,34 @@ impl NewFolder {
     pub(crate) fn write(&self, name: &str, contents: &[u8]) -> Result<(), Failure> {
         let path = self.path().join(name);
         if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent).context(format!("cannot make {}", parent.display()))?;
+            fs::create_dir_all(parent).context(format!("cannot make the folder of {name}"))?;
         }
         fs::write(&path, contents).context(format!("cannot write {name}"))
     }
 
     /// Moves the folder to its place.
     pub(crate) fn finish(self) -> Result<(), Failure> {
-        let shown = self.target.display().to_string();
+        let NewFolder { staging, target, parents, force } = self;
+        let shown = target.display();
         let mut old = None;
-        if self.target.symlink_metadata().is_ok() {
+        if force && target.symlink_metadata().is_ok() {
             // The old folder steps aside first, so that a failure leaves one of the two whole.
-            let aside = self.staging.path().with_extension("old");
-            fs::rename(&self.target, &aside).context(format!("cannot replace {shown}"))?;
+            let aside = staging.path().with_extension("old");
+            fs::rename(&target, &aside).context(format!("cannot replace {shown}"))?;
             old = Some(aside);
         }
-        let staged = self.staging.keep();
-        if let Err(error) = fs::rename(&staged, &self.target) {
+        let staged = staging.keep();
+        if let Err(error) = fs::rename(&staged, &target) {
             if let Some(old) = old {
-                fs::rename(old, &self.target).context(format!("cannot restore {shown}"))?;
+                fs::rename(old, &target).context(format!("cannot restore {shown}"))?;
             }
             fs::remove_dir_all(&staged).ok();
             return Err(Failure::new(format!("cannot make {shown}: {error}")));
         }
-        set_readable(&self.target);
+        parents.keep();
         if let Some(old) = old {
             fs::remove_dir_all(old).context("cannot remove the old folder")?;
         }
         Ok(())
     }
 }
-
-/// Temporary folders are private; a finished one is as readable as any.
-#[cfg(unix)]
-fn set_readable(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).ok();
-}
-
-#[cfg(not(unix))]
-fn set_readable(_: &Path) {}

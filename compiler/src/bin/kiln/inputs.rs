@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use kiln_compiler::graph::{DType, Elements, Graph, TensorType};
 
 use crate::array;
+use crate::npy;
 use crate::photo;
 use crate::preprocess::Preparation;
 use crate::progress::Doing;
 use crate::report::{Context, Failure};
+use crate::spec::splits;
 
 /// The most mistakes that are told at once.
 const MOST_TOLD: usize = 20;
@@ -39,13 +41,11 @@ pub(crate) fn tensors(arguments: &[String]) -> Result<Vec<Tensor>, Failure> {
     let is_tensor = |path: &Path| path.is_file() && path.extension().is_some_and(|it| it.eq_ignore_ascii_case("npy"));
     let mut tensors = Vec::new();
     for argument in arguments {
-        let (input, source) = match argument.split_once('=') {
-            Some((input, source)) if is_tensor(Path::new(source)) => (Some(input.to_owned()), source),
-            _ => (None, argument.as_str()),
-        };
+        let named = splits(argument).find(|(_, source)| is_tensor(Path::new(source)));
+        let (input, source) = named.map_or((None, argument.as_str()), |(input, source)| (Some(input), source));
         if is_tensor(Path::new(source)) {
-            let (shape, elements) = array::read(Path::new(source))?;
-            tensors.push(Tensor { input, shape, elements });
+            let (shape, elements) = npy::read(Path::new(source))?;
+            tensors.push(Tensor { input: input.map(str::to_owned), shape, elements });
         }
     }
     Ok(tensors)
@@ -149,12 +149,22 @@ fn by_name<'a>(
 ) -> Result<HashMap<&'a str, &'a str>, Failure> {
     let names = graph.inputs().iter().map(|&id| &*graph.node(id).origin.name);
     let names: Vec<&str> = names.chain(constants.iter().map(String::as_str)).collect();
+    let is_only = names.len() == 1 || graph.inputs().len() == 1;
     let mut given = HashMap::new();
     for argument in arguments {
-        let (name, source) = match argument.split_once('=') {
-            Some((name, source)) if names.contains(&name) => (name, source),
-            _ if names.len() == 1 => (names[0], argument.as_str()),
-            _ => {
+        let named = names.iter().filter_map(|&name| Some((name, argument.strip_prefix(name)?.strip_prefix('=')?)));
+        let (name, source) = match (named.max_by_key(|(name, _)| name.len()), argument.split_once('=')) {
+            (Some(named), _) => named,
+            // A path may hold an `=` too.
+            (None, split) if is_only && (split.is_none() || Path::new(argument).exists()) => {
+                (names[0], argument.as_str())
+            }
+            (None, Some((name, _))) => {
+                let known = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+                let known = if known.is_empty() { "none" } else { &known };
+                return Err(Failure::new(format!("the network has no input `{name}`; it has {known}")));
+            }
+            (None, None) => {
                 return Err(Failure::new(format!("`--input {argument}` names no input"))
                     .help(format!("this network has {}: write `--input NAME=FILE`", names.join(", "))));
             }

@@ -32,12 +32,7 @@ pub(crate) struct Args {
 pub(crate) fn inspect(args: &Args) -> Result<(), Failure> {
     let options = Options { targets: vec![args.target], ..Options::default() };
     let compiled = compile(args.spec.load()?, &options)?;
-    if args.json {
-        print(&format!("{:#}\n", object(&compiled, args)));
-    } else {
-        print(&table(&compiled, args));
-    }
-    Ok(())
+    if args.json { print(&format!("{:#}\n", object(&compiled, args))) } else { print(&table(&compiled, args)) }
 }
 
 /// What a layer table shows of a node: inputs and literals are no layers.

@@ -16,12 +16,13 @@ impl Mapped {
     /// Maps a file for reading.
     pub(crate) fn open(path: &Path) -> Result<Self, Failure> {
         let shown = path.display();
-        let file = File::open(path).context(format!("cannot open {shown}"))?;
-        let metadata = file.metadata().context(format!("cannot read {shown}"))?;
+        // Opening a pipe would wait for a writer.
+        let metadata = std::fs::metadata(path).context(format!("cannot open {shown}"))?;
         if !metadata.is_file() {
             return Err(Failure::new(format!("{shown} is not a file")));
         }
-        if metadata.len() == 0 {
+        let file = File::open(path).context(format!("cannot open {shown}"))?;
+        if file.metadata().context(format!("cannot read {shown}"))?.len() == 0 {
             return Ok(Mapped(None));
         }
         // SAFETY: the map is read only and lives as long as this value. Another process that cuts or rewrites the file

@@ -114,7 +114,7 @@ pub(crate) fn weights(args: &Args) -> Result<(), Failure> {
         format!("{object:#}\n")
     } else {
         matching.text()
-    });
+    })?;
     if matching.holds() {
         return Ok(());
     }

@@ -8,6 +8,7 @@ use kiln_rt::peak::read_bandwidth;
 
 use crate::bench::{LayerShape, Measured, StepTime, Subject, measure};
 use crate::dump::print;
+use crate::file::NewFile;
 use crate::inspect::aligned;
 use crate::report::{Context, Failure};
 
@@ -29,14 +30,15 @@ const LEVELS: [(&str, usize); 3] =
 
 /// Measures a network and says where its time goes.
 pub(crate) fn profile(args: &Args) -> Result<(), Failure> {
+    let svg = args.svg.as_ref().map(|path| NewFile::begin(path, true)).transpose()?;
     let measured = measure(&args.subject)?;
     let levels =
         LEVELS.map(|(name, bytes)| Level { name, bytes, bandwidth: read_bandwidth(bytes) * measured.threads as f64 });
-    if let Some(path) = &args.svg {
-        std::fs::write(path, roofline(&measured, &levels)).context(format!("cannot write {}", path.display()))?;
+    if let Some(svg) = svg {
+        let drawn = roofline(&measured, &levels);
+        svg.write(|out| out.write_all(drawn.as_bytes()).context("cannot write the roofline"))?.finish()?;
     }
-    print(&table(&measured, &levels));
-    Ok(())
+    print(&table(&measured, &levels))
 }
 
 /// A level of memory.

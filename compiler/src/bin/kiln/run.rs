@@ -8,13 +8,14 @@ use kiln_compiler::graph::{DType, Elements, Graph, TensorType};
 use kiln_compiler::pipeline::{Options, compile};
 use kiln_compiler::target::Target;
 
-use crate::answers::{self, Answer, Said};
-use crate::array;
+use crate::answers::{self, Answer, Output, Said};
 use crate::classes::{Labels, gives_probabilities, rank};
 use crate::dump::print;
-use crate::engine::{Engine, Runner};
+use crate::engine::{Engine, Runner, thread_count};
+use crate::file::NewFile;
 use crate::folder::NewFolder;
 use crate::inputs::{Inputs, tensors};
+use crate::npy;
 use crate::progress::Doing;
 use crate::report::Failure;
 use crate::spec::{Network, Spec};
@@ -47,7 +48,7 @@ pub(crate) struct Args {
     /// A text file with the name of a class in each line; default: ImageNet's for networks of photos and 1,000 classes
     #[arg(long)]
     labels: Option<PathBuf>,
-    /// Print one JSON object
+    /// Print one JSON object: classes, and where the first output has none, all outputs
     #[arg(long, conflicts_with = "csv")]
     json: bool,
     /// Print lines of file,rank,class,label,probability
@@ -57,7 +58,7 @@ pub(crate) struct Args {
     #[arg(long, value_enum, default_value = "aot")]
     engine: Engine,
     /// Threads of the emitted crate
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = thread_count)]
     threads: usize,
     /// The instruction set; default: the best that this processor has
     #[arg(long)]
@@ -68,17 +69,21 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let doing = Doing::new(format!("reading {}", args.spec.name()));
     let Network { graph, weights, constants } = args.spec.load_with(&args.weights, &tensors(&args.input)?)?;
+    args.engine.check(&graph)?;
+    let file = args.output.as_deref().map(|path| NewFile::begin(path, true)).transpose()?;
+    let folder = args.outputs.as_deref().map(NewFolder::begin).transpose()?;
     let mut inputs = Inputs::read(&graph, &constants, &args.input, &doing)?;
-    let folder = args.outputs.as_deref().map(|path| NewFolder::begin(path, false)).transpose()?;
-    let wanted = if folder.is_some() { graph.outputs().len() } else { 1 };
+    let has_classes = PerImage::of(&graph, 0, inputs.batch())?.classes().is_some();
+    let prints_outputs = args.json && !has_classes;
+    let wanted = if folder.is_some() || prints_outputs { graph.outputs().len() } else { 1 };
     let outputs = (0..wanted).map(|i| PerImage::of(&graph, i, inputs.batch())).collect::<Result<Vec<_>, _>>()?;
     let output = &outputs[0];
-    if output.classes().is_none() && (args.csv || args.json) {
+    if args.csv && !has_classes {
         return Err(Failure::new(format!(
             "the first output has shape {:?}: there are no classes to print",
             output.shape
         ))
-        .help("write it to a file with --output"));
+        .help("print it with --json, or write it to a file with --output"));
     }
     let labels = Labels::of(&graph, output.classes(), args.labels.as_deref())?;
     let target = args.target.unwrap_or_else(Target::detect);
@@ -91,7 +96,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let several = inputs.runs() > 1 || inputs.names(0, output.images).len() > 1;
     let top = args.top.unwrap_or(if several && !args.csv && !args.json { 1 } else { 5 });
     // Outputs that go to files are held until all are there; what is only printed is not.
-    let held = if args.output.is_some() || folder.is_some() { wanted } else { 0 };
+    let held = if file.is_some() || folder.is_some() { wanted } else { 0 };
     let (mut answers, mut stacked) = (Vec::new(), vec![None::<Elements>; held]);
     for run in 0..inputs.runs() {
         let values = runner.run(inputs.load(run)?)?;
@@ -104,27 +109,32 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
                 None => *stacked = Some(given),
             }
         }
-        let shown: Vec<f32> = values[0].to_f64().into_iter().map(|v| v as f32).collect();
-        for (image, values) in names.into_iter().zip(shown.chunks_exact(output.len())) {
-            let said = match output.classes() {
-                Some(_) => Said::Classes(rank(values, probabilities, top)),
-                None => {
-                    Said::Numbers { shape: output.shape.clone(), first: values.iter().copied().take(FIRST).collect() }
-                }
-            };
-            answers.push(Answer { image, said });
+        if prints_outputs {
+            answers.extend(whole_outputs(&compiled.source, &outputs, &inputs, run, &values));
+        } else {
+            let shown: Vec<f32> = values[0].to_f64().into_iter().map(|v| v as f32).collect();
+            for (image, values) in names.into_iter().zip(shown.chunks_exact(output.len())) {
+                let first = || values.iter().copied().take(FIRST).collect();
+                let said = match output.classes() {
+                    Some(_) => Said::Classes(rank(values, probabilities, top)),
+                    None => Said::Numbers { shape: output.shape.clone(), first: first() },
+                };
+                answers.push(Answer { image, said });
+            }
         }
         doing.one_done();
     }
     drop(doing);
     let stacked: Vec<Elements> = stacked.into_iter().flatten().collect();
-    if let (Some(path), Some(first)) = (&args.output, stacked.first()) {
-        array::write(path, &output.stacked(first.len()), first)?;
+    if let (Some(file), Some(first)) = (file, stacked.first()) {
+        file.write(|out| npy::write(out, &output.stacked(first.len()), first))?.finish()?;
     }
     if let Some(folder) = folder {
         let names = file_names(compiled.source.outputs().iter().map(|output| output.name.as_str()));
         for ((name, output), values) in names.iter().zip(&outputs).zip(&stacked) {
-            array::write(&folder.path().join(name), &output.stacked(values.len()), values)?;
+            let mut bytes = Vec::new();
+            npy::write(&mut bytes, &output.stacked(values.len()), values)?;
+            folder.write(name, &bytes)?;
         }
         folder.finish()?;
     }
@@ -134,8 +144,28 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         answers::csv(&answers, &labels)
     } else {
         answers::table(&answers, &labels, std::io::stdout().is_terminal())
-    });
-    Ok(())
+    })
+}
+
+/// What a run says in full: all outputs of each photo, or of the tensors, as they are.
+fn whole_outputs(graph: &Graph, outputs: &[PerImage], inputs: &Inputs, run: usize, values: &[Elements]) -> Vec<Answer> {
+    let images = inputs.batch().unwrap_or(1);
+    let of_image = |image: usize| {
+        let all = graph.outputs().iter().zip(outputs).zip(values);
+        Said::Outputs(
+            all.map(|((output, PerImage { shape, counted, .. }), values)| {
+                let len = values.len() / images;
+                let mut shape = shape.clone();
+                if images > 1 && *counted {
+                    shape[0] = 1;
+                }
+                Output::new(output.name.clone(), shape, values, image * len)
+            })
+            .collect(),
+        )
+    };
+    let names = inputs.names(run, images).into_iter().enumerate();
+    names.map(|(image, name)| Answer { image: name, said: of_image(image) }).collect()
 }
 
 /// A `.npy` file for each output, no two alike: what a file system may not take in a name is an underscore.

@@ -1,7 +1,7 @@
 //! What SPEC names: `zoo:NAME`, `FILE.net`, `FILE.net#NET`, a printed graph, `FILE.graph`, or a model, `FILE.onnx`.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::Path;
 
 use kiln_compiler::checkpoint::names::{Convention, conventions};
@@ -10,9 +10,10 @@ use kiln_compiler::front;
 use kiln_compiler::front::onnx::{self, Bytes, Import, Tensors};
 use kiln_compiler::graph::Graph;
 
-use crate::array;
+use crate::content::Content;
 use crate::inputs::Tensor;
 use crate::map::Mapped;
+use crate::npy;
 use crate::report::{Context, Failure};
 use crate::weights::{Argument, Weights};
 
@@ -88,6 +89,8 @@ impl Spec {
 
     /// A network that is no model has no tensors of its own, and no constants.
     fn read(&self, given: &[Tensor]) -> Result<Import, Failure> {
+        let name = |setting: &str| setting.split_once('=').map(|(name, _)| name.trim().to_owned());
+        once("--set", self.set.iter().filter_map(|setting| name(setting)))?;
         if self.is_model() {
             return self.import(given);
         }
@@ -104,11 +107,18 @@ impl Spec {
         let mut settings = onnx::Settings::default();
         self.set.iter().try_for_each(|setting| settings.set(setting))?;
         self.input_shape.iter().try_for_each(|setting| settings.set_shape(setting))?;
+        let shapes = self.input_shape.iter().filter_map(|setting| setting.rsplit_once('='));
+        once("--input-shape", shapes.map(|(name, _)| name.trim().to_owned()))?;
+        let mut constants = Vec::new();
         for setting in &self.constant {
-            let (name, file) = setting.split_once('=').ok_or_else(|| {
+            let of_file = splits(setting).find(|(_, file)| Path::new(file).is_file());
+            constants.push(of_file.or_else(|| setting.split_once('=')).ok_or_else(|| {
                 Failure::new(format!("`--constant {setting}` is no input's value")).help("write `--constant NAME=FILE`")
-            })?;
-            let (shape, elements) = array::read(Path::new(file))?;
+            })?);
+        }
+        once("--constant", constants.iter().map(|&(name, _)| name.to_owned()))?;
+        for (name, file) in constants {
+            let (shape, elements) = npy::read(Path::new(file))?;
             settings.fix(name, shape, elements);
         }
         for Tensor { input, shape, elements } in given {
@@ -120,12 +130,37 @@ impl Spec {
     }
 }
 
+/// The ways to read `NAME=FILE`, of which either may hold an `=`, the shortest name first.
+pub(crate) fn splits(setting: &str) -> impl Iterator<Item = (&str, &str)> {
+    setting.match_indices('=').map(|(at, _)| (&setting[..at], &setting[at + 1..]))
+}
+
+/// Makes sure that an option says one thing of each name.
+fn once(option: &str, names: impl Iterator<Item = String>) -> Result<(), Failure> {
+    let mut known = BTreeSet::new();
+    for name in names {
+        if known.contains(&name) {
+            return Err(Failure::new(format!("`{option} {name}=…` is given twice")));
+        }
+        known.insert(name);
+    }
+    Ok(())
+}
+
 /// Reads and elaborates a network.
 pub(crate) fn load(spec: &str, set: &[String]) -> Result<Graph, Failure> {
     let (source, net) = match spec.split_once('#') {
         Some((source, net)) => (source, Some(net)),
         None => (spec, None),
     };
+    match Content::of_file(Path::new(source)) {
+        Some(Content::Onnx) => {
+            return Err(Failure::new(format!("{source} is an ONNX model, but its name does not end in .onnx"))
+                .help("rename it: what a network is written in is told by its file's name"));
+        }
+        Some(content) => return Err(Failure::new(format!("{source} is {content}, not a network"))),
+        None => {}
+    }
     Ok(front::load(source, net, set, &Files::default())?)
 }
 

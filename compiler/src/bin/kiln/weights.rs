@@ -9,6 +9,7 @@ use kiln_compiler::graph::{Graph, count};
 use kiln_rt::fill::DEFAULT_GAIN;
 use kiln_rt::weights::{FillSource, Source};
 
+use crate::content::Content;
 use crate::map::Mapped;
 use crate::report::Failure;
 
@@ -98,9 +99,22 @@ impl Prefixes {
     }
 }
 
+const NO_SAFETENSORS: &str = "not a safetensors file: ";
+
 /// Reads a file, of whatever format.
 pub(crate) fn checkpoint<'a>(file: &'a Mapped, name: &str) -> Result<Checkpoint<'a>, Failure> {
-    Checkpoint::parse(file.bytes()).map_err(|error| Failure::new(format!("{name} is {error}")))
+    Checkpoint::parse(file.bytes()).map_err(|error| match Content::of(file.bytes()) {
+        Some(content @ (Content::Onnx | Content::Npy | Content::Photo)) => Failure::new(format!(
+            "{name} is {content}, not a file of weights"
+        ))
+        .help("weights are in safetensors files and in PyTorch's state dicts; those of an ONNX model come with it"),
+        Some(Content::SafeTensors | Content::Zip | Content::Hdf5) | None => {
+            let why = error.to_string();
+            // Both that which chooses the format and the reader of safetensors say what the file is not.
+            let short = why.strip_prefix(NO_SAFETENSORS).filter(|rest| rest.starts_with(NO_SAFETENSORS));
+            Failure::new(format!("{name} is {}", short.unwrap_or(&why)))
+        }
+    })
 }
 
 impl Weights {

@@ -136,8 +136,7 @@ fn list(chosen: &[Entry], json: bool) -> Result<(), Failure> {
             "input": input, "weights": variant.source,
         }));
     }
-    print(&if json { format!("{:#}\n", Value::Array(objects)) } else { aligned(&rows, &[2, 3]) });
-    Ok(())
+    print(&if json { format!("{:#}\n", Value::Array(objects)) } else { aligned(&rows, &[2, 3]) })
 }
 
 /// What the program of each network takes: bytes of code and memory, and what it copies.
@@ -176,8 +175,7 @@ fn list_programs(chosen: &[Entry], target: Target, json: bool) -> Result<(), Fai
     }
     drop(doing);
     let numbers = [1, 2, 3, 4, 5, 6, 7, 8, 9];
-    print(&if json { format!("{:#}\n", Value::Array(objects)) } else { aligned(&rows, &numbers) });
-    Ok(())
+    print(&if json { format!("{:#}\n", Value::Array(objects)) } else { aligned(&rows, &numbers) })
 }
 
 /// A network's figures, and the file that declares it.
@@ -199,6 +197,5 @@ fn show(name: &str) -> Result<(), Failure> {
         text.push('\n');
     }
     text.push_str(entry.family.text);
-    print(&text);
-    Ok(())
+    print(&text)
 }

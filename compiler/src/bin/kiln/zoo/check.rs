@@ -84,7 +84,7 @@ pub(super) fn check(
     rows.sort_by_key(|(i, _)| *i);
     let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
     let wrong = rows.iter().filter(|row| !row.holds()).count();
-    print(&if json { format!("{:#}\n", Value::Array(rows.iter().map(Row::object).collect())) } else { table(&rows) });
+    print(&if json { format!("{:#}\n", Value::Array(rows.iter().map(Row::object).collect())) } else { table(&rows) })?;
     match wrong {
         0 => Ok(()),
         n => Err(Failure::new(format!("{n} of {} networks are not what {} says", rows.len(), folder.display()))),

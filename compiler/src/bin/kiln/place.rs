@@ -1,0 +1,108 @@
+//! Where outputs come to stand: the folders around them, and what is written beside the place until it is whole.
+
+use std::error::Error;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use tempfile::{NamedTempFile, TempDir};
+
+use crate::report::Failure;
+
+/// The folder that an output stands in, with those around it that were made for it: they go again unless something comes
+/// to stand there.
+pub(crate) struct Parents {
+    /// The folder.
+    folder: PathBuf,
+    /// What was made, the innermost first.
+    made: Vec<PathBuf>,
+}
+
+impl Parents {
+    /// Makes the folders that `target` is to stand in.
+    pub(crate) fn make(target: &Path) -> Result<Self, Failure> {
+        let folder = target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let missing = folder.ancestors().take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+        if let Some(file) = folder.ancestors().find(|place| place.exists()).filter(|place| !place.is_dir()) {
+            return Err(Failure::new(format!("{} is not a folder: nothing can stand in it", file.display())));
+        }
+        let parents = Parents { folder: folder.to_owned(), made: missing.map(Path::to_owned).collect() };
+        fs::create_dir_all(folder)
+            .map_err(|error| Failure::new(format!("cannot make {}: {}", folder.display(), said(&error))))?;
+        Ok(parents)
+    }
+
+    /// Makes a temporary file beside the place.
+    pub(crate) fn file(&self) -> Result<NamedTempFile, Failure> {
+        self.staged(builder(0o666).tempfile_in(&self.folder))
+    }
+
+    /// Makes a temporary folder beside the place.
+    pub(crate) fn folder(&self) -> Result<TempDir, Failure> {
+        self.staged(builder(0o777).tempdir_in(&self.folder))
+    }
+
+    fn staged<T>(&self, made: io::Result<T>) -> Result<T, Failure> {
+        made.map_err(|error| Failure::new(format!("cannot write in {}: {}", self.folder.display(), said(&error))))
+    }
+
+    /// Leaves the folders where they are.
+    pub(crate) fn keep(mut self) {
+        self.made.clear();
+    }
+}
+
+impl Drop for Parents {
+    fn drop(&mut self) {
+        for folder in &self.made {
+            // One that holds something by now is no longer ours alone, and stays.
+            fs::remove_dir(folder).ok();
+        }
+    }
+}
+
+/// What the system said of a mistake, without the name of a temporary file, which no user wrote.
+pub(crate) fn said(error: &io::Error) -> String {
+    match error.get_ref().and_then(Error::source) {
+        Some(cause) => cause.to_string(),
+        None => error.to_string(),
+    }
+}
+
+/// Makes what is as readable as any file or folder, as far as the umask lets it: temporary ones are private else.
+#[cfg(unix)]
+fn builder(mode: u32) -> tempfile::Builder<'static, 'static> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".kiln-").permissions(fs::Permissions::from_mode(mode));
+    builder
+}
+
+#[cfg(not(unix))]
+fn builder(_: u32) -> tempfile::Builder<'static, 'static> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".kiln-");
+    builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_around_an_output_go_with_it() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name);
+        drop(Parents::make(&path("a/b/c")).expect("folders"));
+        assert!(!path("a").exists());
+        fs::create_dir(path("a")).expect("a folder");
+        drop(Parents::make(&path("a/b/c")).expect("folders"));
+        assert!(path("a").exists() && !path("a/b").exists());
+        Parents::make(&path("a/b/c")).expect("folders").keep();
+        assert!(path("a/b").is_dir());
+        fs::write(path("file"), "").expect("a file");
+        let failure = Parents::make(&path("file/b/c")).err().expect("a file is no folder");
+        let line = failure.line();
+        assert!(line.contains("file is not a folder"), "{line}");
+    }
+}
