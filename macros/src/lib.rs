@@ -125,7 +125,7 @@ impl Mistakes {
         match error {
             Error::Spec(Errors { diagnostics, sources, .. }) => {
                 let before: Vec<Diagnostic> = self.placed.take().map_or_else(Vec::new, |placed| placed.diagnostics);
-                self.placed = Some(Errors::new(before.into_iter().chain(diagnostics).collect(), sources));
+                self.placed = Some(Errors::new(before.into_iter().chain(diagnostics).collect::<Vec<_>>(), sources));
             }
             Error::Unsupported(_) | Error::Limit(_) | Error::Bug(_) => self.unplaced.push((net, error.to_string())),
         }

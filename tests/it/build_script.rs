@@ -282,7 +282,7 @@ fn a_build_script_compiles_networks_into_its_package() {
     let two = oracle(&package.graph("nets/two.net", "Two", &["channels=21"]), &vector);
     let check = |answers: &[(String, Vec<f32>)]| {
         let small = oracle(&package.graph("nets/small.net", "Small", &[]), &image);
-        let Import { graph, tensors } = package.import();
+        let Import { graph, tensors, .. } = package.import();
         let onnx =
             interp::run_f32(&graph, &tensors, &[[&image[..], &image].concat()]).expect("the oracle runs").remove(0);
         let here = |target: &Target| target.is_available() && *target != Target::Portable;

@@ -92,7 +92,7 @@ fn models_of_others_answer_as_onnx_runtime_does() {
     let Some(models) = models() else { return };
     for (name, shapes, tolerance) in MODELS {
         let folder = models.join(name);
-        let Import { graph, tensors } = import(&folder, shapes);
+        let Import { graph, tensors, .. } = import(&folder, shapes);
         let (inputs, expected) = (stored(&folder, "input"), stored(&folder, "output"));
         let compiled = compile(graph, &Options::default()).unwrap_or_else(|error| panic!("{name}: {error}"));
         let outputs = interp::run(&compiled.source, &tensors, &inputs).expect("the oracle runs");

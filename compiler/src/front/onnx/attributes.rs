@@ -133,7 +133,7 @@ fn honoured(operator: &str) -> &'static [&'static str] {
         "CastLike" => &["saturate"],
         "QuantizeLinear" => &["axis", "block_size", "output_dtype", "saturate"],
         "DequantizeLinear" => &["axis", "block_size"],
-        "Reshape" => &["allowzero"],
+        "Reshape" => &["allowzero", "shape"],
         "Squeeze" | "Unsqueeze" => &["axes"],
         "Transpose" => &["perm"],
         "Split" => &["axis", "num_outputs", "split"],

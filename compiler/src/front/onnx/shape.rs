@@ -14,7 +14,7 @@ use crate::graph::{Binary, DType, F32, NodeId, Op, Pads, Pool, Window};
 /// `Reshape`.
 pub(super) fn reshape(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let shape = builder.shape_of(call.required(0)?);
-    let target = call.known_integers(1)?.ok_or_else(|| Problem::new("it does not say to what shape"))?;
+    let target = call.integers("shape", 1)?.ok_or_else(|| Problem::new("it does not say to what shape"))?;
     let allow_zero = call.attributes().int_or("allowzero", 0)? != 0;
     to_shape(builder, call, geometry::reshaped(&shape, &target, allow_zero)?)
 }

@@ -7,7 +7,8 @@ use super::constant::axis_of;
 use super::{Budget, Known};
 
 pub(super) fn reshape(known: &Known<'_>, _: &mut Budget) -> Result<Vec<Tensor>, Problem> {
-    let (x, target) = (known.operand(0)?, known.integers(1)?);
+    let x = known.operand(0)?;
+    let target = known.call.integers("shape", 1)?.ok_or_else(|| Problem::new("it does not say to what shape"))?;
     let allow_zero = known.call.attributes().int_or("allowzero", 0)? != 0;
     Ok(vec![x.reshaped(geometry::reshaped(&x.shape, &target, allow_zero)?)])
 }
