@@ -332,10 +332,7 @@ impl<'g> Lowering<'g> {
             kernel = integers::to_integers(kernel, self.integers);
         }
         let known = self.kernels.entry(kernel.name.clone()).or_default();
-        let same = known.iter().copied().find(|k| {
-            let other = &self.program.kernels[k.index()];
-            Kernel { name: kernel.name.clone(), ..other.clone() } == kernel
-        });
+        let same = known.iter().copied().find(|k| is_same(&self.program.kernels[k.index()], &kernel));
         let kernel = same.unwrap_or_else(|| {
             let id = KernelId(self.program.kernels.len() as u32);
             known.push(id);
@@ -431,4 +428,11 @@ fn regions_mut(arg: &mut Arg) -> &mut [Region] {
         Arg::Blocks(regions) => regions,
         Arg::Table(_) => &mut [],
     }
+}
+
+/// Whether kernels differ in nothing but their names. Nothing is cloned for it, since many kernels may share a name.
+fn is_same(a: &Kernel, b: &Kernel) -> bool {
+    let Kernel { name: _, params, units, in_place, vars, locals, body, flops, tile } = a;
+    (params, units, in_place, vars) == (&b.params, &b.units, &b.in_place, &b.vars)
+        && (locals, body, flops, tile) == (&b.locals, &b.body, &b.flops, &b.tile)
 }

@@ -121,16 +121,17 @@ impl State {
         }
         let uses = self.uses(&image);
         let mut log = Log::default();
-        let mut touched: BTreeSet<Id> = BTreeSet::new();
+        let mut touched = Involved::default();
         let mut choice: HashMap<Id, Term> = HashMap::new();
         for found in &matches {
             let Some(involved) = involved(&image, found, &uses) else { continue };
-            if involved.iter().any(|id| touched.contains(id)) {
+            if involved.overlaps(&touched) {
                 continue;
             }
             let Some(right) = apply(&mut image.egraph, &mut log, found) else { continue };
             choice.insert(found.root, image.egraph.nodes()[usize::from(right)].clone());
-            touched.extend(involved);
+            touched.matched.extend(involved.matched);
+            touched.read.extend(involved.read);
         }
         image.egraph.rebuild();
         for miss in near_misses(&self.graph, &self.notes, &image, &log) {
@@ -161,18 +162,36 @@ impl State {
     }
 }
 
+/// The classes of values that matches look at.
+#[derive(Default)]
+struct Involved {
+    /// Those whose e-nodes are part of a pattern.
+    matched: BTreeSet<Id>,
+    /// Those that variables stand for, of which nothing is known but that they are read.
+    read: BTreeSet<Id>,
+}
+
+impl Involved {
+    /// Whether a match takes in what another one reads or takes in. Readers of one value do not overlap, be they many.
+    fn overlaps(&self, other: &Involved) -> bool {
+        let theirs = |id: &Id| other.matched.contains(id);
+        self.matched.iter().any(|id| theirs(id) || other.read.contains(id)) || self.read.iter().any(theirs)
+    }
+}
+
 /// The classes that a match looks at, or None where it would do work twice.
-fn involved(image: &Image, found: &Match, uses: &HashMap<Id, usize>) -> Option<Vec<Id>> {
+fn involved(image: &Image, found: &Match, uses: &HashMap<Id, usize>) -> Option<Involved> {
     let left = &compiled()[found.rule].patterns[found.pattern];
-    let mut involved: Vec<Id> = left.vars().into_iter().filter_map(|var| found.subst.get(var)).copied().collect();
-    involved.retain(|&id| image.egraph[id].data.ty.is_some());
+    let is_tensor = |id: &Id| image.egraph[*id].data.ty.is_some();
+    let bound = left.vars().into_iter().filter_map(|var| found.subst.get(var)).copied();
+    let mut involved = Involved { matched: BTreeSet::new(), read: bound.filter(is_tensor).collect() };
     for (id, term) in premises(&image.egraph, left, &found.subst, found.root) {
         let works = matches!(term, Term::Apply(Tag::Conv | Tag::Linear | Tag::Fused, _));
         if id != found.root && works && uses.get(&id).is_some_and(|&uses| uses > 1) {
             return None;
         }
-        if image.egraph[id].data.ty.is_some() {
-            involved.push(id);
+        if is_tensor(&id) {
+            involved.matched.insert(id);
         }
     }
     Some(involved)

@@ -27,7 +27,7 @@ pub mod saturate;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use crate::graph::infer::name;
 use crate::graph::{Activation, Chain, Core, Graph, NodeId, Op, Origin, Stage, Verified};
@@ -206,12 +206,10 @@ impl<'a> Assembly<'a> {
 
     /// The names of sources, by their numbers in the block.
     fn names_of(&self, block: &Block, layers: &[usize]) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for layer in layers.iter().flat_map(|&index| self.source.node(block.source(index)).origin.sources()) {
-            if !names.contains(&layer) {
-                names.push(layer);
-            }
-        }
+        let mut names: Vec<String> =
+            layers.iter().flat_map(|&index| self.source.node(block.source(index)).origin.sources()).collect();
+        let mut seen: HashSet<String> = HashSet::with_capacity(names.len());
+        names.retain(|name| seen.insert(name.clone()));
         names
     }
 
@@ -226,7 +224,7 @@ impl<'a> Assembly<'a> {
             passed: note.passed.iter().map(applied).collect(),
             near_misses: misses
                 .iter()
-                .filter(|miss| note.layers.contains(&miss.at))
+                .filter(|miss| note.layers.binary_search(&miss.at).is_ok())
                 .map(|miss| explain::Missed {
                     rule: miss.rule,
                     condition: &miss.rule.when[miss.condition],

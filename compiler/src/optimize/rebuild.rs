@@ -3,7 +3,7 @@
 //! An e-node does not know where it came from. What it computes follows from the network as it was: the nodes on the
 //! paths from its class down to the classes of its operands.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use egg::Id;
 
@@ -11,7 +11,7 @@ use super::analysis::EGraph;
 use super::extract::Selection;
 use super::language::{Leaf, Term, encode};
 use super::rules::{Rule, compiled};
-use super::saturate::{Log, canonical, makers};
+use super::saturate::{Application, Log, canonical, makers};
 use crate::graph::{Core, Graph, NodeId, Op, Origin};
 
 /// A rule in the history of a node.
@@ -30,7 +30,7 @@ pub struct Note {
     pub core: usize,
     /// The source of its value, the last of its layers.
     pub value: usize,
-    /// The sources that it computes, in order.
+    /// The sources that it computes, sorted.
     pub layers: Vec<usize>,
     /// Whether the sources have no such value: a rule made it to be read by another node.
     pub made: bool,
@@ -195,13 +195,10 @@ impl<'a> History<'a> {
         } else {
             covered.first().filter(|_| matches!(picked.applied.op, Op::Fused { .. }))
         };
-        let mut links: Vec<Link> = Vec::new();
+        let mut seen: HashSet<(&str, Vec<usize>)> = HashSet::new();
         let old = covered.iter().flat_map(|id| self.notes[id.index()].links.iter().cloned());
-        for link in old.chain(self.links(&picked.term, &covered)) {
-            if !links.iter().any(|known| known.rule.name == link.rule.name && known.layers == link.layers) {
-                links.push(link);
-            }
-        }
+        let mut links: Vec<Link> = old.chain(self.links(&picked.term, &covered)).collect();
+        links.retain(|link| seen.insert((link.rule.name, link.layers.clone())));
         let layers = self.layers(covered.iter().copied());
         let passed = self.passed(class, &layers);
         Note {
@@ -256,24 +253,25 @@ impl<'a> History<'a> {
                 stack.extend(self.log.applications[number].premises.iter().map(|term| canonical(egraph, term)));
             }
         }
-        for id in covered {
-            numbers.extend(self.joined.get(&egraph.find(self.image.classes[id.index()])).into_iter().flatten());
-        }
-        numbers.into_iter().map(|number| self.link(number)).collect()
+        let classes: BTreeSet<Id> = covered.iter().map(|id| egraph.find(self.image.classes[id.index()])).collect();
+        numbers.extend(classes.iter().filter_map(|class| self.joined.get(class)).flatten());
+        self.links_of(numbers)
     }
 
-    fn link(&self, number: usize) -> Link {
-        let application = &self.log.applications[number];
+    /// Applications as links, a rule on the same classes once: a class may be of thousands of sources.
+    fn links_of(&self, numbers: BTreeSet<usize>) -> Vec<Link> {
         let egraph = &self.image.egraph;
-        let mut nodes: Vec<NodeId> = Vec::new();
-        for term in &application.premises {
-            let is_value = !matches!(term, Term::List(_)) && !matches!(term, Term::Leaf(leaf) if !is_value(leaf));
-            if is_value && let Some(class) = egraph.lookup(term.clone()) {
-                nodes.extend(self.nodes_of(class));
+        let mut links = Vec::new();
+        let mut seen: HashSet<(&str, BTreeSet<Id>)> = HashSet::new();
+        for Application { rule, premises, .. } in numbers.into_iter().map(|number| &self.log.applications[number]) {
+            let values = premises.iter().filter(|term| is_value(term));
+            let classes: BTreeSet<Id> = values.filter_map(|term| egraph.lookup(term.clone())).collect();
+            if seen.insert((rule.name, classes.clone())) {
+                let nodes = classes.iter().flat_map(|&class| self.nodes_of(class)).copied();
+                links.push(Link { rule, layers: self.layers(nodes.filter(|&id| !self.is_input(id))) });
             }
         }
-        nodes.retain(|&id| !self.is_input(id));
-        Link { rule: application.rule, layers: self.layers(nodes.into_iter()) }
+        links
     }
 
     /// Rules that made another e-node of the class, out of more than the sources that it computes.
@@ -282,9 +280,9 @@ impl<'a> History<'a> {
         let makers: BTreeSet<usize> =
             egraph[class].nodes.iter().filter_map(|term| self.makers.get(&canonical(egraph, term)).copied()).collect();
         let mut passed: Vec<Link> = Vec::new();
-        for link in makers.into_iter().map(|number| self.link(number)) {
+        for link in self.links_of(makers) {
             let known = passed.iter().any(|known| known.rule.name == link.rule.name);
-            if !known && link.layers.iter().any(|layer| !layers.contains(layer)) {
+            if !known && link.layers.iter().any(|layer| layers.binary_search(layer).is_err()) {
                 passed.push(link);
             }
         }
@@ -317,9 +315,11 @@ fn has_core(op: &Op) -> bool {
     matches!(op, Op::Conv(_) | Op::Linear(_) | Op::Fused { core: Core::Conv(_) | Core::Linear(_), .. })
 }
 
-fn is_value(leaf: &Leaf) -> bool {
-    match leaf {
-        Leaf::Value(_) | Leaf::Constant(_) => true,
-        Leaf::Attributes(_) | Leaf::Chain(_) | Leaf::Core(_) | Leaf::Weight(_) | Leaf::Absent => false,
+/// Whether an e-node is a value of the network, no attribute, weight or list.
+fn is_value(term: &Term) -> bool {
+    match term {
+        Term::Apply(..) | Term::Leaf(Leaf::Value(_) | Leaf::Constant(_)) => true,
+        Term::List(_)
+        | Term::Leaf(Leaf::Attributes(_) | Leaf::Chain(_) | Leaf::Core(_) | Leaf::Weight(_) | Leaf::Absent) => false,
     }
 }

@@ -36,6 +36,7 @@ mod scope;
 mod sharing;
 mod structure;
 mod trace;
+mod waits;
 
 use std::fmt;
 
@@ -124,6 +125,7 @@ pub fn verify(program: Program) -> Result<Verified<Program>, Vec<Violation>> {
         let mut traces = trace::Traces::new(&program, trace::BUDGET);
         in_place::check(&program, &mut traces, &mut report);
         sharing::check(&program, &mut traces, &mut report);
+        waits::check(&program, &mut traces, &mut report);
         flow::check(&program, &mut traces, &mut report);
     }
     if report.found.is_empty() { Ok(Verified::assert_checked(program)) } else { Err(report.found) }
@@ -133,7 +135,7 @@ pub fn verify(program: Program) -> Result<Verified<Program>, Vec<Violation>> {
 /// since the last barrier did. The memory plan is as it is, so where a step writes over what another unit of the step
 /// before still reads, the barrier stays.
 pub fn spare_barriers(program: Verified<Program>) -> Verified<Program> {
-    let least = sharing::least_waits(&program, &mut trace::Traces::new(&program, trace::SMALL_BUDGET));
+    let least = waits::least_waits(&program, &mut trace::Traces::new(&program, trace::SMALL_BUDGET));
     let mut program = program.into_inner();
     for (step, waits) in program.steps.iter_mut().zip(least) {
         step.waits = waits;

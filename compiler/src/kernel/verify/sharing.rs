@@ -1,10 +1,10 @@
-//! Memory that is shared: by the arguments of a step, by its units, and by steps without a barrier between them.
+//! Memory that is shared within a step: by its arguments and by its units.
 
 use std::collections::BTreeMap;
 
-use super::trace::{Run, Trace, Traces, regions};
+use super::trace::{Run, Traces, regions};
 use super::{Invariant, Report};
-use crate::kernel::{Access, ParamId, ParamKind, Place, Program, Step, Waits};
+use crate::kernel::{Access, ParamId, ParamKind, Place, Program, Step};
 
 pub(super) fn check(program: &Program, traces: &mut Traces<'_>, report: &mut Report) {
     for (i, step) in program.steps.iter().enumerate() {
@@ -13,26 +13,19 @@ pub(super) fn check(program: &Program, traces: &mut Traces<'_>, report: &mut Rep
         aliasing(program, step, report);
         units(program, step, traces, report);
     }
-    let mut first = 0;
-    for i in 1..=program.steps.len() {
-        if program.steps.get(i).is_none_or(|step| step.waits == Waits::Barrier) {
-            waits(program, first..i, traces, report);
-            first = i;
-        }
-    }
     (report.step, report.kernel) = (None, None);
 }
 
 /// A memory of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-enum Space {
+pub(super) enum Space {
     Arena,
     Scratch,
     Output(usize),
 }
 
 /// Where a buffer begins, if it is in memory that steps write.
-fn base(place: &Place) -> Option<(Space, usize)> {
+pub(super) fn base(place: &Place) -> Option<(Space, usize)> {
     match place {
         Place::Arena(at) => Some((Space::Arena, *at)),
         Place::Scratch(at) => Some((Space::Scratch, *at)),
@@ -92,9 +85,9 @@ fn aliasing(program: &Program, step: &Step, report: &mut Report) {
 }
 
 /// Runs of one block or memory, those of a unit without overlaps, sorted.
-type ByPlace<K> = BTreeMap<K, Vec<Run>>;
+pub(super) type ByPlace<K> = BTreeMap<K, Vec<Run>>;
 
-fn by_place<K: Ord>(runs: &[Run], key: impl Fn(&Run) -> Option<(K, Run)>) -> ByPlace<K> {
+pub(super) fn by_place<K: Ord>(runs: &[Run], key: impl Fn(&Run) -> Option<(K, Run)>) -> ByPlace<K> {
     let mut places: ByPlace<K> = BTreeMap::new();
     for (key, run) in runs.iter().filter_map(key) {
         places.entry(key).or_default().push(run);
@@ -168,100 +161,5 @@ fn units(program: &Program, step: &Step, traces: &mut Traces<'_>, report: &mut R
         let name = &kernel.params[param.index()].name;
         let what = format!("a call of all units does not write of {name} what the units write one by one");
         report.add(Invariant::Units, what);
-    }
-}
-
-/// What a step touches, memory by memory.
-struct Touched {
-    writes: ByPlace<Space>,
-    reads: ByPlace<Space>,
-}
-
-fn touched(program: &Program, step: &Step, trace: &Trace) -> Touched {
-    let absolute = |run: &Run| {
-        let region = regions(&step.args[run.param.index()])[run.block];
-        let (space, at) = base(&program.buffer(region.buffer).place)?;
-        let at = at + region.offset;
-        (space != Space::Scratch).then_some((space, Run { start: run.start + at, end: run.end + at, ..*run }))
-    };
-    let merge = |mut places: ByPlace<Space>| {
-        for runs in places.values_mut() {
-            // Whether they are of one parameter and block does not matter any more.
-            runs.iter_mut().for_each(|run| (run.param, run.block) = (ParamId(0), 0));
-            let mut merged: Vec<Run> = Vec::with_capacity(runs.len());
-            for run in runs.drain(..) {
-                match merged.last_mut() {
-                    Some(last) if last.unit == run.unit && run.start <= last.end => last.end = last.end.max(run.end),
-                    _ => merged.push(run),
-                }
-            }
-            *runs = merged;
-        }
-        places
-    };
-    Touched { writes: merge(by_place(&trace.writes, absolute)), reads: by_place(&trace.reads, absolute) }
-}
-
-/// The least that each step must wait for. Steps join those before them as long as they have as many units and it is
-/// proved for all of them together.
-pub(super) fn least_waits(program: &Program, traces: &mut Traces<'_>) -> Vec<Waits> {
-    let mut least = vec![Waits::Barrier; program.steps.len()];
-    let mut first = 0;
-    for i in 1..program.steps.len() {
-        let units = |step: usize| program.kernel(&program.steps[step]).units;
-        let mut report = Report::default();
-        if units(first) == units(i) {
-            waits(program, first..i + 1, traces, &mut report);
-            if report.found.is_empty() {
-                least[i] = Waits::OwnUnits;
-                continue;
-            }
-        }
-        first = i;
-    }
-    least
-}
-
-/// The steps from one barrier to the next: what a unit touches, of what an earlier step writes, is its own.
-fn waits(program: &Program, steps: std::ops::Range<usize>, traces: &mut Traces<'_>, report: &mut Report) {
-    if steps.len() < 2 {
-        return;
-    }
-    let units = program.kernel(&program.steps[steps.start]).units;
-    let mut before: Vec<(usize, Touched)> = Vec::new();
-    for i in steps {
-        let step = &program.steps[i];
-        let kernel = program.kernel(step);
-        report.step = Some(i);
-        report.kernel = Some(kernel.name.clone());
-        if kernel.units != units {
-            let what = format!("it waits for its own units, but has {} and the step before {units}", kernel.units);
-            report.add(Invariant::Waits, what);
-            return;
-        }
-        let Some(trace) = traces.of_shared(step) else {
-            report.add(Invariant::Waits, "its units are too many accesses to run through");
-            return;
-        };
-        let now = touched(program, step, &trace);
-        for (other, earlier) in &before {
-            // Runs of the one against writes of the other; who is named first did the former.
-            let pairs = [
-                (&now.reads, &earlier.writes, "reads what", "wrote"),
-                (&now.writes, &earlier.writes, "writes what", "wrote"),
-                (&earlier.reads, &now.writes, "read what", "now writes"),
-            ];
-            for (runs, writes, does, did) in pairs {
-                let met = runs.iter().find_map(|(space, runs)| {
-                    let writes = writes.get(space)?;
-                    runs.iter().find_map(|run| Some((run.unit, meets(writes, run)?.unit)))
-                });
-                if let Some((unit, by)) = met {
-                    let what = format!("without a barrier after step {other}, unit {unit} {does} unit {by} {did}");
-                    report.add(Invariant::Waits, what);
-                }
-            }
-        }
-        before.push((i, now));
     }
 }

@@ -183,6 +183,23 @@ fn the_same_network_gives_the_same_result() {
 }
 
 #[test]
+fn many_equal_nodes_become_one_that_names_them_all_and_each_rule_once() {
+    let mut b = Build::new(1);
+    let mut x = b.input(&[1, 8, 3, 3]);
+    for _ in 0..200 {
+        x = b.activate(Activation::Relu, x);
+    }
+    let optimized = optimized(&b.finish(&[x]));
+    let [relu] = optimized.record.explanations() else { panic!("{:?}", kernels(&optimized.graph)) };
+    assert_eq!(relu.layers.len(), 200);
+    let mut rules: Vec<_> = relu.chain.iter().map(|applied| (applied.rule.name, &applied.layers)).collect();
+    let all = rules.len();
+    rules.sort_unstable();
+    rules.dedup();
+    assert_eq!(rules.len(), all);
+}
+
+#[test]
 fn the_hand_order_knows_every_rule() {
     for rule in super::rules::all() {
         assert!(hand::ORDER.contains(&rule.name), "{} has no place in the order", rule.name);

@@ -519,6 +519,19 @@ fn near_misses_are_left_alone_and_reported() {
     }
 }
 
+/// Else a network of many branches would take as many steps, each through all of it.
+#[test]
+fn readers_of_one_value_are_rewritten_in_one_step() {
+    let mut b = Build::new(1);
+    let x = b.map();
+    let convs: Vec<NodeId> = (0..5).map(|_| b.conv_to(x, 8, 1, 1)).collect();
+    let left = b.finish(&convs);
+    let (right, _) = apply_rule(&left, first_notes(&left), number("conv-is-core"));
+    let right = right.expect("it applies");
+    assert!(right.ids().all(|id| !matches!(right.node(id).op, Op::Conv(_))));
+    assert_same(&left, &right);
+}
+
 /// A scale that moves to the other side of an activation would need to know its sign.
 #[test]
 fn negative_gammas_stay_on_their_side_of_an_activation() {
