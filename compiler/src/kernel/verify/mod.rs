@@ -68,6 +68,8 @@ pub enum Invariant {
     Scratch,
     /// Buffers written before they are read, outputs written at all.
     Liveness,
+    /// Few enough accesses for the proof: a program beyond that is not wrong, but too large.
+    Size,
 }
 
 /// A broken invariant.

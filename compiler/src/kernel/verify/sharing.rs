@@ -119,7 +119,7 @@ fn meets(writes: &[Run], run: &Run) -> Option<Run> {
 fn units(program: &Program, step: &Step, traces: &mut Traces<'_>, report: &mut Report) {
     let kernel = program.kernel(step);
     let Some(trace) = traces.of_step(step) else {
-        report.add(Invariant::Units, "its units are too many accesses to run through");
+        report.add(Invariant::Size, "its units are too many accesses to run through");
         return;
     };
     for (param, run) in &trace.unwritten {

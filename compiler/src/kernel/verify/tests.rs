@@ -443,7 +443,7 @@ fn ids_and_names_are_looked_after() {
         Structure,
         "not of the parameter's kind",
     );
-    check(&|p| p.kernels[0].units = 1 << 40, Units, "its units are too many accesses to run through");
+    check(&|p| p.kernels[0].units = 1 << 40, Size, "its units are too many accesses to run through");
 }
 
 #[test]
