@@ -8,6 +8,9 @@ use super::model::operator_name;
 use super::proto::NodeProto;
 use crate::diag::Span;
 
+/// The most integers of an input that says how an operator works.
+const INTEGERS: usize = 1 << 16;
+
 /// A node of the model with what its inputs are.
 pub(super) struct Call<'a> {
     pub(super) inputs: Vec<Option<Value>>,
@@ -91,6 +94,14 @@ impl Call<'_> {
     /// The integers of an input that must be known, if it is given.
     pub(super) fn known_integers(&self, input: usize) -> Result<Option<Vec<i64>>, Problem> {
         let Some(known) = self.known(input)? else { return Ok(None) };
+        // A shape, axes, pads, sizes of parts: a few numbers.
+        if known.tensor.len() > INTEGERS {
+            return Err(Problem::new(format!(
+                "its input {} `{}` holds more than {INTEGERS} numbers",
+                input + 1,
+                known.name
+            )));
+        }
         let integers = known.tensor.to_integers();
         integers
             .map(Some)

@@ -234,6 +234,16 @@ fn what_is_made_of_large_inputs_is_bounded() {
     assert!(mistakes(strided.output("y").bytes()).contains("too large beside its kernel"));
 }
 
+/// Without a stretch one axis may have the scale of another, a thousand millions to one.
+#[test]
+fn a_filter_reaches_over_the_inputs_and_not_further() {
+    let model = Model::new(18).input("x", &[2, 1 << 28]).integers("sizes", &[2], &[2, 1]);
+    let policy =
+        [("mode", Is::Text("linear")), ("antialias", Is::Int(1)), ("keep_aspect_ratio_policy", Is::Text("not_larger"))];
+    let model = model.node("Resize", "x _ _ sizes", "y", &policy).output("y");
+    assert!(mistakes(model.bytes()).contains("too far"));
+}
+
 #[test]
 fn an_empty_axis_does_not_hide_the_others() {
     let huge = |shape: &[i64], op: &str, inputs: &str, attributes: &[(&str, Is<'_>)]| {
