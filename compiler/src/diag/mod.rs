@@ -240,6 +240,11 @@ impl Mistakes {
     pub fn is_empty(&self) -> bool {
         self.first.is_empty()
     }
+
+    /// Whether further ones are only counted.
+    pub fn is_full(&self) -> bool {
+        self.first.len() == Self::MOST
+    }
 }
 
 impl Extend<Diagnostic> for Mistakes {

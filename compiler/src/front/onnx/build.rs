@@ -1,6 +1,6 @@
 //! The graph of a model, node by node.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::builder::{Builder, Known, Value};
@@ -9,10 +9,10 @@ use super::model::{Model, node_name, operator_name};
 use super::operators::operator;
 use super::proto::NodeProto;
 use super::settings::Given;
-use super::walk::{Walk, names_read};
+use super::walk::{Walk, inputs_behind, names_read};
 use super::{Folder, Import, Settings, Tensors};
 use crate::diag::{Diagnostic, Errors, Span};
-use crate::graph::{Graph, NodeId, Op};
+use crate::graph::Op;
 
 /// How many nodes of one operator are named in a message.
 const NAMED: usize = 5;
@@ -98,21 +98,6 @@ pub(super) fn build(
     }
     let (graph, tensors) = builder.finish();
     Ok(Import { graph, tensors: Tensors(tensors), constants })
-}
-
-/// The names of the inputs on which nodes depend.
-fn inputs_behind(graph: &Graph, mut open: Vec<NodeId>) -> BTreeSet<String> {
-    let (mut seen, mut inputs) = (HashSet::new(), BTreeSet::new());
-    while let Some(id) = open.pop() {
-        if !seen.insert(id) {
-            continue;
-        }
-        if let Op::Input(_) = graph.node(id).op {
-            inputs.insert(graph.node(id).origin.name.clone());
-        }
-        open.extend(graph.operands(id));
-    }
-    inputs
 }
 
 /// Operators that kiln does not have: a mistake each, with the places where they stand.

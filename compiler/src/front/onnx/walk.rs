@@ -1,6 +1,6 @@
 //! Nodes in their order, each with the values that it reads; of an `If` whose condition is known, the branch that it takes.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use super::build::is_operator;
@@ -13,7 +13,7 @@ use super::proto::{GraphProto, NodeProto};
 use super::tensor::Tensor;
 use super::{Folder, Problem, apart, fold, tensor};
 use crate::diag::{Diagnostic, Mistakes, Span};
-use crate::graph::{NodeId, Op};
+use crate::graph::{Graph, NodeId, Op};
 
 /// How deep branches may lie in branches.
 const DEPTH: usize = 16;
@@ -44,6 +44,21 @@ pub(super) fn names_read(node: &NodeProto) -> Vec<&str> {
         }
     }
     names
+}
+
+/// The names of the inputs on which nodes depend.
+pub(super) fn inputs_behind(graph: &Graph, mut open: Vec<NodeId>) -> BTreeSet<String> {
+    let (mut seen, mut inputs) = (HashSet::new(), BTreeSet::new());
+    while let Some(id) = open.pop() {
+        if !seen.insert(id) {
+            continue;
+        }
+        if let Op::Input(_) = graph.node(id).op {
+            inputs.insert(graph.node(id).origin.name.clone());
+        }
+        open.extend(graph.operands(id));
+    }
+    inputs
 }
 
 impl<'m> Walk<'m> {
@@ -95,7 +110,15 @@ impl<'m> Walk<'m> {
             }
             Err(problem) => {
                 let message = format!("{} `{}`: {}", operator_name(node), call.name, problem.message);
-                self.mistakes.push(Diagnostic::error(span, message));
+                let mistake = Diagnostic::error(span, message);
+                // Of a mistake that is only counted nobody is helped.
+                let needs = if self.mistakes.is_full() { Vec::new() } else { problem.needs.clone() };
+                self.mistakes.push(match inputs_behind(&builder.graph, needs).first() {
+                    Some(input) => mistake.help(format!(
+                        "where `{input}` is the same in every run, make it a constant: `--constant {input}=FILE.npy`"
+                    )),
+                    None => mistake,
+                });
                 self.needs.extend(problem.needs);
             }
         }

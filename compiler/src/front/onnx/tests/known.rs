@@ -83,6 +83,7 @@ fn what_is_not_offered_is_still_asked_for() {
     settings.offer(Some("x"), vec![2, 4], Elements::F32(ramp(8)));
     let error = import("m.onnx", shaped().bytes(), &settings, &Alone).expect_err("a mistake").to_string();
     assert!(error.contains("its input 2, `same`, depends on the network's inputs"), "{error}");
+    assert!(error.contains("make it a constant: `--constant shape=FILE.npy`"), "{error}");
 }
 
 #[test]
