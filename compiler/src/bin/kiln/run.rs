@@ -170,17 +170,21 @@ fn whole_outputs(graph: &Graph, outputs: &[PerImage], inputs: &Inputs, run: usiz
 
 /// A `.npy` file for each output, no two alike: what a file system may not take in a name is an underscore.
 fn file_names<'a>(outputs: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let mut taken = BTreeSet::new();
     let plain = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' };
-    outputs
-        .map(|output| {
-            let stem: String = output.chars().map(plain).collect();
-            let mut names = std::iter::once(format!("{stem}.npy")).chain((2..).map(|n| format!("{stem}_{n}.npy")));
-            let free = names.find(|name| !taken.contains(name)).unwrap_or_default();
-            taken.insert(free.clone());
-            free
-        })
-        .collect()
+    let stems: Vec<(&str, String)> = outputs.map(|output| (output, output.chars().map(plain).collect())).collect();
+    // What may stand as it is has its name before others that become like it.
+    let mut taken: BTreeSet<String> =
+        stems.iter().filter(|(output, stem)| output == stem).map(|(_, stem)| format!("{stem}.npy")).collect();
+    let mut file = |(output, stem): (&str, String)| {
+        if output == stem {
+            return format!("{stem}.npy");
+        }
+        let mut names = std::iter::once(format!("{stem}.npy")).chain((2..).map(|n| format!("{stem}_{n}.npy")));
+        let free = names.find(|name| !taken.contains(name)).unwrap_or_default();
+        taken.insert(free.clone());
+        free
+    };
+    stems.into_iter().map(&mut file).collect()
 }
 
 /// How an output is shared out over the images of a run.
@@ -227,5 +231,17 @@ impl PerImage {
         let images = numbers / self.len().max(1);
         let each = if self.counted { &self.shape[1..] } else { &self.shape[..] };
         if images == self.images { self.shape.clone() } else { [&[images][..], each].concat() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::file_names;
+
+    #[test]
+    fn outputs_have_files_of_their_names() {
+        let named = |outputs: &[&str]| file_names(outputs.iter().copied());
+        assert_eq!(named(&["y", "a/b", "a_b", "a b"]), ["y.npy", "a_b_2.npy", "a_b.npy", "a_b_3.npy"]);
+        assert_eq!(named(&["a/b", "a:b"]), ["a_b.npy", "a_b_2.npy"]);
     }
 }

@@ -72,7 +72,8 @@ fn volume(
         let part = builder.derived(kernel, &format!("depth {tap}"), "", || Ok(plane(&kernel.tensor, tap)))?;
         kernels.push(builder.weight(&part, Kind::Kernel));
     }
-    let result = Volume { shape: [n, channels, layers, rows, columns], bias: channel_bias(builder, call, channels)? };
+    let result =
+        Volume { shape: [n, channels, layers, rows, columns], bias: channel_bias(builder, call, channels, x)? };
     let from =
         |layer: usize, tap: usize| (layer * depth.stride[0] + tap * depth.dilation[0]).checked_sub(depth.pads.top);
     let y = by_layers(builder, call, x, kd, &result, from, |builder, layer, tap| {
@@ -82,12 +83,20 @@ fn volume(
     Ok(vec![Value::Node(y)])
 }
 
-/// The third input, one number a channel, as what is added to a map: `[1, C, 1, 1]`.
-pub(super) fn channel_bias(builder: &mut Builder, call: &Call<'_>, channels: usize) -> Result<Option<NodeId>, Problem> {
+/// The third input, one number a channel, as what is added to a map of `like`'s type: `[1, C, 1, 1]`.
+pub(super) fn channel_bias(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    channels: usize,
+    like: NodeId,
+) -> Result<Option<NodeId>, Problem> {
     if call.input(2).is_none() {
         return Ok(None);
     }
-    let bias = builder.operand(call, 2)?;
+    let (mut bias, dtype) = (builder.operand(call, 2)?, builder.ty(like).dtype);
+    if builder.ty(bias).dtype != dtype {
+        bias = builder.add_part(call, "bias", Op::Cast(dtype), &[bias], vec![])?;
+    }
     builder.add_part(call, "bias", Op::Reshape { shape: vec![1, channels, 1, 1] }, &[bias], vec![]).map(Some)
 }
 

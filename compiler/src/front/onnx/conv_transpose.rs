@@ -55,7 +55,7 @@ pub(super) fn conv_transpose(builder: &mut Builder, call: &Call<'_>) -> Result<V
         return Err(Problem::new(format!("its kernel takes {inputs} channels in {groups} groups, not {have}")));
     }
     let channels = per_group.checked_mul(groups).ok_or_else(|| Problem::new("its output is too large"))?;
-    let bias = channel_bias(builder, call, channels)?;
+    let bias = channel_bias(builder, call, channels, x)?;
     let transposed = Transposed { call, kernel: &kernel, groups, channels };
     let y = match (&shape[..], &of[2..]) {
         (&[_, _, _, w], &[k]) if is_line => {

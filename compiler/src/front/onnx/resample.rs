@@ -44,7 +44,9 @@ pub(super) struct Around<'a> {
 }
 
 /// The largest matrix.
-const ELEMENTS: usize = 1 << 24;
+const ELEMENTS: usize = 1 << 23;
+/// The longest axis that is made so.
+const OUTPUTS: usize = 1 << 16;
 
 impl Around<'_> {
     /// Where an output lies among the inputs. Which is the nearest is told in f32, as ONNX Runtime does.
@@ -52,16 +54,16 @@ impl Around<'_> {
         // One operation on f32s, rounded from f64, is the one of f32s.
         let r = |v: f64| if self.kernel == Kernel::Nearest { f64::from(v as f32) } else { v };
         let (y, inputs, outputs, scale) = (output as f64, self.inputs as f64, self.outputs as f64, self.scale);
-        let half_pixel = || r(r(r(y + 0.5) / scale) - 0.5);
+        let half_pixel = |offset: f64| r(r(offset + r(r(y + 0.5) / scale)) - 0.5);
         Ok(match self.coordinates {
             "half_pixel_symmetric" => {
                 // The middle stays where it is, although the size was rounded.
                 let adjustment = r(outputs / r(scale * inputs));
                 let offset = r(r(inputs / 2.0) * r(1.0 - adjustment));
-                r(offset + half_pixel())
+                half_pixel(offset)
             }
             "pytorch_half_pixel" | "align_corners" if self.outputs == 1 => 0.0,
-            "half_pixel" | "pytorch_half_pixel" => half_pixel(),
+            "half_pixel" | "pytorch_half_pixel" => half_pixel(0.0),
             "tf_half_pixel_for_nn" => r(r(y + 0.5) / scale),
             "asymmetric" => r(y / scale),
             "align_corners" => r(r(y * (inputs - 1.0)) / (outputs - 1.0)),
@@ -90,7 +92,7 @@ impl Around<'_> {
 
     /// The matrix `[outputs, inputs]`, and for each output whether it lies outside of the inputs.
     fn matrix(&self) -> Result<(Vec<f64>, Vec<bool>), Problem> {
-        if self.inputs.saturating_mul(self.outputs) > ELEMENTS {
+        if self.outputs > OUTPUTS || self.inputs.saturating_mul(self.outputs) > ELEMENTS {
             return Err(Problem::new(format!("it resizes {} elements to {}, too many", self.inputs, self.outputs)));
         }
         let last = self.inputs as i64 - 1;

@@ -242,6 +242,9 @@ fn a_filter_reaches_over_the_inputs_and_not_further() {
         [("mode", Is::Text("linear")), ("antialias", Is::Int(1)), ("keep_aspect_ratio_policy", Is::Text("not_larger"))];
     let model = model.node("Resize", "x _ _ sizes", "y", &policy).output("y");
     assert!(mistakes(model.bytes()).contains("too far"));
+    let model = Model::new(18).input("x", &[1, 1]).integers("sizes", &[2], &[1, 1 << 23]);
+    let model = model.node("Resize", "x _ _ sizes", "y", &[("mode", Is::Text("linear"))]).output("y");
+    assert!(mistakes(model.bytes()).contains("to 8388608, too many"));
 }
 
 #[test]

@@ -307,3 +307,16 @@ fn scales_of_a_quantized_product_go_by_row_and_by_column() {
     let found = exactly(&model, &[Elements::U8(vec![1, 2, 3, 4])]);
     assert_eq!(found, [Elements::U8(vec![7, 5, 150, 110])]);
 }
+
+#[test]
+fn a_quantized_convolution_of_volumes_has_a_bias_of_integers() {
+    let model = Model::new(13)
+        .typed_input("x", DataType::Uint8, &[1, 1, 2, 1, 1])
+        .weight("one", &[], &[1.0])
+        .typed("zero", DataType::Uint8, &[], &[0])
+        .typed("w", DataType::Uint8, &[1, 1, 2, 1, 1], &[2, 3])
+        .typed("b", DataType::Int32, &[1], &[7])
+        .node("QLinearConv", "x one zero w one zero one zero b", "y", &[])
+        .output("y");
+    assert_eq!(exactly(&model, &[Elements::U8(vec![5, 10])]), [Elements::U8(vec![47])]);
+}
