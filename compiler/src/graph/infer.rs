@@ -123,8 +123,8 @@ pub enum Role {
 /// The type of `op` applied to operands of these types and weights of these shapes.
 ///
 /// # Errors
-/// A message that names both sides, where they do not fit, where a value would be empty, and where it would have more
-/// than [`TensorType::LIMIT`] elements.
+/// A message that names both sides, where they do not fit, where a value would be empty that is no literal, and where it
+/// would have more than [`TensorType::LIMIT`] elements.
 pub fn infer(op: &Op, operands: &[&TensorType], weights: &[&[usize]]) -> Result<TensorType, TypeError> {
     let expected = arity(op);
     if expected.is_some_and(|n| n != operands.len()) || operands.is_empty() && expected.is_none() {
@@ -137,7 +137,9 @@ pub fn infer(op: &Op, operands: &[&TensorType], weights: &[&[usize]]) -> Result<
     for &extent in &ty.shape {
         size = size.saturating_mul(extent);
     }
-    if size == 0 {
+    // Nothing can be computed of a value without elements, but a network may give one.
+    let may_be_empty = matches!(op, Op::Constant(_) | Op::Cast(_) | Op::Identity);
+    if size == 0 && !may_be_empty {
         return Err(TypeError::new(format!("{} would give an empty tensor of shape {:?}", name(op), ty.shape)));
     }
     if size > TensorType::LIMIT {

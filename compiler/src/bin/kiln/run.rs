@@ -113,7 +113,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
             answers.extend(whole_outputs(&compiled.source, &outputs, &inputs, run, &values));
         } else {
             let shown: Vec<f32> = values[0].to_f64().into_iter().map(|v| v as f32).collect();
-            for (image, values) in names.into_iter().zip(shown.chunks_exact(output.len())) {
+            for (image, values) in names.into_iter().zip(shown.chunks_exact(output.len().max(1))) {
                 let first = || values.iter().copied().take(FIRST).collect();
                 let said = match output.classes() {
                     Some(_) => Said::Classes(rank(values, probabilities, top)),
@@ -218,7 +218,7 @@ impl PerImage {
 
     /// How many numbers an image has.
     fn len(&self) -> usize {
-        self.shape.iter().product::<usize>() / self.images
+        self.shape.iter().product::<usize>() / self.images.max(1)
     }
 
     /// How many classes there are, where the numbers are scores of classes.
@@ -228,7 +228,10 @@ impl PerImage {
 
     /// The shape of the outputs of several images, one after the other, so many numbers in all.
     fn stacked(&self, numbers: usize) -> Vec<usize> {
-        let images = numbers / self.len().max(1);
+        if self.len() == 0 {
+            return self.shape.clone();
+        }
+        let images = numbers / self.len();
         let each = if self.counted { &self.shape[1..] } else { &self.shape[..] };
         if images == self.images { self.shape.clone() } else { [&[images][..], each].concat() }
     }

@@ -8,8 +8,9 @@ use super::fold::permutation;
 use super::gather::at_runs;
 use super::geometry;
 use super::geometry::axis;
+use super::tensor::Tensor;
 use super::{Listed, Problem};
-use crate::graph::{Binary, DType, F32, NodeId, Op, Pads, Pool, Window};
+use crate::graph::{Binary, DType, Elements, F32, NodeId, Op, Pads, Pool, TensorType, Window};
 
 /// `Reshape`.
 pub(super) fn reshape(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
@@ -69,20 +70,31 @@ pub(super) fn split(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>
     let mut results = Vec::new();
     for (i, part) in call.parts(shape[axis])?.into_iter().enumerate() {
         let op = Op::Slice { axis, start, end: start + part };
-        results.push(Value::Node(builder.add_part(call, &i.to_string(), op, &[x], vec![])?));
+        results.push(match part {
+            0 => nothing(builder, x, &[(axis, 0)])?,
+            _ => Value::Node(builder.add_part(call, &i.to_string(), op, &[x], vec![])?),
+        });
         start += part;
     }
     Ok(results)
+}
+
+/// What is left of a value where so much is taken along some axes, and nothing along one: it is known, whatever the value.
+fn nothing(builder: &mut Builder, x: NodeId, counts: &[(usize, usize)]) -> Result<Value, Problem> {
+    let TensorType { dtype, mut shape } = builder.ty(x).clone();
+    counts.iter().for_each(|&(axis, count)| shape[axis] = count);
+    builder.made("nothing", Tensor::of(&Elements::from_f64(dtype, &[]), shape)).map(Value::Known)
 }
 
 /// `Slice`.
 pub(super) fn slice(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let mut x = builder.operand(call, 0)?;
     let strides = call.strides(&builder.ty(x).shape.clone())?;
+    if strides.iter().any(|stride| stride.count == 0) {
+        let counts: Vec<(usize, usize)> = strides.iter().map(|stride| (stride.axis, stride.count)).collect();
+        return Ok(vec![nothing(builder, x, &counts)?]);
+    }
     for stride in &strides {
-        if stride.count == 0 {
-            return Err(Problem::new(format!("it takes nothing of axis {}", stride.axis)));
-        }
         let extent = builder.ty(x).shape[stride.axis];
         let Ok(step) = usize::try_from(stride.step) else {
             let places = (0..stride.count).map(|i| stride.start - i * stride.step.unsigned_abs());

@@ -7,6 +7,7 @@ use super::super::{Import, Settings, import};
 use super::model::{Is, Model, floats, integers};
 use super::{Alone, answers, imported, mistakes, near, ramp};
 use crate::graph::{DType, Elements, Op, interp};
+use crate::pipeline::{Options, compile};
 
 /// A network that needs the shape and the kernel, and not the rest.
 fn shaped() -> Model {
@@ -227,4 +228,29 @@ fn integers_that_are_cast_lose_the_bits_that_do_not_fit() {
         .node("Gather", "x last", "y", &[])
         .output("y");
     near(&answers(&model, &[vec![1.0, 2.0, 3.0]])[0], &[3.0], 0.0);
+}
+
+/// Nothing can be computed of them, but a network may give them.
+#[test]
+fn values_without_elements_can_be_given() {
+    let model = Model::new(17)
+        .input("x", &[2, 3])
+        .integers("three", &[1], &[3])
+        .integers("one", &[1], &[1])
+        .integers("parts", &[2], &[0, 3])
+        .node("Slice", "x three three one", "sliced", &[])
+        .node("Split", "x parts", "none all", &[("axis", Is::Int(1))])
+        .output("sliced")
+        .output("none")
+        .output("all");
+    let Import { graph, tensors, .. } = imported(&model);
+    let found = interp::run_f32(&graph, &tensors, &[ramp(6)]).expect("it runs");
+    assert_eq!(found, [vec![], vec![], ramp(6)]);
+    let shapes: Vec<_> = graph.outputs().iter().map(|output| graph.node(output.node).ty.shape.clone()).collect();
+    assert_eq!(shapes, [[2, 0], [2, 0], [2, 3]]);
+    let error = compile(graph, &Options::default()).expect_err("no kernels").to_string();
+    assert!(error.contains("no kernels for values without elements"), "{error}");
+    let used = Model::new(17).input("x", &[2]).weight("e", &[0], &[]).node("Relu", "e", "r", &[]);
+    let used = used.node("Concat", "x r", "y", &[("axis", Is::Int(0))]).output("y");
+    assert!(mistakes(used.bytes()).contains("Relu `r`: kiln computes it, of a value without elements,"));
 }
