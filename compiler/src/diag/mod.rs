@@ -241,6 +241,11 @@ impl Mistakes {
         self.first.is_empty()
     }
 
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.first.len() + self.more
+    }
+
     /// Whether further ones are only counted.
     pub fn is_full(&self) -> bool {
         self.first.len() == Self::MOST

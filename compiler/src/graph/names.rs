@@ -52,7 +52,7 @@ mod tests {
         assert_eq!(wanted.map(|name| names.fresh(name)), ["x", "x#3", "x#4", "x#2#2", "#2", "y"]);
     }
 
-    /// Ten thousand of one name take no longer than ten thousand names.
+    /// A hundred thousand of one name take no longer than a hundred thousand names.
     #[test]
     fn a_name_wanted_often_is_not_searched_for_from_the_start() {
         let mut names = Names::default();

@@ -1,14 +1,16 @@
 //! Nodes whose operands are all known, and that have no evaluator: each becomes a graph of its own, which the interpreter
 //! runs when the model is read. So weights may be computed, as those of low-rank adaptation are.
 
+use std::rc::Rc;
+
 use super::builder::{Builder, Known, Value};
 use super::call::Call;
 use super::operators::Convert;
 use super::tensor::Tensor;
 use super::{Problem, Tensors};
-use crate::graph::{NodeId, count, interp};
+use crate::graph::{Graph, NodeId, Op, count, interp};
 
-/// Multiply-adds and elements that may be computed for one model, about a second of the interpreter.
+/// Steps of the interpreter that may be taken for one model, about a second.
 pub(super) const WORK: u64 = 1 << 29;
 
 /// The results of a call, or None where an operand is not known, or where computing them would take too long: then the
@@ -27,7 +29,9 @@ pub(super) fn computed(
         return Ok(None);
     }
     let mut apart = builder.apart();
-    let results = convert(&mut apart, call)?;
+    let results = convert(&mut apart, call);
+    builder.budget = apart.budget.clone();
+    let results = results?;
     let mut outputs = Vec::new();
     for (i, result) in results.iter().enumerate() {
         if let Value::Node(_) = result {
@@ -36,8 +40,7 @@ pub(super) fn computed(
             outputs.push(node);
         }
     }
-    let work = |id: NodeId| count::macs(&apart.graph, id).saturating_add(apart.graph.node(id).ty.len() as u64);
-    let work = apart.graph.order().into_iter().map(work).fold(0, u64::saturating_add);
+    let work = apart.graph.order().into_iter().map(|id| steps(&apart.graph, id)).fold(0, u64::saturating_add);
     let Some(left) = builder.work.checked_sub(work) else { return Ok(None) };
     builder.work = left;
     for &node in &outputs {
@@ -49,12 +52,31 @@ pub(super) fn computed(
     let mut values = Vec::with_capacity(results.len());
     for (result, name) in results.into_iter().zip(&call.node.output) {
         values.push(match result {
-            Value::Known(known) => Value::Known(known),
+            // What is passed on keeps its name; what was made apart has none of the model's.
+            Value::Known(known) if passes_on(call, &known) => Value::Known(known),
+            Value::Known(known) => builder.value(name, known.tensor),
             Value::Node(_) => {
                 let (shape, elements) = found.next().ok_or_else(|| Problem::new("it has no value"))?;
-                Value::Known(Known { name: name.as_str().into(), tensor: Tensor::of(&elements, shape).into() })
+                builder.value(name, Tensor::of(&elements, shape).into())
             }
         });
     }
     Ok(Some(values))
+}
+
+fn passes_on(call: &Call<'_>, result: &Known) -> bool {
+    let is_same = |value: &Value| matches!(value, Value::Known(known) if Rc::ptr_eq(&known.tensor, &result.tensor));
+    call.inputs.iter().flatten().any(is_same)
+}
+
+/// What the interpreter does for a node: multiply-adds, elements that it reads and makes, taps of pools.
+fn steps(graph: &Graph, id: NodeId) -> u64 {
+    let len = |id: NodeId| graph.node(id).ty.len() as u64;
+    let read = graph.operands(id).into_iter().map(len).fold(len(id), u64::saturating_add);
+    let taps = if let Op::MaxPool(pool) | Op::AvgPool(pool) = &graph.node(id).op {
+        pool.window.kernel.iter().product::<usize>() as u64
+    } else {
+        0
+    };
+    read.saturating_add(count::macs(graph, id)).saturating_add(len(id).saturating_mul(taps))
 }

@@ -19,6 +19,9 @@ impl<'a> Attributes<'a> {
                 kind.as_str_name()
             )));
         }
+        if found.ref_attr_name.as_deref().is_some_and(|name| !name.is_empty()) {
+            return Err(Problem::new(format!("its attribute `{name}` is one of a function that it does not stand in")));
+        }
         Ok(Some(found))
     }
 

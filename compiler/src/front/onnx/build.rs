@@ -78,6 +78,10 @@ pub(super) fn build(
         }
     }
     for position in order {
+        // A file of mistakes is not read to its end.
+        if walk.mistakes.is_full() {
+            break;
+        }
         let node = &nodes[position];
         walk.node(&mut builder, node, node_name(node, position), listing.span(position));
     }

@@ -44,6 +44,8 @@ pub(super) struct Builder {
     pub(super) budget: Budget,
     /// Multiply-adds that may still be computed when the model is read.
     pub(super) work: u64,
+    /// Whether names are those of a branch, which other branches may have too.
+    pub(super) is_within: bool,
     tensors: BTreeMap<String, Tensor>,
     /// Tensors that were made of others: of which, what, and what else they depend on.
     derived: HashMap<(Rc<str>, String, String), Known>,
@@ -59,7 +61,18 @@ impl Builder {
     /// An empty graph, for a model whose values have these names and which may take so much memory.
     pub(super) fn new(name: String, opset: i64, values: Names, budget: Budget) -> Self {
         let (tensors, derived, large, names) = (BTreeMap::new(), HashMap::new(), HashMap::new(), Names::default());
-        Builder { graph: Graph::new(name), opset, budget, work: WORK, tensors, derived, large, names, values }
+        Builder {
+            graph: Graph::new(name),
+            opset,
+            budget,
+            work: WORK,
+            is_within: false,
+            tensors,
+            derived,
+            large,
+            names,
+            values,
+        }
     }
 
     /// Another, for a part that is computed by itself, with the same bounds.
@@ -86,10 +99,22 @@ impl Builder {
         Ok(Known { name: self.values.fresh(wanted).into(), tensor: tensor.into() })
     }
 
+    /// A tensor that a value of the model is. Values of the model have names of their own, and in a branch of their own.
+    pub(super) fn value(&mut self, name: &str, tensor: Rc<Tensor>) -> Value {
+        let name = if self.is_within { self.values.fresh(name).into() } else { name.into() };
+        Value::Known(Known { name, tensor })
+    }
+
     /// The same elements in another shape.
     pub(super) fn reshaped(&mut self, known: &Known, shape: Vec<usize>) -> Known {
+        let key = (known.name.clone(), "reshaped".to_owned(), format!("{shape:?}"));
+        if let Some(same) = self.derived.get(&key) {
+            return same.clone();
+        }
         let name = self.values.fresh(&format!("{}.reshaped", known.name)).into();
-        Known { name, tensor: known.tensor.reshaped(shape).into() }
+        let reshaped = Known { name, tensor: known.tensor.reshaped(shape).into() };
+        self.derived.insert(key, reshaped.clone());
+        reshaped
     }
 
     /// Adds what a node of the model is as a whole.
@@ -261,6 +286,7 @@ impl Builder {
         if let Some(same) = self.derived.get(&key) {
             return Ok(same.clone());
         }
+        self.budget.check()?;
         let known = self.made(&format!("{}.{what}", from.name), make()?)?;
         self.derived.insert(key, known.clone());
         Ok(known)

@@ -83,6 +83,12 @@ impl Inliner<'_> {
         if node.input.len() > function.input.len() || node.output.len() > function.output.len() {
             return Err(format!("`{name}` has more inputs or outputs than its function `{}`", function.name()));
         }
+        if function.node.iter().flat_map(|node| &node.attribute).any(|attribute| attribute.g.is_some()) {
+            return Err(format!(
+                "the function `{}` has branches, which kiln does not read in functions",
+                function.name()
+            ));
+        }
         // Even an empty function takes its inputs and outputs.
         self.take(NODE * (1 + function.input.len() + function.output.len()))?;
         let given = |i: usize, of: &[String]| of.get(i).cloned().unwrap_or_default();

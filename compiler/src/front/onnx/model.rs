@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 
 use super::proto::{Bytes, Message, ModelProto, NodeProto, ValueInfoProto};
 use super::tensor::{Folder, Tensor};
-use super::walk::names_read;
+use super::walk::names_taken;
 use super::{functions, wire};
 use crate::diag::{Diagnostic, Errors, Mistakes, Pos, Sources, Span};
 
@@ -139,7 +139,7 @@ impl Model {
         let waits: Vec<Vec<usize>> = self
             .nodes
             .iter()
-            .map(|node| names_read(node).into_iter().filter_map(|name| made_by.get(name).copied().flatten()).collect())
+            .map(|node| names_taken(node).into_iter().filter_map(|name| made_by.get(name).copied().flatten()).collect())
             .collect();
         let order = topological(&waits);
         if order.len() < self.nodes.len() && mistakes.is_empty() {

@@ -72,7 +72,7 @@ impl Settings {
         Ok(())
     }
 
-    /// Makes an input a constant of the network.
+    /// Makes an input a constant of the network, whatever value is offered besides.
     pub fn fix(&mut self, input: impl Into<String>, shape: Vec<usize>, elements: Elements) {
         self.values.push(Value { name: Some(input.into()), shape, elements, is_fixed: true });
     }
@@ -87,7 +87,9 @@ impl Settings {
     /// The value of an input, one of these.
     fn value(&self, input: &str, inputs: &[ValueInfoProto]) -> Option<&Value> {
         let names = |value: &&Value| value.name.as_deref().map_or(inputs.len() == 1, |name| name == input);
-        self.values.iter().find(names)
+        let mut values = self.values.iter().filter(names);
+        let first = values.clone().next();
+        values.find(|value| value.is_fixed).or(first)
     }
 
     /// Whether the value of an input, one of these, is known.
@@ -114,7 +116,10 @@ impl Settings {
                 Err(mistake) => mistakes.push(*mistake),
             }
         }
-        let names = || inputs.iter().map(|input| format!("`{}`", input.name())).collect::<Vec<_>>().join(", ");
+        let names = || match inputs {
+            [] => "none".to_owned(),
+            inputs => inputs.iter().map(|input| format!("`{}`", input.name())).collect::<Vec<_>>().join(", "),
+        };
         let fixed = self.values.iter().filter(|value| value.is_fixed).filter_map(|value| value.name.as_ref());
         let known = |name: &String| inputs.iter().any(|input| input.name() == name.as_str());
         for name in self.shapes.keys().chain(fixed).filter(|&name| !known(name)) {
@@ -222,7 +227,7 @@ impl Settings {
 impl Value {
     /// As a tensor of an input's type and shape.
     fn tensor(&self, name: &str, dtype: Dtype, shape: Vec<usize>) -> Result<Tensor, Box<Diagnostic>> {
-        if self.shape != shape {
+        if self.shape != shape || tensor::elements(&shape) != Some(self.elements.len()) {
             let message = format!("the input `{name}` is {shape:?}, and its value {:?}", self.shape);
             return Err(unplaced(message).into());
         }

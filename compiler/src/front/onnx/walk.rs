@@ -1,10 +1,9 @@
 //! Nodes in their order, each with the values that it reads; of an `If` whose condition is known, the branch that it takes.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::rc::Rc;
 
 use super::build::is_operator;
-use super::builder::{Builder, Known, Value};
+use super::builder::{Builder, Value};
 use super::call::Call;
 use super::geometry::axis;
 use super::model::{node_name, operator_name};
@@ -32,7 +31,7 @@ pub(super) struct Walk<'m> {
     depth: usize,
 }
 
-/// The names that a node reads, in its branches too.
+/// The names that a node reads, and all that anything in its branches reads.
 pub(super) fn names_read(node: &NodeProto) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     let mut open = vec![node];
@@ -42,6 +41,24 @@ pub(super) fn names_read(node: &NodeProto) -> Vec<&str> {
             names.extend(graph.output.iter().map(|output| output.name()));
             open.extend(&graph.node);
         }
+    }
+    names
+}
+
+/// The names that a node takes from around it: its inputs, and what its branches read and do not make. How deep branches
+/// lie is bounded before messages are made of a file.
+pub(super) fn names_taken(node: &NodeProto) -> HashSet<&str> {
+    let mut names: HashSet<&str> = node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+    for graph in node.attribute.iter().filter_map(|attribute| attribute.g.as_deref()) {
+        let mut within: HashSet<&str> = graph.node.iter().flat_map(names_taken).collect();
+        within.extend(graph.output.iter().map(|output| output.name()));
+        for made in graph.node.iter().flat_map(|node| &node.output) {
+            within.remove(made.as_str());
+        }
+        for tensor in &graph.initializer {
+            within.remove(tensor.name());
+        }
+        names.extend(within);
     }
     names
 }
@@ -69,6 +86,10 @@ impl<'m> Walk<'m> {
     }
 
     fn insert(&mut self, name: &'m str, value: Value) {
+        // An empty name says that nobody wants the result.
+        if name.is_empty() {
+            return;
+        }
         let before = self.values.insert(name, value);
         if self.depth > 0 {
             self.outside.push((name, before));
@@ -93,10 +114,15 @@ impl<'m> Walk<'m> {
         let shape = inputs.first().and_then(Option::as_ref).map(|value| builder.shape_of(value));
         let is_read = node.output.iter().map(|name| self.read.contains(name.as_str())).collect();
         let mut call = Call { inputs, shape, is_read, name, span, node };
+        let mistakes = self.mistakes.count();
         let results = match operator_name(node).as_str() {
             "If" => self.branch(builder, &call),
             _ => convert(builder, &mut call),
         };
+        // What is wrong within a branch has been told.
+        if self.mistakes.count() > mistakes {
+            return;
+        }
         match results {
             Ok(results) => {
                 let given = results.len();
@@ -141,8 +167,10 @@ impl<'m> Walk<'m> {
         }
         let start = self.outside.len();
         self.depth += 1;
+        builder.is_within = true;
         let results = self.graph(builder, graph, call);
         self.depth -= 1;
+        builder.is_within = self.depth > 0;
         for (name, before) in self.outside.drain(start..).rev() {
             match before {
                 Some(value) => self.values.insert(name, value),
@@ -157,8 +185,8 @@ impl<'m> Walk<'m> {
         for proto in &graph.initializer {
             let tensor = Tensor::read(proto.clone(), self.folder)
                 .map_err(|why| Problem::new(format!("the initializer `{}` cannot be used: {why}", proto.name())))?;
-            let known = builder.made(proto.name(), tensor)?;
-            self.insert(proto.name(), Value::Known(known));
+            let value = builder.value(proto.name(), tensor.into());
+            self.insert(proto.name(), value);
         }
         for (position, node) in graph.node.iter().enumerate() {
             let operator = operator_name(node);
@@ -183,9 +211,7 @@ fn convert(builder: &mut Builder, call: &mut Call<'_>) -> Result<Vec<Value>, Pro
     if let Some(results) = fold::fold(call, &mut builder.budget)? {
         results.iter().try_for_each(|result| tensor::check_rank(result.shape.len()))?;
         let named = call.node.output.iter().zip(results);
-        return Ok(named
-            .map(|(name, tensor)| Value::Known(Known { name: name.as_str().into(), tensor: Rc::new(tensor) }))
-            .collect());
+        return Ok(named.map(|(name, tensor)| builder.value(name, tensor.into())).collect());
     }
     let convert: Convert = operator(&operator_name(call.node)).ok_or_else(|| call.of_known_alone("it"))?;
     if let Some(values) = apart::computed(builder, call, convert)? {

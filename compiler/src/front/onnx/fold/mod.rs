@@ -17,7 +17,10 @@ use super::tensor::Tensor;
 
 /// How many elements may still be made.
 #[derive(Clone)]
-pub(super) struct Budget(usize);
+pub(super) struct Budget {
+    /// None once more was asked for.
+    left: Option<usize>,
+}
 
 impl Budget {
     /// Elements that are made even of a small file.
@@ -36,7 +39,7 @@ impl Budget {
             stored += part.end.saturating_sub(part.start.max(end));
             end = end.max(part.end);
         }
-        Budget(elements.min(stored).saturating_mul(2).saturating_add(Budget::LEAST))
+        Budget { left: Some(elements.min(stored).saturating_mul(2).saturating_add(Budget::LEAST)) }
     }
 
     /// Takes the elements of a shape. An empty axis counts as one of 1, so that what is left bounds the loops over the
@@ -46,11 +49,21 @@ impl Budget {
     /// They are more than are left.
     pub(super) fn take(&mut self, shape: &[usize]) -> Result<(), Problem> {
         let steps = shape.iter().try_fold(1usize, |steps, &extent| steps.checked_mul(extent.max(1)));
-        let left = steps.and_then(|steps| self.0.checked_sub(steps));
-        self.0 = left.ok_or_else(|| {
-            Problem::new(format!("a value of shape {shape:?} is too large to be computed when compiling"))
-        })?;
-        Ok(())
+        self.check()?;
+        let left = steps.and_then(|steps| self.left?.checked_sub(steps));
+        self.left = left;
+        let too_large =
+            || Problem::new(format!("a value of shape {shape:?} is too large to be computed when compiling"));
+        left.map(|_| ()).ok_or_else(too_large)
+    }
+
+    /// Whether anything can still be taken: once more was asked for than there was, nothing more is made.
+    ///
+    /// # Errors
+    /// It cannot.
+    pub(super) fn check(&self) -> Result<(), Problem> {
+        let spent = || Problem::new("what is computed when compiling was too large before");
+        self.left.map(|_| ()).ok_or_else(spent)
     }
 }
 

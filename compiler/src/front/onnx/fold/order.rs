@@ -111,9 +111,10 @@ pub(super) fn max_pool(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Ten
     let outputs = window_outputs(&window, h, w, attributes.int_or("ceil_mode", 0)? != 0);
     let [rows, columns] = outputs.ok_or_else(|| Problem::new(format!("its window does not fit {h}×{w} pixels")))?;
     let shape = vec![n, c, rows, columns];
-    budget.take(&shape)?;
-    let order = order(x);
     let Window { kernel: [kh, kw], stride, pads, dilation } = window;
+    // All elements of all windows are looked at.
+    budget.take(&[n, c, rows, columns, kh, kw])?;
+    let order = order(x);
     let mut places = Vec::new();
     for (plane, row, column) in
         (0..n * c).flat_map(|plane| (0..rows).flat_map(move |row| (0..columns).map(move |column| (plane, row, column))))

@@ -51,7 +51,7 @@ fn an_input_may_be_fixed_where_no_node_needs_it() {
     let mut settings = settings();
     settings.fix("b", vec![1], Elements::F32(vec![0.5]));
     let import = import("m.onnx", shaped().bytes(), &settings, &Alone);
-    assert_eq!(import.expect("a network").constants, ["shape", "w"], "the first value counts");
+    assert_eq!(import.expect("a network").constants, ["shape", "w", "b"]);
     let mut settings = Settings::default();
     settings.fix("x", vec![1, 2], Elements::F32(vec![1.0, 2.0]));
     settings.fix("z", vec![1], Elements::F32(vec![1.0]));
@@ -115,17 +115,32 @@ fn weights_may_be_computed_of_others() {
 
 #[test]
 fn what_takes_long_to_compute_is_left_to_the_network() {
-    let extents = [1, 1, 1 << 12, 1 << 12];
-    let model = Model::new(17)
+    let convolved = |extent: i64, kernel: usize| {
+        let taps = vec![0.5; 16 * 16 * kernel * kernel];
+        let model = Model::new(17)
+            .input("x", &[1])
+            .integers("s", &[4], &[1, 16, extent, extent])
+            .node("ConstantOfShape", "s", "big", &[])
+            .weight("w", &[16, 16, kernel as i64, kernel as i64], &taps)
+            .node("Conv", "big w", "c", &[])
+            .node("GlobalAveragePool", "c", "p", &[])
+            .node("Add", "x p", "y", &[])
+            .output("y");
+        let graph = imported(&model).graph;
+        graph.order().into_iter().filter(|&id| matches!(graph.node(id).op, Op::Conv(_))).count()
+    };
+    assert_eq!([convolved(16, 3), convolved(512, 3)], [0, 1]);
+    // Pools multiply nothing, and look at as many elements.
+    let wide = [("kernel_shape", Is::Ints(&[1001, 1001]))];
+    let pooled = Model::new(17)
         .input("x", &[1])
-        .integers("s", &[4], &extents)
+        .integers("s", &[4], &[1, 1, 2000, 2000])
         .node("ConstantOfShape", "s", "big", &[])
-        .weight("w", &[1, 1, 9, 9], &[0.5; 81])
-        .node("Conv", "big w", "c", &[])
+        .node("MaxPool", "big", "c", &wide)
         .node("GlobalAveragePool", "c", "p", &[])
         .node("Add", "x p", "y", &[])
         .output("y");
-    assert!(mistakes(model.bytes()).contains("too large to be computed"), "the constant itself");
+    imported(&pooled);
 }
 
 /// A branch that gives `y`, a sum of `x` and a constant.
@@ -173,6 +188,60 @@ fn names_of_a_branch_do_not_leave_it() {
     let taken = Model::new(17).input("x", &[3]).typed("is", DataType::Bool, &[], &[1]);
     let outside = chosen(taken, "is").node("Relu", "c", "w", &[]).output("w");
     assert!(mistakes(outside.bytes()).contains("nothing gives `c`"));
+}
+
+/// An `If` that takes a branch.
+fn taken(model: Model, branch: Model, output: &str) -> Model {
+    let mut model = model.node("If", "is", output, &[]);
+    let graph = AttributeProto {
+        name: Some("then_branch".to_owned()),
+        r#type: Some(AttributeType::Graph as i32),
+        g: branch.proto.graph.map(Box::new),
+        ..Default::default()
+    };
+    model.graph().node.last_mut().expect("a node").attribute.push(graph);
+    model
+}
+
+#[test]
+fn branches_may_use_the_same_names() {
+    // Small values and large ones, which are weights.
+    for len in [4, 2000] {
+        let of = |value: f32| {
+            let weights = vec![value; len];
+            Model::new(17).weight("w", &[len as i64], &weights).node("Mul", "x w", "inner", &[]).output("inner")
+        };
+        let model = Model::new(17).input("x", &[len as i64]).typed("is", DataType::Bool, &[], &[1]);
+        let model = taken(taken(model, of(1.0), "a"), of(2.0), "b").node("Add", "a b", "y", &[]).output("y");
+        assert_eq!(answers(&model, &[vec![1.0; len]]), [vec![3.0; len]]);
+    }
+}
+
+#[test]
+fn branches_lie_in_branches_and_shadow_what_is_around_them() {
+    let start = || Model::new(17).input("x", &[2]).typed("is", DataType::Bool, &[], &[1]);
+    let inner = Model::new(17).node("Neg", "w", "v", &[]).output("v");
+    let outer = taken(Model::new(17).node("Add", "x x", "w", &[]), inner, "v").output("v");
+    // The `w` outside is made later, of what the branch gives; so is the `If`'s own result of an inner name.
+    let model = taken(start(), outer, "v").node("Add", "v x", "w", &[]).output("w");
+    assert_eq!(answers(&model, &[vec![1.0, 2.0]]), [[-1.0, -2.0]]);
+    let mut deep = Model::new(17).node("Relu", "x", "v", &[]).output("v");
+    for _ in 0..18 {
+        deep = taken(Model::new(17), deep, "v").output("v");
+    }
+    let said = mistakes(taken(start(), deep, "y").output("y").bytes());
+    assert!(said.contains("more than 16 deep") && said.matches("error:").count() == 1, "{said}");
+}
+
+#[test]
+fn results_that_nobody_wants_are_no_inputs() {
+    let model = Model::new(17)
+        .input("x", &[6])
+        .weight("hi", &[], &[100.0])
+        .node("Split", "x", "a _ c", &[])
+        .node("Clip", "c _ hi", "y", &[])
+        .output("y");
+    assert_eq!(answers(&model, &[vec![1.0, 2.0, 30.0, 40.0, 5.0, 6.0]]), [[5.0, 6.0]]);
 }
 
 /// A tensor of a type, of bytes.
