@@ -33,7 +33,7 @@ pub(super) fn unsupported(graph: &Graph, id: NodeId) -> Option<Unsupported> {
     let node = graph.node(id);
     let from = graph.operands(id).first().map(|&operand| graph.node(operand).ty.dtype);
     let why = match node.ty.dtype {
-        _ if node.ty.len() == 0 => "no kernels for values without elements".to_owned(),
+        _ if node.ty.is_empty() => "no kernels for values without elements".to_owned(),
         DType::F32 => return None,
         DType::F64 | DType::I64 | DType::Bool => format!("no kernels for elements of type {}", node.ty.dtype),
         DType::I32 | DType::I8 | DType::U8 => without_kernel(node, from)?,
