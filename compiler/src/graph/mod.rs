@@ -119,7 +119,7 @@ impl TensorType {
         self.shape.iter().product()
     }
 
-    /// Whether it has no element; [`Graph::add`] refuses such values.
+    /// Whether it has no element, as literals alone may be.
     pub fn is_empty(&self) -> bool {
         self.shape.contains(&0)
     }
