@@ -10,9 +10,6 @@ use super::tensor::Tensor;
 use super::{Problem, Tensors};
 use crate::graph::{Graph, NodeId, Op, count, interp};
 
-/// Steps of the interpreter that may be taken for one model, about a second.
-pub(super) const WORK: u64 = 1 << 29;
-
 /// The results of a call, or None where an operand is not known, or where computing them would take too long: then the
 /// network computes them.
 ///

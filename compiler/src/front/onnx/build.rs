@@ -3,10 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use super::budget::Budget;
 use super::builder::{Builder, Known, Value};
-use super::fold::{self, Budget};
 use super::model::{Model, node_name, operator_name};
-use super::operators::operator;
+use super::operators::is_operator;
 use super::proto::NodeProto;
 use super::settings::Given;
 use super::walk::{Walk, inputs_behind, names_read};
@@ -125,11 +125,6 @@ fn unknown_operators(nodes: &[NodeProto], order: &[usize], span: impl Fn(usize) 
             Diagnostic::error(span(places[0]), message)
         })
         .collect()
-}
-
-/// Whether kiln has an operator, if only of known values.
-pub(super) fn is_operator(name: &str) -> bool {
-    name == "If" || operator(name).is_some() || fold::is_known(name)
 }
 
 /// A file's name as a network's: `mobilenet_v2.onnx` is `MobilenetV2`.

@@ -6,9 +6,8 @@ use std::rc::Rc;
 use kiln_rt::safetensors::Dtype;
 
 use super::Problem;
-use super::apart::WORK;
+use super::budget::{Budget, WORK};
 use super::call::Call;
-use super::fold::Budget;
 use super::tensor::{self, Tensor};
 use crate::diag::Span;
 use crate::graph::names::Names;

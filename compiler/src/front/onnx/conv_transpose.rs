@@ -7,10 +7,10 @@
 
 use kiln_rt::safetensors::Dtype;
 
+use super::budget::Budget;
 use super::builder::{Builder, Known, Value};
 use super::call::Call;
 use super::conv::{as_image, channel_bias, image, line, positive};
-use super::fold::Budget;
 use super::shape::pixels_of_channels;
 use super::tensor::Tensor;
 use super::volume::{Volume, by_layers, plane};

@@ -13,6 +13,7 @@
 
 mod apart;
 mod attributes;
+mod budget;
 mod build;
 mod builder;
 mod call;

@@ -2,7 +2,9 @@
 
 use super::builder::{Builder, Value};
 use super::call::Call;
-use super::{Problem, conv, conv_transpose, gather, linear, norm, pointwise, pool, quantize, reduce, resize, shape};
+use super::{
+    Problem, conv, conv_transpose, fold, gather, linear, norm, pointwise, pool, quantize, reduce, resize, shape,
+};
 
 /// Adds the nodes of a call and gives its results.
 pub(super) type Convert = fn(&mut Builder, &Call<'_>) -> Result<Vec<Value>, Problem>;
@@ -57,4 +59,9 @@ pub(super) fn operator(name: &str) -> Option<Convert> {
         "SpaceToDepth" => shape::space_to_depth,
         _ => return None,
     })
+}
+
+/// Whether kiln has an operator, if only of known values.
+pub(super) fn is_operator(name: &str) -> bool {
+    name == "If" || operator(name).is_some() || fold::is_known(name)
 }

@@ -3,9 +3,9 @@
 use kiln_rt::safetensors::Dtype;
 
 use super::Problem;
+use super::budget::Budget;
 use super::builder::{Builder, Known, Value};
 use super::call::Call;
-use super::fold::Budget;
 use super::geometry;
 use super::tensor::{self, Tensor, data_type};
 use crate::graph::weights::Kind;

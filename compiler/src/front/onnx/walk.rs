@@ -2,12 +2,11 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::build::is_operator;
 use super::builder::{Builder, Value};
 use super::call::Call;
 use super::geometry::axis;
 use super::model::{node_name, operator_name};
-use super::operators::{Convert, operator};
+use super::operators::{Convert, is_operator, operator};
 use super::proto::{GraphProto, NodeProto};
 use super::tensor::Tensor;
 use super::{Folder, Problem, apart, fold, tensor};

@@ -3,10 +3,11 @@
 use kiln_rt::safetensors::Dtype;
 
 use super::super::Problem;
+use super::super::budget::Budget;
 use super::super::geometry;
 use super::super::geometry::axis;
 use super::super::tensor::{Tensor, elements};
-use super::{Budget, Known};
+use super::Known;
 
 fn overflow() -> Problem {
     Problem::new("its result does not fit the type of its elements")

@@ -2,12 +2,13 @@
 
 use kiln_rt::safetensors::Dtype;
 
+use super::super::budget::Budget;
 use super::super::call::Call;
 use super::super::geometry::axis;
 use super::super::narrow::Narrow;
 use super::super::tensor::{Folder, Tensor, data_type, dtype, is_float};
 use super::super::{Listed, Problem};
-use super::{Budget, Known};
+use super::Known;
 use crate::front::onnx::builder::Value;
 use crate::onnx_schema::Bytes;
 

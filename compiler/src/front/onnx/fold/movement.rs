@@ -1,10 +1,11 @@
 //! The same elements in other places.
 
+use super::super::budget::Budget;
 use super::super::geometry;
 use super::super::tensor::{Tensor, elements};
 use super::super::{Listed, Problem};
+use super::Known;
 use super::constant::axis_of;
-use super::{Budget, Known};
 
 pub(super) fn reshape(known: &Known<'_>, _: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let x = known.operand(0)?;

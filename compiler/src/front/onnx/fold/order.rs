@@ -5,11 +5,12 @@ use std::cmp::Ordering;
 use kiln_rt::safetensors::Dtype;
 
 use super::super::Problem;
+use super::super::budget::Budget;
 use super::super::conv::window;
 use super::super::geometry::axis;
 use super::super::tensor::Tensor;
+use super::Known;
 use super::constant::axis_of;
-use super::{Budget, Known};
 use crate::graph::Window;
 use crate::graph::infer::window_outputs;
 

@@ -3,11 +3,12 @@
 use kiln_rt::safetensors::Dtype;
 
 use super::super::Problem;
+use super::super::budget::Budget;
 use super::super::geometry;
 use super::super::geometry::axis;
 use super::super::narrow::Narrow;
 use super::super::tensor::{Tensor, data_type, dtype};
-use super::{Budget, Known};
+use super::Known;
 
 /// The scales and zero points of a call by element of its first operand: numbers, and for each element their place.
 struct Scales {
