@@ -41,7 +41,7 @@ pub(super) struct Builder {
     pub(super) opset: i64,
     /// What may still be made of the model's tensors.
     pub(super) budget: Budget,
-    /// Multiply-adds that may still be computed when the model is read.
+    /// Steps of the interpreter that may still be taken when the model is read.
     pub(super) work: u64,
     /// Whether names are those of a branch, which other branches may have too.
     pub(super) is_within: bool,
