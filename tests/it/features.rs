@@ -360,6 +360,20 @@ fn every_set_of_features_compiles_without_warnings_and_the_readme_with_them() {
 }
 
 #[test]
+fn networks_without_weights_and_without_steps_compile_without_warnings() {
+    let _one = crates::lock();
+    for (name, result) in [("no_weights", "x.relu()"), ("no_steps", "x"), ("literal", "x + 1.0")] {
+        let net = format!("pub net Bare(x: [1, 3, 4, 4]) {{ {result} }}");
+        let bare = compile(elaborated(name, &net, &[]), &Options::default()).unwrap_or_else(|error| panic!("{error}"));
+        let folder = crates::write(name, &bare, &SOURCE);
+        for features in ["", "embed", "std,embed,capi"] {
+            let arguments = ["--release", "--all-targets", "--no-default-features", "--features", features];
+            crates::cargo(&folder, &[&["check"], &arguments[..]].concat());
+        }
+    }
+}
+
+#[test]
 #[cfg(target_arch = "x86_64")]
 fn a_crate_has_the_code_of_its_own_targets_alone() {
     let _one = crates::lock();

@@ -56,6 +56,11 @@ declare! { PAIR:
     }
 }
 
+network! {
+    /// Nothing of it is trained.
+    pub net Weightless(x: [1, 3, 4, 4]) { x.relu() }
+}
+
 const FILE: &str = include_str!("nets/small.net");
 
 fn graph(text: &str, net: &str) -> Graph {
@@ -201,6 +206,15 @@ fn inputs_and_outputs_go_by_name_or_by_array() {
 
     let message = session.run_named(&[("lft", left)]).expect_err("no such input").to_string();
     assert_eq!(message, "the network has no input `lft`; its inputs are left [1x5x6x7], right [1x5x6x7]");
+}
+
+#[test]
+fn a_network_may_have_no_weights() {
+    let nothing = write(std::iter::empty::<(&str, View<'_>)>());
+    let mut session = Weightless::load(&nothing).expect("it needs nothing").session(Threads::new(1));
+    let x: Vec<f32> = (0..48).map(|i| i as f32 - 24.0).collect();
+    let expected: Vec<f32> = x.iter().map(|v| v.max(0.0)).collect();
+    assert_eq!(session.run(&x).expect("it runs"), expected);
 }
 
 #[test]

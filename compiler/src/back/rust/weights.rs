@@ -54,8 +54,9 @@ pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, file: &LinkedFil
             any(target_os = "linux", target_os = "android", target_os = "freebsd", target_os = "netbsd")
         )
     };
+    let imports = layout_imports(&compiled.packing, rt);
     let items = quote! {
-        use #rt::weights_file::{Span, WeightsLayout};
+        #imports
 
         #layout
 
@@ -115,11 +116,15 @@ pub(super) fn evaluated(compiled: &Compiled<'_>, rt: &TokenStream) -> Module {
         let (id, form) = (expr_id(*id), form_name(*form));
         quote! { (#id, Form::#form) }
     });
+    let imports = layout_imports(&compiled.packing, rt);
+    // A network may have no weights, or none that are trained.
+    let reads = compiled.packing.exprs.iter().any(|expr| matches!(expr, Expr::Read { .. }));
+    let for_reads = reads.then(|| quote! { use #rt::fill::Kind; });
     let items = quote! {
         use std::borrow::Cow;
-        use #rt::fill::Kind;
+        #for_reads
         use #rt::weights::{Expr, ExprId, Form, WeightProgram};
-        use #rt::weights_file::{Span, WeightsLayout};
+        #imports
 
         #layout
 
@@ -137,6 +142,14 @@ pub(super) fn evaluated(compiled: &Compiled<'_>, rt: &TokenStream) -> Module {
 
 fn module(doc: &str, items: TokenStream) -> Module {
     Module { name: "weights".to_owned(), doc: doc.to_owned(), attributes: quote! {}, items, children: vec![] }
+}
+
+/// What [`layout`] names: spans where there are tensors.
+fn layout_imports(packing: &Packing, rt: &TokenStream) -> TokenStream {
+    match packing.spans.is_empty() {
+        true => quote! { use #rt::weights_file::WeightsLayout; },
+        false => quote! { use #rt::weights_file::{Span, WeightsLayout}; },
+    }
 }
 
 fn layout(packing: &Packing, content_hash: &TokenStream) -> TokenStream {
