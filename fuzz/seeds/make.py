@@ -87,6 +87,14 @@ model("branch", image, [
     node("If", "k", then_branch=helper.make_graph([node("Relu", "x", "t")], "t", [], [helper.make_tensor_value_info("t", FLOAT, None)]),
          else_branch=helper.make_graph([node("Tanh", "x", "t")], "e", [], [helper.make_tensor_value_info("t", FLOAT, None)])),
 ], [("k", np.array(True))])
+byte, ms = (lambda v: np.array(v, np.uint8)), {"domain": "com.microsoft"}
+model("quantized", image, [
+    node("QuantizeLinear", "xsz", "a"), node("QLinearConv", "aszwsztz", "b"),
+    node("QLinearAdd", "bszaszsz", "c", **ms), node("QLinearConcat", "szcszbsz", "d", axis=1, **ms),
+    node("QLinearGlobalAveragePool", "dszsz", "e", channels_last=0, **ms), node("Flatten", "e", "f"),
+    node("QGemm", "fszvsz", **ms),
+], [("s", np.float32(0.5)), ("t", np.float32(2)), ("z", byte(3)), ("w", byte(np.arange(16).reshape(4, 4, 1, 1))),
+    ("v", byte(np.arange(24).reshape(8, 3)))])
 model("outputs", image, [node("Relu", "x"), node("Tanh", "x", "z")], outputs="yz")
 
 save_file({"a.weight": numbers((2, 3)), "b": numbers((4,)).astype(np.float16), "empty": numbers((0, 2)), "n": ints(1, 2)},

@@ -136,6 +136,14 @@ fn honoured(operator: &str) -> &'static [&'static str] {
         "CastLike" => &["saturate"],
         "QuantizeLinear" => &["axis", "block_size", "output_dtype", "saturate"],
         "DequantizeLinear" => &["axis", "block_size"],
+        "com.microsoft.QuantizeLinear" | "com.microsoft.DequantizeLinear" | "com.microsoft.QLinearConcat" => &["axis"],
+        "com.microsoft.QLinearAveragePool" => {
+            &["auto_pad", "ceil_mode", "channels_last", "count_include_pad", "kernel_shape", "pads", "strides"]
+        }
+        "com.microsoft.QLinearGlobalAveragePool" => &["channels_last"],
+        "com.microsoft.QLinearSoftmax" => &["axis", "opset"],
+        "com.microsoft.QLinearLeakyRelu" => &["alpha"],
+        "com.microsoft.QGemm" => &["alpha", "transA", "transB"],
         "Reshape" => &["allowzero", "shape"],
         "Squeeze" | "Unsqueeze" => &["axes"],
         "Transpose" => &["perm"],

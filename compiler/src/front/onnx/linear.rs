@@ -12,14 +12,22 @@ use crate::graph::{Binary, Linear, NodeId, Op, WeightId};
 
 /// `Gemm`: `alpha * A * B + beta * C`, of which B, a matrix of weights, is known.
 pub(super) fn gemm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let (alpha, beta) = (call.attributes().float_or("alpha", 1.0)?, call.attributes().float_or("beta", 1.0)?);
+    sum_of_product(builder, call, [alpha, beta])
+}
+
+/// `alpha * A * B + beta * C`; attributes say which of A and B are transposed.
+pub(super) fn sum_of_product(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    [alpha, beta]: [f32; 2],
+) -> Result<Vec<Value>, Problem> {
     let mut x = builder.operand(call, 0)?;
     if call.attributes().int_or("transA", 0)? != 0 {
         x = builder.add_part(call, "transposed", Op::Transpose { perm: vec![1, 0] }, &[x], vec![])?;
     }
     let (features, kernel) = kernel(builder, call, call.attributes().int_or("transB", 0)? != 0)?;
-    let alpha = f64::from(call.attributes().float_or("alpha", 1.0)?);
-    let beta = call.attributes().float_or("beta", 1.0)?;
-    let mut weights = vec![builder.graph.weights.times(kernel, alpha)];
+    let mut weights = vec![builder.graph.weights.times(kernel, f64::from(alpha))];
     let mut added = None;
     match call.input(2) {
         // A bias is one number a column; what else is added is an operand like any other.

@@ -3,7 +3,8 @@
 use super::builder::{Builder, Value};
 use super::call::Call;
 use super::{
-    Problem, conv, conv_transpose, fold, gather, linear, norm, pointwise, pool, quantize, reduce, resize, shape,
+    Problem, conv, conv_transpose, fold, gather, integers, linear, microsoft, norm, pointwise, pool, quantize, reduce,
+    resize, shape,
 };
 
 /// Adds the nodes of a call and gives its results.
@@ -40,10 +41,21 @@ pub(super) fn operator(name: &str) -> Option<Convert> {
         "QuantizeLinear" => quantize::quantize,
         "DequantizeLinear" => quantize::dequantize,
         "DynamicQuantizeLinear" => quantize::dynamic_quantize,
-        "ConvInteger" => quantize::conv_integer,
-        "MatMulInteger" => quantize::matmul_integer,
-        "QLinearConv" => quantize::qlinear_conv,
-        "QLinearMatMul" => quantize::qlinear_matmul,
+        "ConvInteger" => integers::conv_integer,
+        "MatMulInteger" => integers::matmul_integer,
+        "QLinearConv" => integers::qlinear_conv,
+        "QLinearMatMul" => integers::qlinear_matmul,
+        "com.microsoft.QuantizeLinear" => quantize::quantize,
+        "com.microsoft.DequantizeLinear" => quantize::dequantize,
+        "com.microsoft.QLinearAdd" => microsoft::qlinear_add,
+        "com.microsoft.QLinearMul" => microsoft::qlinear_mul,
+        "com.microsoft.QLinearConcat" => microsoft::qlinear_concat,
+        "com.microsoft.QLinearAveragePool" => microsoft::qlinear_average_pool,
+        "com.microsoft.QLinearGlobalAveragePool" => microsoft::qlinear_global_average_pool,
+        "com.microsoft.QLinearSoftmax" => microsoft::qlinear_softmax,
+        "com.microsoft.QLinearSigmoid" => microsoft::qlinear_sigmoid,
+        "com.microsoft.QLinearLeakyRelu" => microsoft::qlinear_leaky_relu,
+        "com.microsoft.QGemm" => microsoft::qgemm,
         "Reshape" => shape::reshape,
         "Flatten" => shape::flatten,
         "Squeeze" => shape::squeeze,

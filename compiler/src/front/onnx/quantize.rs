@@ -1,26 +1,21 @@
 //! Integers that stand for numbers: `(integer - zero point) * scale`.
-//!
-//! A quantized operator becomes what it means: its operands as i32s without their zero points, the operator on integers,
-//! which is exact, then the sum as a float, scaled and rounded to the integer that stands for it.
-
-use std::rc::Rc;
 
 use kiln_rt::safetensors::Dtype;
 
-use super::builder::{Builder, Known, Value};
+use super::Problem;
+use super::builder::{Builder, Value};
 use super::call::Call;
 use super::geometry::axis;
 use super::narrow::Narrow;
 use super::tensor::{self, Tensor, data_type};
-use super::{Problem, conv, geometry, linear};
 use crate::graph::{Activation, Binary, Constant, DType, F32, NodeId, Op};
 
 /// No rounded quotient of a byte that is not clipped away lies farther from 0.
 const FAR: f32 = 65536.0;
 
 /// The scale and zero point of a tensor, or of each channel of one.
-struct Quantization {
-    scale: Value,
+pub(super) struct Quantization {
+    pub(super) scale: Value,
     zero: Option<Value>,
     /// The integers' type.
     dtype: DType,
@@ -30,7 +25,7 @@ struct Quantization {
 
 impl Quantization {
     /// From two inputs of a call; the zero point may be left out, and is 0 then.
-    fn of(builder: &Builder, call: &Call<'_>, scale: usize, zero: usize) -> Result<Self, Problem> {
+    pub(super) fn of(builder: &Builder, call: &Call<'_>, scale: usize, zero: usize) -> Result<Self, Problem> {
         let scale = call.required(scale)?.clone();
         let zero = call.input(zero).cloned();
         let dtype = match &zero {
@@ -85,7 +80,12 @@ pub(super) fn quantize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Val
 }
 
 /// A value of floats as the integers that stand for it.
-fn quantized(builder: &mut Builder, call: &Call<'_>, x: NodeId, to: &Quantization) -> Result<NodeId, Problem> {
+pub(super) fn quantized(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    x: NodeId,
+    to: &Quantization,
+) -> Result<NodeId, Problem> {
     let ((lo, hi), f32) = (to.range, F32::new);
     if to.dtype == DType::I32 {
         return Err(Problem::new("kiln quantizes to u8 and i8, not to i32"));
@@ -126,7 +126,7 @@ pub(super) fn dequantize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
     Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Mul), &[y, scale], vec![])?)])
 }
 
-fn is_zero(zero: &Value) -> bool {
+pub(super) fn is_zero(zero: &Value) -> bool {
     matches!(zero, Value::Known(known) if known.tensor.to_floats().iter().all(|&v| v == 0.0))
 }
 
@@ -162,7 +162,7 @@ fn along_axis(
 }
 
 /// Numbers as a value of floats of this shape.
-fn numbers_of_shape(
+pub(super) fn numbers_of_shape(
     builder: &mut Builder,
     call: &Call<'_>,
     part: &str,
@@ -191,7 +191,13 @@ fn numbers_of_shape(
 }
 
 /// A value as elements of a type.
-fn as_type(builder: &mut Builder, call: &Call<'_>, part: &str, x: NodeId, dtype: DType) -> Result<NodeId, Problem> {
+pub(super) fn as_type(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    part: &str,
+    x: NodeId,
+    dtype: DType,
+) -> Result<NodeId, Problem> {
     if builder.ty(x).dtype == dtype { Ok(x) } else { builder.add_part(call, part, Op::Cast(dtype), &[x], vec![]) }
 }
 
@@ -228,171 +234,47 @@ pub(super) fn dynamic_quantize(builder: &mut Builder, call: &Call<'_>) -> Result
     Ok([y, scale, zero].map(Value::Node).to_vec())
 }
 
-/// `ConvInteger`.
-pub(super) fn conv_integer(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
-    let inputs = vec![
-        Some(integers(builder, call, "x", call.required(0)?, call.input(2), Zeros::Every)?),
-        Some(integers(builder, call, "kernel", call.required(1)?, call.input(3), Zeros::First)?),
-    ];
-    conv::conv(builder, &call.with_inputs(inputs))
+/// The number that an input of integers stands for, whose scale and zero point are the inputs after it.
+pub(super) fn number(builder: &mut Builder, call: &Call<'_>, part: &str, input: usize) -> Result<NodeId, Problem> {
+    let x = builder.operand(call, input)?;
+    let from = Quantization::of(builder, call, input + 1, input + 2)?;
+    let Some((scale, zero)) = from.known_scalars() else { return Err(scalars(call, [input + 1, input + 2])) };
+    let mut y = as_type(builder, call, part, x, DType::F32)?;
+    if zero != 0.0 {
+        let zero = builder.literal(call, "zero", zero)?;
+        y = builder.add_part(call, part, Op::Binary(Binary::Sub), &[y, zero], vec![])?;
+    }
+    let scale = builder.literal(call, "scale", scale)?;
+    builder.add_part(call, part, Op::Binary(Binary::Mul), &[y, scale], vec![])
 }
 
-/// `MatMulInteger`.
-pub(super) fn matmul_integer(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
-    let inputs = vec![
-        Some(integers(builder, call, "a", call.required(0)?, call.input(2), Zeros::Rows)?),
-        Some(integers(builder, call, "b", call.required(1)?, call.input(3), Zeros::Columns)?),
-    ];
-    linear::matmul(builder, &call.with_inputs(inputs))
-}
-
-/// `QLinearConv`.
-pub(super) fn qlinear_conv(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
-    let inputs = vec![
-        Some(integers(builder, call, "x", call.required(0)?, call.input(2), Zeros::Every)?),
-        Some(integers(builder, call, "kernel", call.required(3)?, call.input(5), Zeros::First)?),
-        call.input(8).cloned().map(|bias| small_integers(builder, bias)).transpose()?,
-    ];
-    let sums = only(&conv::conv(builder, &call.with_inputs(inputs))?)?;
-    // Of the kernel, scales may be one a channel of the result.
-    let mut by_channel = vec![1; builder.ty(sums).shape.len() - 1];
-    by_channel[0] = builder.ty(sums).shape[1];
-    scaled_sums(builder, call, sums, [1, 4, 6, 7], [&[], &by_channel])
-}
-
-/// `QLinearMatMul`.
-pub(super) fn qlinear_matmul(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
-    let inputs = vec![
-        Some(integers(builder, call, "a", call.required(0)?, call.input(2), Zeros::Rows)?),
-        Some(integers(builder, call, "b", call.required(3)?, call.input(5), Zeros::Columns)?),
-    ];
-    let sums = only(&linear::matmul(builder, &call.with_inputs(inputs))?)?;
-    // Of a, scales may be one a row; of b, one a column.
-    let (rows, columns) = match *builder.ty(sums).shape.as_slice() {
-        [.., rows, columns] => (vec![rows, 1], vec![columns]),
-        _ => (vec![], vec![]),
-    };
-    scaled_sums(builder, call, sums, [1, 4, 6, 7], [&rows, &columns])
-}
-
-/// Sums of integers times `scale * scale / scale`, each in f32, quantized by the last scale and the zero point. The inputs
-/// are those three scales and the zero point; `shapes` are those of the first two scales where they are several, as they
-/// broadcast to the sums.
-fn scaled_sums(
+/// Numbers as the integers that stand for them by the scale of an input and the zero point of the next. Where there is no
+/// zero point they are of the type of the input `like`.
+pub(super) fn as_integers(
     builder: &mut Builder,
     call: &Call<'_>,
-    sums: NodeId,
-    [a, b, y, zero]: [usize; 4],
-    shapes: [&[usize]; 2],
+    x: NodeId,
+    scale: usize,
+    like: usize,
 ) -> Result<Vec<Value>, Problem> {
-    let [a, b, y_scale] = [a, b, y].map(|input| call.required_known(input).map(|known| known.tensor.to_floats()));
-    let ([a, b], y_scale) = ([a?, b?], y_scale?);
-    let &[y_scale] = y_scale.as_slice() else { return Err(Problem::new("its result has more than one scale")) };
-    let shape_of = |scales: &[f64], several: &[usize]| match scales.len() {
-        1 => Ok(Vec::new()),
-        len if len == several.iter().product::<usize>() => Ok(several.to_vec()),
-        len => Err(Problem::new(format!("it has {len} scales, not one, and not one for each of {several:?}"))),
-    };
-    let own = [shape_of(&a, shapes[0])?, shape_of(&b, shapes[1])?];
-    let shape = geometry::broadcast(&[&own[0], &own[1]])?;
-    builder.budget.take(&shape)?;
-    let [of_a, of_b] = own.map(|own| geometry::places(&shape, 0, &geometry::broadcast_strides(&own, &shape)));
-    let factor = |(i, j): (usize, usize)| f64::from(a[i] as f32 * b[j] as f32 / y_scale as f32);
-    let factors = Tensor::floats(Dtype::F32, shape.clone(), &of_a.zip(of_b).map(factor).collect::<Vec<_>>());
-    let factors = Value::Known(builder.made("factor", factors)?);
-    let sums = as_type(builder, call, "sum", sums, DType::F32)?;
-    let factors = numbers_of_shape(builder, call, "factor", &factors, shape)?;
-    let scaled = builder.add_part(call, "scaled", Op::Binary(Binary::Mul), &[sums, factors], vec![])?;
-    let mut to = Quantization::of(builder, call, y, zero)?;
-    let one = Tensor::floats(Dtype::F32, vec![], &[1.0]);
-    to.scale = Value::Known(Known { name: "one".into(), tensor: Rc::new(one) });
-    Ok(vec![Value::Node(quantized(builder, call, scaled, &to)?)])
-}
-
-/// The one node that a call gave.
-fn only(values: &[Value]) -> Result<NodeId, Problem> {
-    match *values {
-        [Value::Node(node)] => Ok(node),
-        _ => Err(Problem::new("it has no value that depends on an input")),
+    let mut to = Quantization::of(builder, call, scale, scale + 1)?;
+    if to.known_scalars().is_none() {
+        return Err(scalars(call, [scale, scale + 1]));
     }
-}
-
-/// Which elements share a zero point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Zeros {
-    /// All.
-    Every,
-    /// All, or those with the same first index.
-    First,
-    /// All, or the rows of a matrix.
-    Rows,
-    /// All, or the columns of a matrix.
-    Columns,
-}
-
-/// An operand as integers without their zero point: a node of i32s, or a tensor that is known.
-fn integers(
-    builder: &mut Builder,
-    call: &Call<'_>,
-    part: &str,
-    value: &Value,
-    zero: Option<&Value>,
-    zeros: Zeros,
-) -> Result<Value, Problem> {
-    let shape = builder.shape_of(value);
-    // The zero points' shape, where they are several.
-    let aligned = |len: usize| match (zeros, shape.len()) {
-        _ if len == 1 => Ok(Vec::new()),
-        (Zeros::First, rank) if rank > 0 && len == shape[0] => {
-            let mut aligned = vec![1; rank];
-            aligned[0] = len;
-            Ok(aligned)
-        }
-        (Zeros::Rows, rank) if rank > 1 && len == shape[rank - 2] => Ok(vec![len, 1]),
-        (Zeros::Columns, rank) if rank > 0 && len == shape[rank - 1] => Ok(vec![len]),
-        _ => Err(Problem::new(format!("it has {len} zero points for a value of shape {shape:?}"))),
-    };
-    let zero = zero.filter(|zero| !is_zero(zero));
-    match (value, zero) {
-        (Value::Known(known), None) => {
-            let tensor = || Ok(Tensor::floats(Dtype::F32, shape, &known.tensor.to_floats()));
-            builder.derived(known, part, "", tensor).map(Value::Known)
-        }
-        (Value::Known(known), Some(Value::Known(zero))) => {
-            let aligned = aligned(zero.tensor.len())?;
-            let tensor = || {
-                let zeros = zero.tensor.to_floats();
-                let places = geometry::places(&shape, 0, &geometry::broadcast_strides(&aligned, &shape));
-                let values = known.tensor.to_floats().into_iter().zip(places).map(|(v, place)| v - zeros[place]);
-                Ok(Tensor::floats(Dtype::F32, shape, &values.collect::<Vec<_>>()))
-            };
-            builder.derived(known, part, &zero.name, tensor).map(Value::Known)
-        }
-        (Value::Known(_), Some(Value::Node(zero))) => {
-            let message = "its weights are known, and their zero point depends on the network's inputs".to_owned();
-            Err(Problem { message, needs: vec![*zero] })
-        }
-        (Value::Node(node), zero) => {
-            let mut x = *node;
-            if let Some(zero) = zero {
-                // Differences of bytes are exact as floats.
-                x = as_type(builder, call, part, x, DType::F32)?;
-                let aligned = aligned(builder.shape_of(zero).iter().product())?;
-                let zero = numbers_of_shape(builder, call, "zero", zero, aligned)?;
-                x = builder.add_part(call, part, Op::Binary(Binary::Sub), &[x, zero], vec![])?;
-            }
-            Ok(Value::Node(as_type(builder, call, part, x, DType::I32)?))
-        }
+    if to.zero.is_none() {
+        to.dtype = match call.required(like)? {
+            Value::Node(node) => builder.ty(*node).dtype,
+            Value::Known(known) => tensor::element_type(known.tensor.dtype)?,
+        };
+        to.range = range(to.dtype, None)?;
     }
+    Ok(vec![Value::Node(quantized(builder, call, x, &to)?)])
 }
 
-/// A bias of integers, as a weight where f32s hold them all, else as a value.
-fn small_integers(builder: &mut Builder, bias: Value) -> Result<Value, Problem> {
-    let Value::Known(known) = &bias else { return Ok(bias) };
-    let numbers = known.tensor.to_floats();
-    if numbers.iter().any(|v| v.abs() > f64::from(1 << 24)) {
-        return builder.known_node(known, None).map(Value::Node);
+/// That a scale and a zero point are not one known number each.
+fn scalars(call: &Call<'_>, inputs: [usize; 2]) -> Problem {
+    match inputs.map(|input| call.known(input)) {
+        [Err(problem), _] | [_, Err(problem)] => problem,
+        [Ok(_), Ok(_)] => Problem::new("it has more than one scale or zero point for a value"),
     }
-    let tensor = || Ok(Tensor::floats(Dtype::F32, known.tensor.shape.clone(), &numbers));
-    builder.derived(known, "bias", "", tensor).map(Value::Known)
 }

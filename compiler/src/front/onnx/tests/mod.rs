@@ -6,6 +6,7 @@ mod functions;
 mod hostile;
 mod inputs;
 mod known;
+mod microsoft;
 mod model;
 mod quantized;
 mod windows;

@@ -96,7 +96,7 @@ impl Model {
         self
     }
 
-    /// A node; names are separated by spaces, `_` is an input that is not given.
+    /// A node; names are separated by spaces, `_` is an input that is not given. An operator with a point is of a domain.
     pub(crate) fn node(mut self, op: &str, inputs: &str, outputs: &str, attributes: &[(&str, Is<'_>)]) -> Self {
         let names = |text: &str| text.split_whitespace().map(|name| name.replace('_', "")).collect();
         let attribute = attributes.iter().map(|(name, is)| {
@@ -117,7 +117,9 @@ impl Model {
             }
             attribute
         });
+        let (domain, op) = op.rsplit_once('.').map_or((None, op), |(domain, op)| (Some(domain.to_owned()), op));
         let node = NodeProto {
+            domain,
             op_type: Some(op.to_owned()),
             input: names(inputs),
             output: names(outputs),

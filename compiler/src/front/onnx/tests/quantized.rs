@@ -10,7 +10,7 @@ use crate::pipeline::{Options, compile};
 use crate::target::Target;
 
 /// The outputs for these inputs, by the oracle and, to the last bit, by the kernels of three targets.
-fn exactly(model: &Model, inputs: &[Elements]) -> Vec<Elements> {
+pub(super) fn exactly(model: &Model, inputs: &[Elements]) -> Vec<Elements> {
     let Import { graph, tensors, .. } = imported(model);
     let targets = vec![Target::Avx512, Target::Avx2, Target::Base];
     let compiled = compile(graph, &Options { targets, ..Options::default() }).unwrap_or_else(|error| panic!("{error}"));
@@ -24,15 +24,15 @@ fn exactly(model: &Model, inputs: &[Elements]) -> Vec<Elements> {
 }
 
 /// Bytes in no order.
-fn bytes(len: usize) -> Vec<u8> {
+pub(super) fn bytes(len: usize) -> Vec<u8> {
     (0..len).map(|i| (i * 89 + i / 7 * 31 + 5) as u8).collect()
 }
 
-fn signed(len: usize) -> Vec<i8> {
+pub(super) fn signed(len: usize) -> Vec<i8> {
     bytes(len).into_iter().map(|v| v as i8).collect()
 }
 
-fn wide<T: Copy + Into<i32>>(values: &[T]) -> Vec<i32> {
+pub(super) fn wide<T: Copy + Into<i32>>(values: &[T]) -> Vec<i32> {
     values.iter().map(|&v| v.into()).collect()
 }
 
