@@ -66,12 +66,20 @@ pub(super) fn resize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     if size == shape && scale.iter().all(|&by| by == 1.0) && !crops {
         return Ok(vec![Value::Node(x)]);
     }
-    let rounding =
-        rounding(if is_older { "floor" } else { call.attributes().text_or("nearest_mode", "round_prefer_floor")? })?;
+    let named = call.attributes().text_or("nearest_mode", "round_prefer_floor")?;
+    let roundings: Vec<Rounding> = match is_older {
+        // The text is silent; ONNX's tests of version 10 and ONNX Runtime take the next element where there are fewer of
+        // them, else the last one.
+        true => scale.iter().map(|&by| if by < 1.0 { Rounding::Ceil } else { Rounding::Floor }).collect(),
+        false => vec![rounding(named)?; rank],
+    };
     let antialias = call.attributes().int_or("antialias", 0)? != 0;
     let exclude_outside = call.attributes().int_or("exclude_outside", 0)? != 0;
     let plain = match (mode, coordinates(by_name)) {
-        ("nearest", Some(coordinates)) => Some((Filter::Nearest(rounding), coordinates)),
+        ("nearest", Some(coordinates)) => match roundings[..] {
+            [.., rows, columns] if rows == columns => Some((Filter::Nearest(rows), coordinates)),
+            _ => None,
+        },
         ("linear" | "bilinear", Some(coordinates)) => Some((Filter::Linear, coordinates)),
         _ => None,
     };
@@ -101,7 +109,7 @@ pub(super) fn resize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
         if inputs == outputs && scale[axis] == 1.0 && !cropped {
             continue;
         }
-        let round = match rounding {
+        let round = match roundings[axis] {
             Rounding::Floor => f64::floor,
             Rounding::Ceil => f64::ceil,
             Rounding::HalfDown => |v: f64| (v - 0.5).ceil(),

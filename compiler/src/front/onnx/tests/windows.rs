@@ -175,6 +175,13 @@ fn resizing_takes_scales_or_sizes() {
     let scales = |opset| Model::new(opset).weight("s", &[4], &[1.0, 1.0, 1.0, 2.0]);
     check(scales(9), "Upsample", "x s", &[], &twice);
     check(scales(10), "Resize", "x s", &[], &twice);
+    // Before version 11, of fewer elements the next ones, as ONNX's test of version 10 has it; of more the last ones.
+    let both = |by: [f32; 2]| {
+        let model = Model::new(10).input("x", &[1, 1, 2, 4]).weight("s", &[4], &[1.0, 1.0, by[0], by[1]]);
+        of(model, "Resize", "x s", &[], &[1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0])
+    };
+    near(&both([0.6, 0.6]), &[1.0, 3.0], 0.0);
+    near(&both([1.5, 0.6]), &[1.0, 3.0, 1.0, 3.0, 5.0, 7.0], 0.0);
     let linear = || ("mode", Is::Text("linear"));
     check(scales(9), "Upsample", "x s", &[linear()], &[0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 4.0]);
     check(scales(13), "Resize", "x _ s", &[linear()], &[0.0, 0.25, 0.75, 1.25, 1.75, 2.5, 3.5, 4.0]);
