@@ -249,6 +249,7 @@ fn wish(graph: &Graph, conversion: &Conversion) -> Option<(NodeId, Vec<(usize, u
             | Op::Constant(_)
             | Op::Weight { .. }
             | Op::Binary(_)
+            | Op::MatMul
             | Op::Softmax { .. }
             | Op::Concat { .. }
             | Op::Slice { .. }
@@ -329,8 +330,10 @@ fn assign_node(graph: &Graph, id: NodeId, layouts: &mut Layouts) -> Layout {
                 Layout::Plain
             }
         },
-        Op::Softmax { .. } | Op::Transpose { .. } => {
-            layouts.require(graph, id, 0, Wanted::Plain);
+        Op::Softmax { .. } | Op::Transpose { .. } | Op::MatMul => {
+            for i in 0..operands.len() {
+                layouts.require(graph, id, i, Wanted::Plain);
+            }
             Layout::Plain
         }
         Op::Concat { axis } => {
@@ -477,7 +480,7 @@ fn is_pixel(ty: &TensorType) -> bool {
 /// Whether all that reads a value wants it row-major.
 fn is_read_plain(graph: &Graph, id: NodeId) -> bool {
     graph.users(id).into_iter().all(|user| match &graph.node(user).op {
-        Op::Softmax { .. } | Op::Transpose { .. } | Op::Activate(_) | Op::Cast(_) => true,
+        Op::Softmax { .. } | Op::Transpose { .. } | Op::MatMul | Op::Activate(_) | Op::Cast(_) => true,
         op => is_alias(op) && is_read_plain(graph, user),
     })
 }

@@ -103,6 +103,28 @@ pub fn reduce(machine: &Machine, layer: Layer) -> Reduce {
     Reduce { blocks: group, tiling, units, prefetch }
 }
 
+/// Tiles of a product of matrices.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Product {
+    /// Cuts of the rows.
+    pub tiling: Tiling,
+    /// Blocks of columns of a tile.
+    pub blocks: usize,
+}
+
+/// Chooses for products of so many rows and columns: as a layer that reads dense pixels has them.
+pub fn product(machine: &Machine, rows: usize, columns: usize) -> Product {
+    let [one, two] = machine.tile_pixels;
+    let whole = columns / LANES;
+    let (blocks, limit) = match () {
+        () if whole < 2 => (1, one),
+        () if rows == 1 => (whole.min(machine.lone_pixel_blocks), 1),
+        () if two > 0 => (2, two),
+        () => (1, one),
+    };
+    Product { tiling: Tiling::of(rows, limit), blocks }
+}
+
 /// A form of Winograd's convolution, F(m×m, 3×3): m×m outputs of m+2 by m+2 products.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Winograd {

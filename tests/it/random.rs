@@ -97,9 +97,9 @@ pub(crate) fn network(seed: u64, size: usize) -> Graph {
     while count < size {
         let recent = values.len().saturating_sub(4);
         let from = values[random.range(recent, values.len() - 1)];
-        let [_, c, h, w] = graph.node(from).ty.nchw().expect("a map");
+        let [n, c, h, w] = graph.node(from).ty.nchw().expect("a map");
         let name = format!("n{}", graph.len());
-        let (op, operands): (Op, Vec<NodeId>) = match random.range(0, 17) {
+        let (op, operands): (Op, Vec<NodeId>) = match random.range(0, 18) {
             0..=2 => {
                 let groups = random.pick(&[1, 1, 1, 2, 3, c]);
                 let groups = if c % groups == 0 { groups } else { 1 };
@@ -177,6 +177,26 @@ pub(crate) fn network(seed: u64, size: usize) -> Graph {
                 let shape = random.pick(&[&[c, 1, 1][..], &[c, h, w], &[w]]).to_vec();
                 let Some(weight) = add(&mut graph, Op::Weight { shape }, &[], &format!("{name}w")) else { continue };
                 (Op::Binary(random.pick(&[Binary::Add, Binary::Mul])), vec![from, weight])
+            }
+            17 => {
+                // How channels go together, image by image or by those of the first: `[N, C, P]` by `[N, P, C]`.
+                let Some(rows) =
+                    add(&mut graph, Op::Reshape { shape: vec![n, c, h * w] }, &[from], &format!("{name}r"))
+                else {
+                    continue;
+                };
+                let columns = Op::Transpose { perm: vec![0, 2, 1] };
+                let Some(mut columns) = add(&mut graph, columns, &[rows], &format!("{name}c")) else { continue };
+                if random.chance(3) {
+                    let first = Op::Slice { axis: 0, start: 0, end: 1 };
+                    let Some(first) = add(&mut graph, first, &[columns], &format!("{name}f")) else { continue };
+                    columns = first;
+                }
+                let Some(product) = add(&mut graph, Op::MatMul, &[rows, columns], &format!("{name}p")) else {
+                    continue;
+                };
+                used.insert(from);
+                (Op::Reshape { shape: vec![n, c, c, 1] }, vec![product])
             }
             _ => {
                 // Squeeze-and-excitation: a pooled gate times the map.

@@ -40,6 +40,7 @@ pub fn macs(graph: &Graph, id: NodeId) -> u64 {
     match &node.op {
         Op::Conv(attributes) => conv(attributes),
         Op::Linear(_) => node.ty.len() as u64 * input_channels(),
+        Op::MatMul => node.ty.len() as u64 * graph.node(graph.operands(id)[0]).ty.shape[2] as u64,
         Op::Fused { core, .. } => match core {
             Core::Conv(attributes) => conv(attributes),
             Core::Linear(_) => node.ty.len() as u64 * input_channels(),

@@ -84,6 +84,7 @@ pub fn weight_shapes(op: &Op, operands: &[&TensorType]) -> Result<Vec<(Role, Vec
         | Op::Activate(_)
         | Op::Cast(_)
         | Op::Binary(_)
+        | Op::MatMul
         | Op::MaxPool(_)
         | Op::AvgPool(_)
         | Op::GlobalAvgPool
@@ -194,6 +195,7 @@ fn infer_shape(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeErro
         Op::Activate(_) | Op::Dropout | Op::Identity => operands[0].clone(),
         Op::Cast(dtype) => TensorType { dtype: *dtype, shape: operands[0].shape.clone() },
         Op::Binary(binary) => like(broadcast(*binary, operands[0], operands[1])?),
+        Op::MatMul => like(product(operands[0], operands[1])?),
         Op::MaxPool(pool) | Op::AvgPool(pool) => {
             let [n, c, h, w] = feature_map("pool", operands)?;
             check_pool(pool, h, w)?;
@@ -309,7 +311,7 @@ pub fn core_op(core: Core) -> Option<Op> {
 pub fn arity(op: &Op) -> Option<usize> {
     match op {
         Op::Input(_) | Op::Constant(_) | Op::Weight { .. } => Some(0),
-        Op::Binary(_) => Some(2),
+        Op::Binary(_) | Op::MatMul => Some(2),
         Op::Concat { .. } => None,
         Op::Fused { before, after, .. } => {
             let extra = before.iter().chain(after).filter(|stage| matches!(stage, Stage::Add | Stage::Scale)).count();
@@ -354,6 +356,7 @@ pub fn name(op: &Op) -> &'static str {
         Op::Binary(super::Binary::Min) => "min",
         Op::Binary(super::Binary::Max) => "max",
         Op::Binary(super::Binary::Pow) => "pow",
+        Op::MatMul => "matmul",
         Op::MaxPool(_) => "max_pool",
         Op::AvgPool(_) => "avg_pool",
         Op::GlobalAvgPool => "global_avg_pool",
@@ -370,6 +373,25 @@ pub fn name(op: &Op) -> &'static str {
         Op::Identity => "identity",
         Op::Fused { .. } => "fused",
     }
+}
+
+/// The shape of the products of two lists of matrices.
+fn product(a: &TensorType, b: &TensorType) -> Result<Vec<usize>, TypeError> {
+    let ([p, m, k], [q, rows, n]) = (parts(a, 0)?, parts(b, 1)?);
+    if k != rows || (p != q && p != 1 && q != 1) {
+        let message = format!("cannot multiply matrices of shape {:?} and {:?}", a.shape, b.shape);
+        return Err(TypeError { operand: Some(1), ..TypeError::new(message) });
+    }
+    // A side of one part serves all parts of the other, of which there may be none.
+    Ok(vec![if p == 1 { q } else { p }, m, n])
+}
+
+/// Parts, rows and columns of a list of matrices.
+fn parts(ty: &TensorType, operand: usize) -> Result<[usize; 3], TypeError> {
+    <[usize; 3]>::try_from(ty.shape.as_slice()).map_err(|_| {
+        let message = format!("matmul takes matrices [parts, rows, columns], not a tensor of shape {:?}", ty.shape);
+        TypeError { operand: Some(operand), ..TypeError::new(message) }
+    })
 }
 
 /// Output rows and columns of a window over `h` × `w`, as [`Window`] states it; with `ceil` as PyTorch rounds up.

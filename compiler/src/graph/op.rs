@@ -398,6 +398,10 @@ pub enum Op {
     /// Two operands of one type, broadcast as in ONNX (shapes aligned at their last axis; an axis of 1 repeats).
     /// Integers wrap; their quotients are rounded towards zero.
     Binary(Binary),
+    /// Products of matrices that are values both, one for each part: `[P, M, K]` times `[Q, K, N]` is `[R, M, N]`, where R is
+    /// the larger of P and Q, and the smaller is as many or 1, which serves all parts. A matrix of weights makes an
+    /// [`Op::Linear`].
+    MatMul,
     /// The largest element of each window. NaN in a window gives NaN.
     MaxPool(Pool),
     /// The mean of each window.

@@ -143,10 +143,14 @@ pub(crate) fn every_op() -> Graph {
     let y = node(Op::Linear(Linear { features: 5, bias: true }), &[y], "linear");
     let core = Core::Linear(Linear { features: 5, bias: false });
     let y = node(Op::Fused { before: vec![], core, after: vec![Stage::Add] }, &[y, y], "fused linear");
+    let column = node(Op::Reshape { shape: vec![2, 5, 1] }, &[y], "column");
+    let row = node(Op::Reshape { shape: vec![2, 1, 5] }, &[y], "row");
+    let products = node(Op::MatMul, &[row, column], "products");
     let y = node(Op::Softmax { axis: 1 }, &[y], "softmax");
     let y = node(Op::Identity, &[y], "identity \\ 恒等");
     graph.add_output("probabilities", y);
     graph.add_output("features", x);
+    graph.add_output("products", products);
     graph.add_output("truth", bytes);
     graph
 }

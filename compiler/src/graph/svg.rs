@@ -92,6 +92,7 @@ fn follows(op: &Op) -> bool {
         | Op::Weight { .. }
         | Op::Conv(_)
         | Op::Linear(_)
+        | Op::MatMul
         | Op::MaxPool(_)
         | Op::AvgPool(_)
         | Op::GlobalAvgPool
@@ -151,6 +152,7 @@ fn label(graph: &Graph, id: NodeId) -> Option<String> {
             };
             literal.map_or(sign.to_owned(), |literal| format!("{sign} {literal}"))
         }
+        Op::MatMul => "product".to_owned(),
         Op::MaxPool(pool) => format!("{} max pool{}", sides(pool.window.kernel), stride(&pool.window)),
         Op::AvgPool(pool) => format!("{} average pool{}", sides(pool.window.kernel), stride(&pool.window)),
         Op::GlobalAvgPool => "global average".to_owned(),

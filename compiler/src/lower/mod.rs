@@ -10,6 +10,7 @@ mod conv;
 mod depthwise;
 mod integers;
 mod lanewise;
+mod matmul;
 mod plain;
 mod pool;
 mod reduce;
@@ -154,6 +155,7 @@ impl<'g> Lowering<'g> {
                 self.lower_binary(id, *binary);
                 self.integers = Integers::AsFloats;
             }
+            Op::MatMul => self.lower_matmul(id),
             Op::MaxPool(pool) => self.lower_pool(id, pool, pool::Kind::Max),
             Op::AvgPool(pool) => self.lower_pool(id, pool, pool::Kind::Average),
             Op::GlobalAvgPool => self.lower_global_pool(id, pool::Kind::Average),

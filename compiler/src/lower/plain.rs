@@ -58,6 +58,7 @@ impl Lowering<'_> {
             | Op::Activate(_)
             | Op::Cast(_)
             | Op::Binary(_)
+            | Op::MatMul
             | Op::MaxPool(_)
             | Op::AvgPool(_)
             | Op::GlobalAvgPool

@@ -118,6 +118,7 @@ fn made(graph: &Graph, id: NodeId) -> bool {
         Op::Binary(_) => graph.operands(id).iter().all(|&operand| !is_constant(graph, operand)),
         Op::Conv(_)
         | Op::Linear(_)
+        | Op::MatMul
         | Op::Activate(_)
         | Op::Cast(_)
         | Op::MaxPool(_)
@@ -147,6 +148,7 @@ fn starts_afresh(graph: &Graph, id: NodeId) -> bool {
     match &graph.node(id).op {
         Op::Conv(_)
         | Op::Linear(_)
+        | Op::MatMul
         | Op::MaxPool(_)
         | Op::AvgPool(_)
         | Op::GlobalAvgPool

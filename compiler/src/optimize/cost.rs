@@ -77,6 +77,7 @@ pub fn cost(op: &Op, operands: &[&TensorType], weights: &[&[usize]], ty: &Tensor
         Op::BatchNorm { .. } => kernel(4 * made),
         Op::Activate(activation) => kernel(activation_flops(*activation) * made),
         Op::Binary(_) | Op::Cast(_) => kernel(made),
+        Op::MatMul => kernel(2 * made * operands.first().and_then(|a| a.shape.last()).map_or(0, |&k| k as u64)),
         Op::MaxPool(pool) | Op::AvgPool(pool) => {
             let [rows, columns] = pool.window.kernel;
             kernel((rows * columns) as u64 * made)

@@ -43,6 +43,8 @@ pub enum Tag {
     Max,
     /// `(pow x y)`
     Pow,
+    /// `(matmul x y)`
+    MatMul,
     /// `(max_pool attributes x)`
     MaxPool,
     /// `(avg_pool attributes x)`
@@ -76,7 +78,7 @@ pub enum Tag {
 }
 
 /// Each tag with its name in patterns and its arity.
-const TAGS: [(Tag, &str, usize); 28] = [
+const TAGS: [(Tag, &str, usize); 29] = [
     (Tag::Weight, "weight", 2),
     (Tag::Conv, "conv", 4),
     (Tag::Linear, "linear", 4),
@@ -90,6 +92,7 @@ const TAGS: [(Tag, &str, usize); 28] = [
     (Tag::Min, "min", 2),
     (Tag::Max, "max", 2),
     (Tag::Pow, "pow", 2),
+    (Tag::MatMul, "matmul", 2),
     (Tag::MaxPool, "max_pool", 2),
     (Tag::AvgPool, "avg_pool", 2),
     (Tag::GlobalAvgPool, "global_avg_pool", 1),
@@ -301,6 +304,7 @@ pub fn encode(egraph: &mut EGraph, op: &Op, operands: &[Id], weights: &[WeightId
         Op::Binary(Binary::Min) => plain(egraph, Tag::Min),
         Op::Binary(Binary::Max) => plain(egraph, Tag::Max),
         Op::Binary(Binary::Pow) => plain(egraph, Tag::Pow),
+        Op::MatMul => plain(egraph, Tag::MatMul),
         Op::MaxPool(_) => with_attributes(egraph, Tag::MaxPool),
         Op::AvgPool(_) => with_attributes(egraph, Tag::AvgPool),
         Op::GlobalAvgPool => plain(egraph, Tag::GlobalAvgPool),
@@ -403,6 +407,7 @@ pub fn decode(egraph: &EGraph, term: &Term) -> Option<Applied> {
         Tag::Min => (Op::Binary(Binary::Min), &children[..], &[][..]),
         Tag::Max => (Op::Binary(Binary::Max), &children[..], &[][..]),
         Tag::Pow => (Op::Binary(Binary::Pow), &children[..], &[][..]),
+        Tag::MatMul => (Op::MatMul, &children[..], &[][..]),
         Tag::GlobalAvgPool => (Op::GlobalAvgPool, &children[..], &[][..]),
         Tag::GlobalMaxPool => (Op::GlobalMaxPool, &children[..], &[][..]),
         Tag::Dropout => (Op::Dropout, &children[..], &[][..]),

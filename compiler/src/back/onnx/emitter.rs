@@ -234,6 +234,7 @@ fn read_as_it_is(graph: &Graph, id: NodeId) -> &[WeightId] {
         | Op::Activate(_)
         | Op::Cast(_)
         | Op::Binary(_)
+        | Op::MatMul
         | Op::MaxPool(_)
         | Op::AvgPool(_)
         | Op::GlobalAvgPool

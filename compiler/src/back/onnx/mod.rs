@@ -42,6 +42,7 @@ pub fn unsupported(graph: &Verified<Graph>) -> Vec<String> {
         | Op::BatchNorm { .. }
         | Op::Cast(_)
         | Op::Binary(_)
+        | Op::MatMul
         | Op::AvgPool(_)
         | Op::GlobalAvgPool
         | Op::Softmax { .. }

@@ -49,6 +49,7 @@ pub(super) fn node(emitter: &mut Emitter<'_>, id: NodeId) {
             emitter.whole(id, "Cast", &[x], &[("to", Is::Int(data_type(*dtype) as usize))]);
         }
         Op::Binary(binary) => emitter.whole(id, pointwise::binary(*binary), &names(&operands), &[]),
+        Op::MatMul => emitter.whole(id, "MatMul", &names(&operands), &[]),
         Op::MaxPool(attributes) => pool::max_pool(emitter, id, attributes, x),
         Op::AvgPool(attributes) => pool::avg_pool(emitter, id, attributes, x),
         Op::GlobalAvgPool => emitter.whole(id, "GlobalAveragePool", &[x], &[]),

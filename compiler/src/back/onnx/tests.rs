@@ -82,6 +82,7 @@ fn has_round(graph: &Graph) -> bool {
         | Op::BatchNorm { .. }
         | Op::Cast(_)
         | Op::Binary(_)
+        | Op::MatMul
         | Op::MaxPool(_)
         | Op::AvgPool(_)
         | Op::GlobalAvgPool

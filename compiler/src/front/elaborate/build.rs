@@ -104,6 +104,13 @@ pub(super) fn linear<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Valu
     e.layer(op, x?, args.name.as_deref(), None, &[], args.place, &[args.written("x")]).map(Value::Tensor)
 }
 
+pub(super) fn matmul<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Value> {
+    let (x, y) = (e.tensor(args, "x"), e.tensor(args, "y"));
+    let name = e.node_name(args.op.name, args.name.as_deref());
+    let written = [args.written("x"), args.written("y")];
+    e.add_node(Op::MatMul, &[x?, y?], Vec::new(), name, args.place, &written).map(Value::Tensor)
+}
+
 pub(super) fn bn<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Value> {
     let x = e.tensor(args, "x");
     let (eps, scale, shift) = (e.float(args, "eps"), e.flag(args, "scale"), e.flag(args, "shift"));

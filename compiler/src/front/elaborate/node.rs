@@ -176,6 +176,7 @@ impl Elaborator<'_> {
                 | Op::Conv(_)
                 | Op::Linear(_)
                 | Op::Binary(_)
+                | Op::MatMul
                 | Op::Concat { .. }
                 | Op::Slice { .. }
                 | Op::Reshape { .. }

@@ -4,7 +4,7 @@
 
 use super::attribute::Args;
 use super::build::{
-    adaptive_avg_pool, bn, concat, conv, depth_to_space, flatten, linear, normalize, reshape, resize, split,
+    adaptive_avg_pool, bn, concat, conv, depth_to_space, flatten, linear, matmul, normalize, reshape, resize, split,
 };
 use super::{Elaborator, Value};
 use crate::graph::{Activation, Binary, F32, Op, Pads};
@@ -247,6 +247,12 @@ static OPS: &[OpEntry] = &[
     OpEntry { name: "sub", params: BOTH, doc: "x - y", build: |e, a| e.elementwise(a, Binary::Sub) },
     OpEntry { name: "mul", params: BOTH, doc: "x * y", build: |e, a| e.elementwise(a, Binary::Mul) },
     OpEntry { name: "div", params: BOTH, doc: "x / y", build: |e, a| e.elementwise(a, Binary::Div) },
+    OpEntry {
+        name: "matmul",
+        params: BOTH,
+        doc: "Products of matrices, part by part: `[P, M, K]` by `[Q, K, N]`, where P is Q, or one of them 1.",
+        build: matmul,
+    },
     OpEntry {
         name: "concat",
         params: &[param("tensors", Required), param("axis", Int(1))],

@@ -55,6 +55,16 @@ fn weights(graph: &Graph) -> Vec<String> {
 }
 
 #[test]
+fn values_are_multiplied_as_matrices() {
+    let rows = "let rows = x.reshape([1, 8, 36]);";
+    assert_eq!(shape(&format!("{rows} rows.matmul(rows.transpose([0, 2, 1]))")), [1, 8, 8]);
+    let said = mistakes(&body(&format!("{rows} rows.matmul(rows)")));
+    assert!(said.contains("cannot multiply matrices of shape [1, 8, 36] and [1, 8, 36]"), "{said}");
+    let said = mistakes(&body(&format!("{rows} rows.matmul(2.0)")));
+    assert!(said.contains("`y` of matmul"), "{said}");
+}
+
+#[test]
 fn every_net_of_the_zoo_elaborates() {
     for (_, variant) in zoo::variants() {
         let graph = from_zoo(variant.name);

@@ -1,16 +1,16 @@
-//! Products with matrices of weights.
+//! Products with matrices, of weights and of values.
 
 use std::collections::BTreeMap;
 
 use super::Problem;
 use super::builder::{Builder, Known, Value};
 use super::call::Call;
-use super::geometry;
 use super::tensor::elements;
+use super::{geometry, shape};
 use crate::graph::weights::Kind;
 use crate::graph::{Binary, Linear, NodeId, Op, WeightId};
 
-/// `Gemm`: `alpha * A * B + beta * C`, of which B, a matrix of weights, is known.
+/// `Gemm`: `alpha * A * B + beta * C`.
 pub(super) fn gemm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let (alpha, beta) = (call.attributes().float_or("alpha", 1.0)?, call.attributes().float_or("beta", 1.0)?);
     sum_of_product(builder, call, [alpha, beta])
@@ -26,7 +26,11 @@ pub(super) fn sum_of_product(
     if call.attributes().int_or("transA", 0)? != 0 {
         x = builder.add_part(call, "transposed", Op::Transpose { perm: vec![1, 0] }, &[x], vec![])?;
     }
-    let (features, kernel) = kernel(builder, call, call.attributes().int_or("transB", 0)? != 0)?;
+    let is_transposed = call.attributes().int_or("transB", 0)? != 0;
+    if let Value::Node(matrix) = *call.required(1)? {
+        return sum_of_values(builder, call, [x, matrix], is_transposed, [alpha, beta]);
+    }
+    let (features, kernel) = kernel(builder, call, is_transposed)?;
     let mut weights = vec![builder.graph.weights.times(kernel, f64::from(alpha))];
     let mut added = None;
     match call.input(2) {
@@ -40,20 +44,50 @@ pub(super) fn sum_of_product(
         None => {}
     }
     let op = Op::Linear(Linear { features, bias: weights.len() == 2 });
-    let Some(mut c) = added else { return Ok(vec![Value::Node(builder.add(call, op, &[x], weights)?)]) };
+    let Some(c) = added else { return Ok(vec![Value::Node(builder.add(call, op, &[x], weights)?)]) };
     let y = builder.add_part(call, "product", op, &[x], weights)?;
-    if beta != 1.0 {
-        let factor = builder.literal(call, "beta", beta)?;
-        c = builder.add_part(call, "scaled", Op::Binary(Binary::Mul), &[c, factor], vec![])?;
-    }
+    let c = times(builder, call, "beta", c, beta)?;
     Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Add), &[y, c], vec![])?)])
 }
 
-/// `MatMul` of a value with a matrix of weights, or with a matrix for each part of the value. As numpy has it, a vector on
-/// the left is a row, one on the right a column, and the result has no axis for it.
+/// A `Gemm` of two values.
+fn sum_of_values(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    [x, mut matrix]: [NodeId; 2],
+    is_transposed: bool,
+    [alpha, beta]: [f32; 2],
+) -> Result<Vec<Value>, Problem> {
+    if is_transposed {
+        matrix = builder.add_part(call, "columns", Op::Transpose { perm: vec![1, 0] }, &[matrix], vec![])?;
+    }
+    let product = product_of_values(builder, call, "product", [x, matrix])?;
+    let mut y = times(builder, call, "alpha", product, alpha)?;
+    if call.input(2).is_some() {
+        let c = builder.operand(call, 2)?;
+        let c = times(builder, call, "beta", c, beta)?;
+        y = builder.add(call, Op::Binary(Binary::Add), &[y, c], vec![])?;
+    }
+    Ok(vec![Value::Node(y)])
+}
+
+/// A value times a number.
+fn times(builder: &mut Builder, call: &Call<'_>, part: &str, x: NodeId, by: f32) -> Result<NodeId, Problem> {
+    if by == 1.0 {
+        return Ok(x);
+    }
+    let factor = builder.literal_like(call, part, by, x)?;
+    builder.add_part(call, part, Op::Binary(Binary::Mul), &[x, factor], vec![])
+}
+
+/// `MatMul` of two values, of a value with a matrix of weights, or with a matrix for each part of the value. As numpy has
+/// it, a vector on the left is a row, one on the right a column, and the result has no axis for it.
 pub(super) fn matmul(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let mut x = builder.operand(call, 0)?;
-    let known = call.required_known(1)?;
+    let known = match call.required(1)? {
+        Value::Known(known) => known,
+        Value::Node(matrix) => return Ok(vec![Value::Node(product_of_values(builder, call, "", [x, *matrix])?)]),
+    };
     let given = builder.ty(x).shape.clone();
     if given.is_empty() || known.tensor.shape.is_empty() {
         return Err(Problem::new("it multiplies with a scalar"));
@@ -156,6 +190,82 @@ fn parts(
     };
     let shape = [&all[..], &[*rows, features]].concat();
     builder.add_part(call, "parts", Op::Reshape { shape }, &[y], vec![])
+}
+
+/// A product of two values: a matrix of each part of the first with that of the second, which broadcast.
+fn product_of_values(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    part: &str,
+    [a, b]: [NodeId; 2],
+) -> Result<NodeId, Problem> {
+    let (left, right) = (builder.ty(a).shape.clone(), builder.ty(b).shape.clone());
+    let (is_row, is_column) = (left.len() == 1, right.len() == 1);
+    let left = if is_row { [&[1], &left[..]].concat() } else { left };
+    let right = if is_column { [&right[..], &[1]].concat() } else { right };
+    let ([of_a @ .., m, k], [of_b @ .., inner, n]) = (&left[..], &right[..]) else {
+        return Err(Problem::new("it multiplies with a scalar"));
+    };
+    if k != inner {
+        return Err(Problem::new(format!("it multiplies {left:?} with {right:?}")));
+    }
+    let outer = geometry::broadcast(&[of_a, of_b])?;
+    let mut shape = [&outer[..], &[*m, *n]].concat();
+    if is_column {
+        shape.pop();
+    }
+    if is_row {
+        shape.remove(outer.len());
+    }
+    let count = elements(of_b).ok_or_else(|| Problem::new(format!("{right:?} has more elements than fit")))?;
+    // With one matrix for all, all rows are those of one part.
+    let rows = if count == 1 { outer.iter().product::<usize>().checked_mul(*m) } else { None };
+    let (a, b) = match rows {
+        Some(rows) => (as_parts(builder, call, "rows", a, vec![1, rows, *k])?, b),
+        None => (parts_of_value(builder, call, "left", a, (of_a, &outer), [*m, *k])?, b),
+    };
+    let b = parts_of_value(builder, call, "right", b, (of_b, if count == 1 { of_b } else { &outer }), [*k, *n])?;
+    let [first, second] = [a, b].map(|x| &builder.ty(x).shape);
+    if shape == [first[0].max(second[0]), first[1], second[2]] {
+        return builder.add_part(call, part, Op::MatMul, &[a, b], vec![]);
+    }
+    let y = builder.add_part(call, "products", Op::MatMul, &[a, b], vec![])?;
+    builder.add_part(call, part, Op::Reshape { shape }, &[y], vec![])
+}
+
+/// A value as a matrix for each part, `[P, rows, columns]`: one that serves all, or as many as the shape of parts has that
+/// its own broadcasts to.
+fn parts_of_value(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    part: &str,
+    x: NodeId,
+    (own, outer): (&[usize], &[usize]),
+    matrix: [usize; 2],
+) -> Result<NodeId, Problem> {
+    let count = own.iter().product::<usize>();
+    if count == 1 || count == outer.iter().product() {
+        return as_parts(builder, call, part, x, vec![count, matrix[0], matrix[1]]);
+    }
+    let own = [vec![1; outer.len() - own.len()], own.to_vec()].concat();
+    let x = as_parts(builder, call, part, x, [&own[..], &matrix].concat())?;
+    let whole = [outer, &matrix].concat();
+    let ones = shape::everywhere(builder, call, "ones", whole, 1.0, x)?;
+    let x = builder.add_part(call, part, Op::Binary(Binary::Mul), &[x, ones], vec![])?;
+    as_parts(builder, call, part, x, vec![outer.iter().product(), matrix[0], matrix[1]])
+}
+
+fn as_parts(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    part: &str,
+    x: NodeId,
+    shape: Vec<usize>,
+) -> Result<NodeId, Problem> {
+    if builder.ty(x).shape == shape {
+        return Ok(x);
+    }
+    builder.add_part(call, part, Op::Reshape { shape }, &[x], vec![])
 }
 
 /// The second operand as the kernel of a linear layer, `[O, I]`, and O. Stored it is `[I, O]` unless `transposed`.

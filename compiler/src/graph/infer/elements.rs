@@ -8,7 +8,7 @@ use crate::graph::{DType, TensorType};
 pub(super) fn check_elements(op: &Op, operands: &[&TensorType]) -> Result<(), TypeError> {
     let Some(first) = operands.first().map(|ty| ty.dtype) else { return Ok(()) };
     let admitted: &[DType] = match op {
-        Op::Conv(_) | Op::Linear(_) => &[DType::F32, DType::F64, DType::I32],
+        Op::Conv(_) | Op::Linear(_) | Op::MatMul => &[DType::F32, DType::F64, DType::I32],
         Op::BatchNorm { .. } | Op::AvgPool(_) | Op::GlobalAvgPool | Op::Softmax { .. } => &[DType::F32, DType::F64],
         Op::Activate(activation) => {
             check_activation(*activation)?;

@@ -118,6 +118,23 @@ fn ranks_are_checked() {
 }
 
 #[test]
+fn products_have_parts_that_are_equal_or_one() {
+    gives(&Op::MatMul, &[&[3, 2, 5], &[3, 5, 7]], &[3, 2, 7]);
+    gives(&Op::MatMul, &[&[1, 2, 5], &[3, 5, 7]], &[3, 2, 7]);
+    gives(&Op::MatMul, &[&[3, 2, 5], &[1, 5, 7]], &[3, 2, 7]);
+    let message = "cannot multiply matrices of shape [3, 2, 5] and [2, 5, 7]";
+    assert_eq!(refuses(&Op::MatMul, &[&[3, 2, 5], &[2, 5, 7]], message).operand, Some(1));
+    refuses(&Op::MatMul, &[&[1, 2, 5], &[1, 2, 5]], "cannot multiply matrices of shape [1, 2, 5] and [1, 2, 5]");
+    let message = "matmul takes matrices [parts, rows, columns], not a tensor of shape [2, 5]";
+    assert_eq!(refuses(&Op::MatMul, &[&[1, 5, 2], &[2, 5]], message).operand, Some(1));
+    refuses(
+        &Op::MatMul,
+        &[&[1, 1 << 20, 1], &[1, 1, 1 << 20]],
+        "matmul would give a tensor of shape [1, 1048576, 1048576], more than 2^31 elements",
+    );
+}
+
+#[test]
 fn movers_say_what_does_not_fit() {
     let error = refuses(
         &Op::Concat { axis: 1 },

@@ -43,6 +43,7 @@ pub(super) fn apply<E: Element>(op: &Op, operands: Vec<Rc<Tensor<E>>>, weights: 
             x
         }
         Op::Binary(binary) => pointwise::binary(*binary, &operands[0], &operands[1]),
+        Op::MatMul => matmul(&operands[0], &operands[1]),
         Op::MaxPool(pool) => max_pool(pool, &operands[0]),
         Op::AvgPool(pool) => avg_pool(pool, &operands[0]),
         Op::GlobalAvgPool => {
@@ -118,6 +119,23 @@ fn global_pool<E: Element>(x: &Tensor<E>, reduce: impl Fn(&[E]) -> f64 + Sync) -
     let mut data = vec![E::round(0.0); n * c];
     pieces::each_piece(&mut data, 1, |plane, to| to[0] = E::round(reduce(&x.data[plane * h * w..][..h * w])));
     Tensor { shape: vec![n, c, 1, 1], data }
+}
+
+/// Products of matrices, part by part.
+fn matmul<E: Element>(a: &Tensor<E>, b: &Tensor<E>) -> Tensor<E> {
+    let ([p, m, k], [q, n]) = ([a.shape[0], a.shape[1], a.shape[2]], [b.shape[0], b.shape[2]]);
+    let parts = if p == 1 { q } else { p };
+    let mut data = vec![E::round(0.0); parts * m * n];
+    pieces::each_piece(&mut data, n, |row, to| {
+        let (part, row) = (row / m, row % m);
+        let row = &a.data[(part % p * m + row) * k..][..k];
+        let matrix = &b.data[part % q * k * n..][..k * n];
+        for (column, to) in to.iter_mut().enumerate() {
+            let sum: f64 = row.iter().enumerate().map(|(i, &v)| v.into() * matrix[i * n + column].into()).sum();
+            *to = E::round(sum);
+        }
+    });
+    Tensor { shape: vec![parts, m, n], data }
 }
 
 fn softmax<E: Element>(mut x: Tensor<E>, axis: usize) -> Tensor<E> {

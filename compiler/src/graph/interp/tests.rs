@@ -68,6 +68,18 @@ fn conv_by_definition(conv: &Conv, x: &[f32], [n, c, h, w]: [usize; 4], kernel: 
 }
 
 #[test]
+fn products_are_sums_over_the_inner_axis_part_by_part() {
+    let (a, b) = ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], [1.0, 0.0, -1.0, 2.0, 1.0, 3.0]);
+    // [1 2 3; 4 5 6] by [1 0; -1 2; 1 3].
+    check(Op::MatMul, &[(&[1, 2, 3], &a), (&[1, 3, 2], &b)], &[], &[2.0, 13.0, 5.0, 28.0]);
+    // The rows [1 2 3] and [4 5 6] are parts; one matrix serves both, or each has its own.
+    check(Op::MatMul, &[(&[2, 1, 3], &a), (&[1, 3, 2], &b)], &[], &[2.0, 13.0, 5.0, 28.0]);
+    let own = [b, b.map(|v| -v)].concat();
+    check(Op::MatMul, &[(&[2, 1, 3], &a), (&[2, 3, 2], &own)], &[], &[2.0, 13.0, -5.0, -28.0]);
+    check(Op::MatMul, &[(&[1, 1, 3], &a[..3]), (&[2, 3, 2], &own)], &[], &[2.0, 13.0, -2.0, -13.0]);
+}
+
+#[test]
 fn convolutions_are_their_definition() {
     let pads = Pads { top: 2, left: 0, bottom: 1, right: 3 };
     let cases = [

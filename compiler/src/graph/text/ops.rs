@@ -60,7 +60,13 @@ pub(in super::super) fn write(op: &Op, operands: &[String]) -> String {
                 format!("filter = \"{}\", coordinates = \"{}\"", filter_name(*filter), coordinates_name(*coordinates)),
             ]
         }
-        Op::Input(_) | Op::Binary(_) | Op::GlobalAvgPool | Op::GlobalMaxPool | Op::Dropout | Op::Identity => vec![],
+        Op::Input(_)
+        | Op::Binary(_)
+        | Op::MatMul
+        | Op::GlobalAvgPool
+        | Op::GlobalMaxPool
+        | Op::Dropout
+        | Op::Identity => vec![],
     };
     call(infer::name(op), operands.chain(attributes))
 }
@@ -96,6 +102,7 @@ pub(super) fn read<'a>(
         "min" => Op::Binary(Binary::Min),
         "max" => Op::Binary(Binary::Max),
         "pow" => Op::Binary(Binary::Pow),
+        "matmul" => Op::MatMul,
         "max_pool" => Op::MaxPool(read_pool(&mut call)?),
         "avg_pool" => Op::AvgPool(read_pool(&mut call)?),
         "global_avg_pool" => Op::GlobalAvgPool,

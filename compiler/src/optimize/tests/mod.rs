@@ -78,6 +78,10 @@ fn every_op() -> Graph {
     let after = vec![Stage::Affine, Stage::Add, Stage::Activate(Activation::RELU6), Stage::Scale];
     y = b.node(Op::Fused { before: vec![Stage::Scale, Stage::Affine], core, after }, &[y, by, y, most]);
     y = b.node(Op::Fused { before: vec![], core: Core::Identity, after: vec![Stage::Affine] }, &[y]);
+    let rows = b.node(Op::Reshape { shape: vec![2, 19, 15] }, &[y]);
+    let columns = b.node(Op::Reshape { shape: vec![2, 15, 19] }, &[y]);
+    y = b.node(Op::MatMul, &[rows, columns]);
+    y = b.node(Op::Reshape { shape: vec![2, 19, 19, 1] }, &[y]);
     y = b.node(Op::GlobalAvgPool, &[y]);
     y = b.node(Op::Reshape { shape: vec![2, 19] }, &[y]);
     y = b.node(Op::Linear(Linear { features: 5, bias: false }), &[y]);

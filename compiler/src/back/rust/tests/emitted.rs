@@ -45,6 +45,10 @@ fn network() -> Graph {
     let x = net.add("by anchors", Op::Binary(Binary::Add), &[x, anchors.unwrap()]);
     let x = net.conv("grouped", x, 48, 3, 1, 4);
     let x = net.add("tanh", Op::Activate(Activation::Tanh), &[x]);
+    let rows = net.add("rows", Op::Reshape { shape: vec![2, 48, 42] }, &[x]);
+    let columns = net.add("columns", Op::Transpose { perm: vec![0, 2, 1] }, &[rows]);
+    let x = net.add("products", Op::MatMul, &[rows, columns]);
+    let x = net.add("map", Op::Reshape { shape: vec![2, 48, 6, 8] }, &[x]);
     let x = net.add("global", Op::GlobalAvgPool, &[x]);
     let x = net.add("flatten", Op::Reshape { shape: vec![2, 48] }, &[x]);
     let weight = net.graph.weights.read("fc.weight", Kind::Kernel, &[10, 48]);

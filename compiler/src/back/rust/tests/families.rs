@@ -17,12 +17,26 @@ pub net Families(image: [1, 3, 3, 3], map: [1, 16, 7, 7]) {
     let y = x + y;
     let pooled = y.max_pool(2, stride = 1);
     let z = map.conv(16, 1, name = "blocks").conv(32, 3, padding = 1, name = "winograd").relu();
-    (pooled.silu() + pooled, y.global_avg_pool().flatten().linear(5, name = "linear").softmax(), z.global_avg_pool())
+    let rows = y.reshape([1, 18, 9]);
+    let products = rows.matmul(rows.transpose([0, 2, 1]));
+    (pooled.silu() + pooled, y.global_avg_pool().flatten().linear(5, name = "linear").softmax(), z.global_avg_pool(), products)
 }
 "#;
 
-const FAMILIES: [&str; 10] =
-    ["chain", "conv", "depthwise", "global_pool", "linear", "pointwise", "pool", "relayout", "softmax", "winograd"];
+const FAMILIES: [&str; 12] = [
+    "chain",
+    "conv",
+    "depthwise",
+    "global_pool",
+    "linear",
+    "matmul",
+    "pointwise",
+    "pool",
+    "relayout",
+    "softmax",
+    "transpose",
+    "winograd",
+];
 
 #[test]
 fn every_family_on_every_target() {

@@ -487,6 +487,65 @@ fn a_vector_on_the_left_is_a_row_that_the_product_does_not_have() {
     assert_eq!(product(&[2], &[1.0, 10.0]), (vec![], vec![10.0]));
 }
 
+/// A product by its definition, with the parts of each side by their places among those of the result.
+fn multiplied(a: &[f32], b: &[f32], [m, k, n]: [usize; 3], parts: &[(usize, usize)]) -> Vec<f32> {
+    let element = |(p, q): (usize, usize), i: usize, j: usize| -> f32 {
+        (0..k).map(|l| a[(p * m + i) * k + l] * b[(q * k + l) * n + j]).sum()
+    };
+    let each = |part| (0..m).flat_map(move |i| (0..n).map(move |j| (part, i, j)));
+    parts.iter().flat_map(|&part| each(part)).map(|(part, i, j)| element(part, i, j)).collect()
+}
+
+#[test]
+fn two_values_multiply_as_matrices_whose_parts_broadcast() {
+    let product = |left: &[i64], right: &[i64]| {
+        let model = Model::new(17).input("a", left).input("b", right).node("MatMul", "a b", "y", &[]).output("y");
+        let graph = imported(&model).graph;
+        let shape = graph.node(graph.outputs()[0].node).ty.shape.clone();
+        let (a, b) = (ramp(left.iter().product::<i64>() as usize), ramp(right.iter().product::<i64>() as usize));
+        (shape, answers(&model, &[a.clone(), b.clone()]).remove(0), a, b)
+    };
+    let check = |left: &[i64], right: &[i64], shape: &[usize], extents: [usize; 3], parts: &[(usize, usize)]| {
+        let (found_shape, found, a, b) = product(left, right);
+        assert_eq!(found_shape, shape, "{left:?} {right:?}");
+        near(&found, &multiplied(&a, &b, extents, parts), 1e-5);
+    };
+    check(&[5, 7], &[7, 33], &[5, 33], [5, 7, 33], &[(0, 0)]);
+    check(&[1, 40], &[40, 17], &[1, 17], [1, 40, 17], &[(0, 0)]);
+    check(&[3, 5, 7], &[3, 7, 4], &[3, 5, 4], [5, 7, 4], &[(0, 0), (1, 1), (2, 2)]);
+    check(&[2, 5, 7], &[7, 4], &[2, 5, 4], [5, 7, 4], &[(0, 0), (1, 0)]);
+    check(&[5, 7], &[2, 7, 4], &[2, 5, 4], [5, 7, 4], &[(0, 0), (0, 1)]);
+    let parts = [(0, 0), (0, 1), (0, 2), (1, 0), (1, 1), (1, 2)];
+    check(&[2, 1, 3, 4], &[3, 4, 5], &[2, 3, 3, 5], [3, 4, 5], &parts);
+    check(&[2, 1, 3, 4], &[1, 3, 4, 5], &[2, 3, 3, 5], [3, 4, 5], &parts);
+    check(&[7], &[7], &[], [1, 7, 1], &[(0, 0)]);
+    check(&[7], &[2, 7, 4], &[2, 4], [1, 7, 4], &[(0, 0), (0, 1)]);
+    check(&[2, 3, 7], &[7], &[2, 3], [3, 7, 1], &[(0, 0), (1, 0)]);
+}
+
+#[test]
+fn a_gemm_of_values_scales_and_adds() {
+    let (a, b, c) = (ramp(3 * 5), ramp(4 * 5), ramp(4));
+    let model = Model::new(17)
+        .input("a", &[5, 3])
+        .input("b", &[4, 5])
+        .input("c", &[4])
+        .node(
+            "Gemm",
+            "a b c",
+            "y",
+            &[("transA", Is::Int(1)), ("transB", Is::Int(1)), ("alpha", Is::Float(0.5)), ("beta", Is::Float(-2.0))],
+        )
+        .output("y");
+    let expected: Vec<f32> = (0..12)
+        .map(|at| {
+            let (i, j) = (at / 4, at % 4);
+            0.5 * (0..5).map(|l| a[l * 3 + i] * b[j * 5 + l]).sum::<f32>() - 2.0 * c[j]
+        })
+        .collect();
+    near(&answers(&model, &[a.clone(), b.clone(), c.clone()])[0], &expected, 1e-5);
+}
+
 #[test]
 fn without_axes_each_element_is_reduced_by_itself() {
     let x = ramp(6);

@@ -334,6 +334,19 @@ fn products_of_large_parts_are_refused() {
 }
 
 #[test]
+fn products_of_values_that_do_not_fit_are_refused() {
+    let product = |left: &[i64], right: &[i64]| {
+        let model = Model::new(17).input("a", left).input("b", right).node("MatMul", "a b", "y", &[]).output("y");
+        mistakes(model.bytes())
+    };
+    assert!(product(&[2, 3], &[2, 3]).contains("it multiplies [2, 3] with [2, 3]"));
+    assert!(product(&[], &[2, 3]).contains("it multiplies with a scalar"));
+    assert!(product(&[2, 1, 3], &[3, 3, 1]).contains("do not broadcast"));
+    let (column, row) = ([1 << 20, 1], [1, 1 << 20]);
+    assert!(product(&column, &row).contains("more than 2^31 elements"));
+}
+
+#[test]
 fn control_characters_do_not_reach_the_terminal() {
     let model = around(Model::new(17)).node("Nope\u{1b}[2J", "x", "y", &[]);
     let said = mistakes(model.bytes());

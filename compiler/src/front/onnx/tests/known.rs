@@ -13,12 +13,12 @@ use crate::pipeline::{Options, compile};
 fn shaped() -> Model {
     Model::new(17)
         .open_input("x", &["N", "4"])
-        .typed_input("shape", DataType::Int64, &[2])
-        .input("w", &[2, 3])
+        .typed_input("shape", DataType::Int64, &[4])
+        .input("w", &[3, 2, 1, 1])
         .input("b", &[1])
         .node("Identity", "shape", "same", &[])
         .node("Reshape", "x same", "r", &[])
-        .node("MatMul", "r w", "p", &[])
+        .node("Conv", "r w", "p", &[])
         .node("Add", "p b", "y", &[])
         .output("y")
 }
@@ -26,8 +26,8 @@ fn shaped() -> Model {
 fn settings() -> Settings {
     let mut settings = Settings::default();
     settings.offer(Some("x"), vec![2, 4], Elements::F32(ramp(8)));
-    settings.offer(Some("shape"), vec![2], Elements::I64(vec![4, 2]));
-    settings.offer(Some("w"), vec![2, 3], Elements::F32(vec![1.0, 0.0, 2.0, 0.0, 1.0, -1.0]));
+    settings.offer(Some("shape"), vec![4], Elements::I64(vec![4, 2, 1, 1]));
+    settings.offer(Some("w"), vec![3, 2, 1, 1], Elements::F32(vec![1.0, 0.0, 0.0, 1.0, 2.0, -1.0]));
     settings.offer(Some("b"), vec![1], Elements::F32(vec![0.5]));
     settings
 }

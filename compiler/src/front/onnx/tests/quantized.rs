@@ -320,3 +320,27 @@ fn a_quantized_convolution_of_volumes_has_a_bias_of_integers() {
         .output("y");
     assert_eq!(exactly(&model, &[Elements::U8(vec![5, 10])]), [Elements::U8(vec![47])]);
 }
+
+/// Bytes of two inputs: neither matrix is known when the network is compiled.
+#[test]
+fn two_values_of_integers_multiply_exactly() {
+    let (a, b) = (signed(2 * 3 * 19), bytes(2 * 19 * 5));
+    let model = Model::new(17)
+        .typed_input("a", DataType::Int8, &[2, 3, 19])
+        .typed_input("b", DataType::Uint8, &[2, 19, 5])
+        .typed("az", DataType::Int8, &[], &[3])
+        .typed("bz", DataType::Uint8, &[5], &[0, 9, 128, 255, 7])
+        .node("MatMulInteger", "a b az bz", "y", &[])
+        .output("y");
+    let found = exactly(&model, &[Elements::I8(a.clone()), Elements::U8(b.clone())]).remove(0);
+    let zeros = [0, 9, 128, 255, 7];
+    let element = |at: usize| {
+        let (part, row, column) = (at / 15, at / 5 % 3, at % 5);
+        let product = |k: usize| {
+            let (a, b) = (a[(part * 3 + row) * 19 + k], b[(part * 19 + k) * 5 + column]);
+            (i32::from(a) - 3) * (i32::from(b) - zeros[column])
+        };
+        (0..19).map(product).sum::<i32>()
+    };
+    assert_eq!(found, Elements::I32((0..30).map(element).collect()));
+}
