@@ -17,6 +17,7 @@ const LANES: &str = include_str!("nets/lanes.net");
 const GROUPS: &str = include_str!("nets/groups.net");
 const WINOGRAD: &str = include_str!("nets/winograd.net");
 const WIDE: &str = include_str!("nets/wide.net");
+const ATTENTION: &str = include_str!("nets/attention.net");
 
 /// The largest difference, relative to the largest expected value.
 pub(crate) fn error(found: &[f32], expected: &[f32]) -> f64 {
@@ -161,6 +162,14 @@ fn groups_of_every_size_answer_as_the_oracle_does() {
 fn values_are_made_in_the_lanes_that_later_nodes_ask_for() {
     let kernels = check_network("lanes", LANES);
     assert!(!kernels.iter().any(|name| name.starts_with("relayout") || name.starts_with("copy")), "{kernels:?}");
+}
+
+#[test]
+fn products_of_values_answer_as_the_oracle_does() {
+    let kernels = check_network("attention", ATTENTION);
+    for name in ["matmul_3x11x19x53", "matmul_3x11x53x37", "softmax_33x53x1", "softmax_111x11x1", "softmax_3x11x37"] {
+        assert!(kernels.iter().any(|kernel| kernel == name), "{name}: {kernels:?}");
+    }
 }
 
 #[test]

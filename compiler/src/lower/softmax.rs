@@ -30,9 +30,16 @@ impl Lowering<'_> {
         let single = At::flat(line_param, padded);
 
         let mut body = Vec::new();
-        let k = kb.var("k");
-        let largest = Update::Max(Value::Splat(At::flat(x, at(Index::var(k)))));
-        body.push(fold(&mut kb, k, line, constant(f32::NEG_INFINITY), largest, single.clone()));
+        let elements = |place: Index| At::flat(x, at(place));
+        let side_by_side = inner == 1;
+        fold(
+            &mut kb,
+            &mut body,
+            Line { len: line, side_by_side, at: &elements },
+            f32::NEG_INFINITY,
+            Update::Max,
+            &single,
+        );
         let power = |value: Value| exp(sub(value, load(single.clone())));
         if inner == 1 {
             over_line(&mut kb, &mut body, line, |at_line, lanes| {
@@ -45,9 +52,8 @@ impl Lowering<'_> {
             let each = Stmt::Store { at: At::flat(line_param, k), value, lanes: 1 };
             body.push(for_loop(k, Range::new(0usize, line), vec![each]));
         }
-        let k = kb.var("k");
-        let sum = Update::Add(Value::Splat(At::flat(line_param, k)));
-        body.push(fold(&mut kb, k, line, constant(0.0), sum, single.clone()));
+        let powers = |place: Index| At::flat(line_param, place);
+        fold(&mut kb, &mut body, Line { len: line, side_by_side: true, at: &powers }, 0.0, Update::Add, &single);
         let share = |value: Value| div(value, load(single.clone()));
         if inner == 1 {
             over_line(&mut kb, &mut body, line, |at_line, lanes| {
@@ -75,22 +81,44 @@ impl Lowering<'_> {
     }
 }
 
-/// Accumulates over `0..len` and stores the result in every lane of a place.
-fn fold(kb: &mut KernelBuilder, var: crate::kernel::Var, len: usize, init: Value, update: Update, to: At) -> Stmt {
-    let (p, b) = (kb.var("p"), kb.var("b"));
-    Stmt::Tile(Tile {
-        pixel: p,
-        pixels: 1,
-        block: b,
-        blocks: 1,
-        init,
-        reductions: vec![Reduction {
-            axes: vec![Axis::Loop { var, range: Range::new(0usize, len) }],
-            prefetch: None,
-            update,
-        }],
-        finish: vec![store(to, Value::Acc)],
-    })
+/// The elements of a line.
+struct Line<'a> {
+    len: usize,
+    /// Whether they lie one after the other.
+    side_by_side: bool,
+    at: &'a dyn Fn(Index) -> At,
+}
+
+/// Accumulates over a line and stores the result in every lane of a place. Of a long line whose elements lie side by side,
+/// each lane takes every sixteenth; then the lanes are taken together, and what is left of the line.
+fn fold(kb: &mut KernelBuilder, body: &mut Vec<Stmt>, line: Line<'_>, init: f32, update: fn(Value) -> Update, to: &At) {
+    let full = if line.side_by_side { line.len / LANES } else { 0 };
+    let mut reductions = Vec::new();
+    let mut first = 0;
+    if full > 1 {
+        let k = kb.var("k");
+        let lanes = reduction(k, full, update(load((line.at)(k * LANES))));
+        body.push(accumulate(kb, init, vec![lanes], to));
+        let lane = kb.var("lane");
+        let each = At { offset: to.offset.clone() + lane, ..to.clone() };
+        reductions.push(reduction(lane, LANES, update(Value::Splat(each))));
+        first = full * LANES;
+    }
+    if first < line.len {
+        let k = kb.var("k");
+        reductions.push(reduction(k, line.len - first, update(Value::Splat((line.at)(Index::var(k) + first)))));
+    }
+    body.push(accumulate(kb, init, reductions, to));
+}
+
+fn reduction(var: Var, len: usize, update: Update) -> Reduction {
+    Reduction { axes: vec![Axis::Loop { var, range: Range::new(0usize, len) }], prefetch: None, update }
+}
+
+fn accumulate(kb: &mut KernelBuilder, init: f32, reductions: Vec<Reduction>, to: &At) -> Stmt {
+    let (pixel, block) = (kb.var("p"), kb.var("b"));
+    let finish = vec![store(to.clone(), Value::Acc)];
+    Stmt::Tile(Tile { pixel, pixels: 1, block, blocks: 1, init: constant(init), reductions, finish })
 }
 
 /// A statement for each sixteen elements of a line, and one for what is left.
