@@ -121,6 +121,8 @@ fn honoured(operator: &str) -> &'static [&'static str] {
         "Gemm" => &["alpha", "beta", "broadcast", "transA", "transB"],
         "BatchNormalization" => &["epsilon", "is_test", "momentum", "spatial", "training_mode"],
         "InstanceNormalization" => &["epsilon"],
+        "LayerNormalization" => &["axis", "epsilon", "stash_type"],
+        "GroupNormalization" => &["epsilon", "num_groups", "stash_type"],
         "LRN" => &["alpha", "beta", "bias", "size"],
         "Softmax" | "LogSoftmax" | "Flatten" | "Gather" | "Concat" => &["axis"],
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2"

@@ -244,7 +244,7 @@ fn parts_of_value(
     matrix: [usize; 2],
 ) -> Result<NodeId, Problem> {
     let count = own.iter().product::<usize>();
-    if count == 1 || count == outer.iter().product() {
+    if count == 1 || count == outer.iter().product::<usize>() {
         return as_parts(builder, call, part, x, vec![count, matrix[0], matrix[1]]);
     }
     let own = [vec![1; outer.len() - own.len()], own.to_vec()].concat();

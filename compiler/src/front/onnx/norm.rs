@@ -1,4 +1,4 @@
-//! Normalizations: by channel with known statistics, and of exponentials.
+//! Normalizations: by channel with known statistics, by a value's own, and of exponentials.
 
 use super::Problem;
 use super::builder::{Builder, Value};
@@ -6,7 +6,7 @@ use super::call::Call;
 use super::geometry::axis;
 use super::reduce::{along, mean_over};
 use crate::graph::weights::Kind;
-use crate::graph::{Activation, Binary, Core, F32, Op, Pads, Pool, Stage, Window};
+use crate::graph::{Activation, Binary, Core, F32, NodeId, Op, Pads, Pool, Stage, Window};
 
 /// `BatchNormalization` at inference.
 pub(super) fn batch_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
@@ -135,15 +135,7 @@ pub(super) fn instance_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Ve
         2 => given,
         _ => builder.add_part(call, "map", Op::Reshape { shape: map }, &[given], vec![])?,
     };
-    let (sub, mul, div) = (Op::Binary(Binary::Sub), Op::Binary(Binary::Mul), Op::Binary(Binary::Div));
-    let mean = builder.add_part(call, "mean", Op::GlobalAvgPool, &[x], vec![])?;
-    let off = builder.add_part(call, "off", sub, &[x, mean], vec![])?;
-    let square = builder.add_part(call, "square", mul, &[off, off], vec![])?;
-    let var = builder.add_part(call, "var", Op::GlobalAvgPool, &[square], vec![])?;
-    let eps = builder.literal_like(call, "eps", call.attributes().float_or("epsilon", 1e-5)?, var)?;
-    let var = builder.add_part(call, "var and eps", Op::Binary(Binary::Add), &[var, eps], vec![])?;
-    let deviation = builder.add_part(call, "deviation", Op::Activate(Activation::Sqrt), &[var], vec![])?;
-    let normal = builder.add_part(call, "normal", div, &[off, deviation], vec![])?;
+    let Standardized { normal, .. } = standardized(builder, call, x, &[false, false, true, true])?;
     let (scale, bias) = (call.required_known(1)?, call.required_known(2)?);
     let weights = vec![builder.weight(scale, Kind::Gamma), builder.weight(bias, Kind::Bias)];
     let affine = Op::Fused { before: vec![], core: Core::Identity, after: vec![Stage::Affine] };
@@ -152,6 +144,77 @@ pub(super) fn instance_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Ve
         return Ok(vec![Value::Node(y)]);
     }
     Ok(vec![Value::Node(builder.add(call, Op::Reshape { shape }, &[y], vec![])?)])
+}
+
+/// `LayerNormalization`: all axes from the given one on by their own mean and variance (Ba et al. 2016, arXiv:1607.06450).
+/// Results: the value, the means, and one over the deviations.
+pub(super) fn layer_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let x = builder.operand(call, 0)?;
+    let rank = builder.ty(x).shape.len();
+    let at = axis(call.attributes().int_or("axis", -1)?, rank)?;
+    let reduced: Vec<bool> = (0..rank).map(|axis| axis >= at).collect();
+    let Standardized { normal, mean, deviation } = standardized(builder, call, x, &reduced)?;
+    let (scale, has_bias) = (builder.operand(call, 1)?, call.input(2).is_some());
+    let mul = Op::Binary(Binary::Mul);
+    let y = if has_bias {
+        let scaled = builder.add_part(call, "scaled", mul, &[normal, scale], vec![])?;
+        let bias = builder.operand(call, 2)?;
+        builder.add(call, Op::Binary(Binary::Add), &[scaled, bias], vec![])?
+    } else {
+        builder.add(call, mul, &[normal, scale], vec![])?
+    };
+    let mut results = vec![Value::Node(y), Value::Node(mean)];
+    if call.reads(2) {
+        let one = builder.literal_like(call, "one", 1.0, deviation)?;
+        let inverse = builder.add_part(call, "inverse", Op::Binary(Binary::Div), &[one, deviation], vec![])?;
+        results.push(Value::Node(inverse));
+    }
+    Ok(results)
+}
+
+/// `GroupNormalization`: groups of channels of each image by their own mean and variance (Wu and He 2018,
+/// arXiv:1803.08494). Scale and bias are one a group before version 21, one a channel from then on.
+pub(super) fn group_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let x = builder.operand(call, 0)?;
+    let shape = builder.ty(x).shape.clone();
+    let &[n, c, ref extents @ ..] = shape.as_slice() else {
+        return Err(Problem::new(format!("it takes channels, not a value of shape {shape:?}")));
+    };
+    let groups = call.attributes().int("num_groups")?.and_then(|groups| usize::try_from(groups).ok());
+    let groups = groups.filter(|&groups| groups > 0 && c % groups == 0);
+    let groups = groups.ok_or_else(|| Problem::new(format!("its num_groups do not divide {c} channels")))?;
+    let of_groups = vec![n, groups, c / groups, extents.iter().product()];
+    let x = builder.add_part(call, "groups", Op::Reshape { shape: of_groups }, &[x], vec![])?;
+    let Standardized { normal, .. } = standardized(builder, call, x, &[false, false, true, true])?;
+    let vector = vec![1, groups, if builder.opset < 21 { 1 } else { c / groups }, 1];
+    let mut y = normal;
+    for (part, input, binary) in [("scale", 1, Binary::Mul), ("bias", 2, Binary::Add)] {
+        let operand = builder.operand(call, input)?;
+        let operand = builder.add_part(call, part, Op::Reshape { shape: vector.clone() }, &[operand], vec![])?;
+        y = builder.add_part(call, part, Op::Binary(binary), &[y, operand], vec![])?;
+    }
+    Ok(vec![Value::Node(builder.add(call, Op::Reshape { shape }, &[y], vec![])?)])
+}
+
+/// A value less its mean, by its deviation.
+struct Standardized {
+    normal: NodeId,
+    mean: NodeId,
+    /// The root of the variance and the node's `epsilon`.
+    deviation: NodeId,
+}
+
+/// Standardizes a value over some axes; its mean and deviation have an extent of 1 there.
+fn standardized(builder: &mut Builder, call: &Call<'_>, x: NodeId, reduced: &[bool]) -> Result<Standardized, Problem> {
+    let mean = mean_over(builder, call, "mean", x, reduced)?;
+    let off = builder.add_part(call, "off", Op::Binary(Binary::Sub), &[x, mean], vec![])?;
+    let square = builder.add_part(call, "square", Op::Binary(Binary::Mul), &[off, off], vec![])?;
+    let var = mean_over(builder, call, "var", square, reduced)?;
+    let eps = builder.literal_like(call, "eps", call.attributes().float_or("epsilon", 1e-5)?, var)?;
+    let var = builder.add_part(call, "var and eps", Op::Binary(Binary::Add), &[var, eps], vec![])?;
+    let deviation = builder.add_part(call, "deviation", Op::Activate(Activation::Sqrt), &[var], vec![])?;
+    let normal = builder.add_part(call, "normal", Op::Binary(Binary::Div), &[off, deviation], vec![])?;
+    Ok(Standardized { normal, mean, deviation })
 }
 
 /// `LRN`: `x / (bias + alpha / size * sum of squares of `size` channels around)^beta` (Krizhevsky et al. 2012). The sum is

@@ -22,6 +22,8 @@ pub(super) fn operator(name: &str) -> Option<Convert> {
         "Softmax" => norm::softmax,
         "LogSoftmax" => norm::log_softmax,
         "InstanceNormalization" => norm::instance_norm,
+        "LayerNormalization" => norm::layer_norm,
+        "GroupNormalization" => norm::group_norm,
         "LRN" => norm::local_response_norm,
         "MaxPool" => pool::max_pool,
         "AveragePool" => pool::average_pool,

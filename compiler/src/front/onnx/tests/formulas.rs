@@ -2,7 +2,7 @@
 
 use super::answers::of;
 use super::model::{Is, Model};
-use super::{answers, near, ramp};
+use super::{answers, mistakes, near, ramp};
 
 fn by(x: &[f32], f: impl Fn(f64) -> f64) -> Vec<f32> {
     x.iter().map(|&v| f(f64::from(v)) as f32).collect()
@@ -159,6 +159,65 @@ fn normalizations_are_their_formulas() {
         let attributes = [("size", Is::Int(size as i64)), ("alpha", Is::Float(0.5)), ("bias", Is::Float(2.0))];
         near(&of(Model::new(13).input("x", &[2, 5, 1, 3]), "LRN", "x", &attributes, &x), &expected, 1e-5);
     }
+}
+
+/// Each of `count` parts of a value in a row, less its mean, by its deviation.
+fn standardized(x: &[f32], count: usize, eps: f32) -> Vec<f32> {
+    let part = |part: &[f32]| {
+        let mean = part.iter().sum::<f32>() / part.len() as f32;
+        let var = part.iter().map(|v| (v - mean).powi(2)).sum::<f32>() / part.len() as f32;
+        part.iter().map(|v| (v - mean) / (var + eps).sqrt()).collect::<Vec<f32>>()
+    };
+    x.chunks_exact(x.len() / count).flat_map(part).collect()
+}
+
+#[test]
+fn layers_and_groups_are_normalized_by_their_own_statistics() {
+    let x: Vec<f32> = ramp(2 * 3 * 5 * 4).iter().map(|v| v.sin()).collect();
+    for (axis, parts, shape) in [(-1, 30, &[4][..]), (2, 6, &[5, 4]), (0, 1, &[2, 3, 5, 4]), (1, 2, &[5, 1])] {
+        let len = shape.iter().product::<i64>() as usize;
+        let (scale, bias): (Vec<f32>, Vec<f32>) = (0..len).map(|i| (i as f32 - 1.5, i as f32 * 0.5)).unzip();
+        let model = Model::new(17)
+            .input("x", &[2, 3, 5, 4])
+            .weight("s", shape, &scale)
+            .weight("b", shape, &bias)
+            .node("LayerNormalization", "x s b", "y", &[("axis", Is::Int(axis)), ("epsilon", Is::Float(0.25))])
+            .output("y");
+        let place = |i: usize| if shape == [5, 1] { i / 4 % 5 } else { i % len };
+        let normal = standardized(&x, parts, 0.25);
+        let expected: Vec<f32> = normal.iter().enumerate().map(|(i, v)| v * scale[place(i)] + bias[place(i)]).collect();
+        near(&answers(&model, std::slice::from_ref(&x))[0], &expected, 1e-5);
+    }
+    // Means and one over the deviations are results too; a bias there need not be.
+    let model = Model::new(17)
+        .input("x", &[1, 4])
+        .weight("s", &[4], &[2.0; 4])
+        .node("LayerNormalization", "x s", "y mean inverse", &[("epsilon", Is::Float(0.0))])
+        .output("y")
+        .output("mean")
+        .output("inverse");
+    let found = answers(&model, &[vec![1.0, 3.0, 5.0, 7.0]]);
+    let root = 5f32.sqrt();
+    near(&found[0], &[-6.0 / root, -2.0 / root, 2.0 / root, 6.0 / root], 1e-6);
+    near(&[found[1][0], found[2][0]], &[4.0, 1.0 / root], 1e-6);
+    // Three groups of two channels; scale and bias by group, then by channel.
+    let x: Vec<f32> = ramp(2 * 6 * 5).iter().map(|v| v.cos()).collect();
+    for (opset, vector) in [(18, 3), (21, 6)] {
+        let (scale, bias): (Vec<f32>, Vec<f32>) = (0..vector).map(|i| (1.0 - i as f32, i as f32 * 0.5)).unzip();
+        let model = Model::new(opset)
+            .input("x", &[2, 6, 5])
+            .weight("s", &[vector as i64], &scale)
+            .weight("b", &[vector as i64], &bias)
+            .node("GroupNormalization", "x s b", "y", &[("num_groups", Is::Int(3)), ("epsilon", Is::Float(0.25))])
+            .output("y");
+        let place = |i: usize| i / 5 % 6 * vector / 6;
+        let normal = standardized(&x, 6, 0.25);
+        let expected: Vec<f32> = normal.iter().enumerate().map(|(i, v)| v * scale[place(i)] + bias[place(i)]).collect();
+        near(&answers(&model, std::slice::from_ref(&x))[0], &expected, 1e-5);
+    }
+    let odd = Model::new(18).input("x", &[2, 6, 5]).weight("s", &[4], &[1.0; 4]);
+    let odd = odd.node("GroupNormalization", "x s s", "y", &[("num_groups", Is::Int(4))]).output("y");
+    assert!(mistakes(odd.bytes()).contains("its num_groups do not divide 6 channels"));
 }
 
 #[test]
