@@ -58,6 +58,10 @@ fn sum_of_values(
     is_transposed: bool,
     [alpha, beta]: [f32; 2],
 ) -> Result<Vec<Value>, Problem> {
+    let [left, right] = [x, matrix].map(|value| &builder.ty(value).shape);
+    if left.len() != 2 || right.len() != 2 {
+        return Err(Problem::new(format!("it multiplies {left:?} with {right:?}, which are not both matrices")));
+    }
     if is_transposed {
         matrix = builder.add_part(call, "columns", Op::Transpose { perm: vec![1, 0] }, &[matrix], vec![])?;
     }

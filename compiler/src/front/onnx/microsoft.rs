@@ -101,8 +101,12 @@ pub(super) fn qgemm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>
     let kernel = integers::integers(builder, call, "b", call.required(3)?, call.input(5), columns)?;
     let features = builder.shape_of(&kernel).get(along).copied().unwrap_or(1);
     let added = match call.input(6).cloned() {
-        // One number a column is a bias; all else is a value, of i32s as the sums are.
-        Some(Value::Known(known)) if known.tensor.len() == features && known.tensor.shape.last() == Some(&features) => {
+        // Beside weights one number a column is a bias; all else is a value, of i32s as the sums are.
+        Some(Value::Known(known))
+            if matches!(kernel, Value::Known(_))
+                && known.tensor.len() == features
+                && known.tensor.shape.last() == Some(&features) =>
+        {
             Some(integers::small_integers(builder, Value::Known(known))?)
         }
         Some(Value::Known(known)) => Some(Value::Node(builder.known_node(&known, Some(call.span))?)),

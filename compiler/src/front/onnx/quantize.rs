@@ -114,6 +114,17 @@ pub(super) fn dequantize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
     without_blocks(call)?;
     let x = builder.operand(call, 0)?;
     let from = Quantization::of(builder, call, 1, 2)?;
+    Ok(vec![Value::Node(dequantized(builder, call, "", x, &from)?)])
+}
+
+/// Integers as the floats that they stand for.
+fn dequantized(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    part: &str,
+    x: NodeId,
+    from: &Quantization,
+) -> Result<NodeId, Problem> {
     let shape = builder.ty(x).shape.clone();
     let mut y = as_type(builder, call, "number", x, DType::F32)?;
     if let Some(zero) = &from.zero
@@ -123,7 +134,7 @@ pub(super) fn dequantize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
         y = builder.add_part(call, "shifted", Op::Binary(Binary::Sub), &[y, zero], vec![])?;
     }
     let scale = along_axis(builder, call, "scale", &from.scale, &shape)?;
-    Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Mul), &[y, scale], vec![])?)])
+    builder.add_part(call, part, Op::Binary(Binary::Mul), &[y, scale], vec![])
 }
 
 pub(super) fn is_zero(zero: &Value) -> bool {
@@ -238,14 +249,10 @@ pub(super) fn dynamic_quantize(builder: &mut Builder, call: &Call<'_>) -> Result
 pub(super) fn number(builder: &mut Builder, call: &Call<'_>, part: &str, input: usize) -> Result<NodeId, Problem> {
     let x = builder.operand(call, input)?;
     let from = Quantization::of(builder, call, input + 1, input + 2)?;
-    let Some((scale, zero)) = from.known_scalars() else { return Err(scalars(call, [input + 1, input + 2])) };
-    let mut y = as_type(builder, call, part, x, DType::F32)?;
-    if zero != 0.0 {
-        let zero = builder.literal(call, "zero", zero)?;
-        y = builder.add_part(call, part, Op::Binary(Binary::Sub), &[y, zero], vec![])?;
+    if from.known_scalars().is_none() {
+        return Err(scalars(call, [input + 1, input + 2]));
     }
-    let scale = builder.literal(call, "scale", scale)?;
-    builder.add_part(call, part, Op::Binary(Binary::Mul), &[y, scale], vec![])
+    dequantized(builder, call, part, x, &from)
 }
 
 /// Numbers as the integers that stand for them by the scale of an input and the zero point of the next. Where there is no

@@ -342,6 +342,8 @@ fn products_of_values_that_do_not_fit_are_refused() {
     assert!(product(&[2, 3], &[2, 3]).contains("it multiplies [2, 3] with [2, 3]"));
     assert!(product(&[], &[2, 3]).contains("it multiplies with a scalar"));
     assert!(product(&[2, 1, 3], &[3, 3, 1]).contains("do not broadcast"));
+    let parts = Model::new(17).input("a", &[1, 2, 3]).input("b", &[3, 2]).node("Gemm", "a b", "y", &[]).output("y");
+    assert!(mistakes(parts.bytes()).contains("it multiplies [1, 2, 3] with [3, 2], which are not both matrices"));
     let (column, row) = ([1 << 20, 1], [1, 1 << 20]);
     assert!(product(&column, &row).contains("more than 2^31 elements"));
 }

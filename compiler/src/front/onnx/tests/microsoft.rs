@@ -167,6 +167,22 @@ fn products_with_a_bias_are_exact_until_they_are_scaled() {
     }
 }
 
+/// Both matrices are inputs.
+#[test]
+fn two_values_are_multiplied_and_a_bias_added() {
+    let model = Model::new(13)
+        .typed_input("a", DataType::Uint8, &[1, 2])
+        .typed_input("b", DataType::Uint8, &[2, 2])
+        .weight("one", &[], &[1.0])
+        .typed("zero", DataType::Uint8, &[], &[0])
+        .typed("c", DataType::Int32, &[2], &[100, -50])
+        .node("com.microsoft.QGemm", "a one zero b one zero c one zero", "y", &[])
+        .output("y");
+    // [1 2] by [3 4; 5 60] is [13 124].
+    let found = exactly(&model, &[Elements::U8(vec![1, 2]), Elements::U8(vec![3, 4, 5, 60])]);
+    assert_eq!(found, [Elements::U8(vec![113, 74])]);
+}
+
 #[test]
 fn a_matrix_of_integers_may_be_added() {
     let model = Model::new(13)
