@@ -7,7 +7,7 @@ use std::thread::ScopedJoinHandle;
 use crate::back;
 use crate::diag::Error;
 use crate::graph::{self, Graph, Verified};
-use crate::kernel::verify::Invariant;
+use crate::kernel::verify::{Invariant, Violation};
 use crate::kernel::{self, Program};
 use crate::lower::lower;
 use crate::optimize::{self, Record};
@@ -74,13 +74,16 @@ fn program(graph: &Verified<Graph>, target: Target) -> Result<Verified<Program>,
     plan::check(&program).map_err(|lost| Error::Bug(format!("after planning: {}", lines(lost))))?;
     let program = kernel::verify::verify(program).map_err(|found| {
         let (large, mut wrong): (Vec<_>, Vec<_>) = found.into_iter().partition(|of| of.invariant == Invariant::Size);
-        // What a step too large to be proved leaves open, for itself and the whole, is no mistake of its own.
+        // A step that is too large to be proved leaves others open, for itself and for the whole program.
         wrong.retain(|of| large.is_empty() || of.step.is_some_and(|step| large.iter().all(|of| of.step != Some(step))));
-        if wrong.is_empty() {
-            Error::Limit(lines(large))
-        } else {
-            Error::Bug(format!("after lowering: {}", lines(wrong)))
+        if !wrong.is_empty() {
+            return Error::Bug(format!("after lowering: {}", lines(wrong)));
         }
+        let too_large = |of: Violation| {
+            let advice = "compile for a smaller input or a smaller batch, or leave the layer to another program";
+            format!("`{}`: {}; {advice}", of.layers.join("`, `"), of.what)
+        };
+        Error::Limit(lines(large.into_iter().map(too_large).collect()))
     })?;
     Ok(kernel::verify::spare_barriers(program))
 }

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use super::affine::Proofs;
 use super::trace::{Traces, regions};
 use super::{Invariant, Report};
 use crate::kernel::{Access, BufferId, ParamKind, Place, Program};
 
-pub(super) fn check(program: &Program, traces: &mut Traces<'_>, report: &mut Report) {
+pub(super) fn check(program: &Program, proofs: &Proofs<'_>, traces: &mut Traces<'_>, report: &mut Report) {
     let mut written: BTreeSet<BufferId> = BTreeSet::new();
-    let mut outputs: Vec<Vec<(usize, usize)>> = vec![Vec::new(); program.buffers.len()];
     for (i, step) in program.steps.iter().enumerate() {
         let kernel = program.kernel(step);
         report.step = Some(i);
@@ -33,27 +33,41 @@ pub(super) fn check(program: &Program, traces: &mut Traces<'_>, report: &mut Rep
             }
         }
         written.extend(writes);
+    }
+    (report.step, report.kernel) = (None, None);
+    for (id, buffer) in (0..).map(BufferId).zip(&program.buffers) {
+        if matches!(buffer.place, Place::Output(_)) && !proofs.is_written_whole(id) {
+            run_through(program, id, traces, report);
+        }
+    }
+}
+
+/// Finds elements of a buffer that no step writes by running through all steps.
+pub(super) fn run_through(program: &Program, id: BufferId, traces: &mut Traces<'_>, report: &mut Report) {
+    let mut runs = Vec::new();
+    for step in &program.steps {
+        if !step.args.iter().any(|arg| regions(arg).iter().any(|region| region.buffer == id)) {
+            continue;
+        }
         if let Some(trace) = traces.of_step(step) {
             for run in &trace.writes {
                 let region = regions(&step.args[run.param.index()])[run.block];
-                outputs[region.buffer.index()].push((region.offset + run.start, region.offset + run.end));
+                if region.buffer == id {
+                    runs.push((region.offset + run.start, region.offset + run.end));
+                }
             }
         }
     }
-    (report.step, report.kernel) = (None, None);
-    for (buffer, mut runs) in program.buffers.iter().zip(outputs) {
-        if matches!(buffer.place, Place::Output(_)) {
-            runs.sort_unstable();
-            let mut at = 0;
-            for (start, end) in runs {
-                if start > at {
-                    break;
-                }
-                at = at.max(end);
-            }
-            if at < buffer.len {
-                report.add(Invariant::Liveness, format!("no step writes element {at} of output {}", buffer.name));
-            }
+    runs.sort_unstable();
+    let buffer = program.buffer(id);
+    let mut at = 0;
+    for (start, end) in runs {
+        if start > at {
+            break;
         }
+        at = at.max(end);
+    }
+    if at < buffer.len {
+        report.add(Invariant::Liveness, format!("no step writes element {at} of output {}", buffer.name));
     }
 }

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 
+use super::affine::Proofs;
 use super::trace::{Traces, each_read};
 use super::{Invariant, Report};
-use crate::kernel::{At, ParamId, Program, Stmt, Update, Value};
+use crate::kernel::{At, ParamId, Program, Step, Stmt, Update, Value};
 
-pub(super) fn check(program: &Program, traces: &mut Traces<'_>, report: &mut Report) {
+pub(super) fn check(program: &Program, proofs: &mut Proofs<'_>, traces: &mut Traces<'_>, report: &mut Report) {
     let mut seen = BTreeSet::new();
     for step in &program.steps {
         let kernel = program.kernel(step);
@@ -22,16 +23,22 @@ pub(super) fn check(program: &Program, traces: &mut Traces<'_>, report: &mut Rep
                 report.add(Invariant::InPlace, what);
             }
         }
-        // Writes in a step's trace do not depend on where its arguments lie.
-        if let Some(trace) = traces.of_step(step) {
-            let written: BTreeSet<ParamId> = kernel.in_place.iter().map(|(written, _)| *written).collect();
-            for param in written.intersection(&trace.rewritten) {
-                let name = &kernel.params[param.index()].name;
-                report.add(Invariant::InPlace, format!("a unit writes elements of {name} twice"));
-            }
+        let written: BTreeSet<ParamId> = kernel.in_place.iter().map(|(written, _)| *written).collect();
+        if written.iter().all(|param| proofs.writes_once(step.kernel, *param)) {
+            continue;
+        }
+        for param in written.intersection(&rewrites(step, traces)) {
+            let name = &kernel.params[param.index()].name;
+            report.add(Invariant::InPlace, format!("a unit writes elements of {name} twice"));
         }
     }
     report.kernel = None;
+}
+
+/// The parameters of which a unit writes elements twice, by running through all units. That does not depend on where a
+/// step's arguments lie.
+pub(super) fn rewrites(step: &Step, traces: &mut Traces<'_>) -> BTreeSet<ParamId> {
+    traces.of_step(step).map_or_else(BTreeSet::new, |trace| trace.rewritten.clone())
 }
 
 struct Pair {

@@ -25,13 +25,17 @@
 //! - **liveness**: a step reads only buffers of the arena that a step has written, and every element of every output is
 //!   written.
 //!
-//! Bounds are proved symbolically, once a kernel (`bounds`). Units and waits are proved by running through each unit
-//! with loops folded into runs of elements (`trace`). The planner's promise, that a buffer still holds its own value
-//! when it is read, is checked by [`crate::plan::check`].
+//! All of it is proved from the text of kernels, in time that does not depend on their extents: bounds by the
+//! [intervals](interval) of indexes, the rest by the digits of [affine] ones. Where a kernel's accesses are not affine, as
+//! in a ring of rows, and where the text does not suffice, its units are run through one by one, with loops folded into
+//! runs of elements ([trace]), as long as those are few enough. That finds an example of what is wrong too. The planner's
+//! promise, that a buffer still holds its own value when it is read, is checked by [`crate::plan::check`].
 
+mod affine;
 mod bounds;
 mod flow;
 mod in_place;
+mod interval;
 mod scope;
 mod sharing;
 mod structure;
@@ -68,7 +72,8 @@ pub enum Invariant {
     Scratch,
     /// Buffers written before they are read, outputs written at all.
     Liveness,
-    /// Few enough accesses for the proof: a program beyond that is not wrong, but too large.
+    /// Accesses that the text of the kernel proves apart, or few enough to run through: a program beyond that is not wrong,
+    /// but too large.
     Size,
 }
 
@@ -81,6 +86,8 @@ pub struct Violation {
     pub step: Option<usize>,
     /// The kernel, by name.
     pub kernel: Option<String>,
+    /// The source nodes that the step computes, by name.
+    pub layers: Vec<String>,
     /// The statements around, outermost first.
     pub statement: Vec<String>,
     /// What is wrong.
@@ -124,20 +131,26 @@ pub fn verify(program: Program) -> Result<Verified<Program>, Vec<Violation>> {
         report.kernel = None;
     }
     if report.found.is_empty() {
-        let mut traces = trace::Traces::new(&program, trace::BUDGET);
-        in_place::check(&program, &mut traces, &mut report);
-        sharing::check(&program, &mut traces, &mut report);
-        waits::check(&program, &mut traces, &mut report);
-        flow::check(&program, &mut traces, &mut report);
+        let (mut proofs, mut traces) = (affine::Proofs::new(&program), trace::Traces::new(&program));
+        in_place::check(&program, &mut proofs, &mut traces, &mut report);
+        sharing::check(&program, &mut proofs, &mut traces, &mut report);
+        waits::check(&program, &mut proofs, &mut report);
+        flow::check(&program, &proofs, &mut traces, &mut report);
     }
-    if report.found.is_empty() { Ok(Verified::assert_checked(program)) } else { Err(report.found) }
+    if report.found.is_empty() {
+        return Ok(Verified::assert_checked(program));
+    }
+    for of in &mut report.found {
+        of.layers = of.step.and_then(|step| program.steps.get(step)).map_or_else(Vec::new, |step| step.layers.clone());
+    }
+    Err(report.found)
 }
 
 /// Takes away each barrier that is proved needless: before a step of which unit u touches only what unit u of the steps
 /// since the last barrier did. The memory plan is as it is, so where a step writes over what another unit of the step
 /// before still reads, the barrier stays.
 pub fn spare_barriers(program: Verified<Program>) -> Verified<Program> {
-    let least = waits::least_waits(&program, &mut trace::Traces::new(&program, trace::SMALL_BUDGET));
+    let least = waits::least_waits(&program, &mut affine::Proofs::new(&program));
     let mut program = program.into_inner();
     for (step, waits) in program.steps.iter_mut().zip(least) {
         step.waits = waits;
@@ -161,6 +174,7 @@ impl Report {
             invariant,
             step: self.step,
             kernel: self.kernel.clone(),
+            layers: Vec::new(),
             statement: self.statement.clone(),
             what: what.into(),
         });

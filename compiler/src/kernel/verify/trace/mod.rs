@@ -19,9 +19,7 @@ pub(super) use outline::each_read;
 use walk::Walk;
 
 /// Values of walked loops and runs together, for one kernel. Real kernels need at most some hundred thousand.
-pub(super) const BUDGET: usize = 1 << 25;
-/// The same where a proof only spares a barrier: kernels that read channel by channel would take seconds.
-pub(super) const SMALL_BUDGET: usize = 1 << 17;
+const BUDGET: usize = 1 << 25;
 
 /// Elements `start..end` of a block that a unit touches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -62,13 +60,12 @@ type Key = (KernelId, Vec<TableId>, Wanted);
 /// Traces of a program's kernels, each made once.
 pub(super) struct Traces<'a> {
     program: &'a Program,
-    budget: usize,
     known: HashMap<Key, Option<Rc<Trace>>>,
 }
 
 impl<'a> Traces<'a> {
-    pub(super) fn new(program: &'a Program, budget: usize) -> Self {
-        Traces { program, budget, known: HashMap::new() }
+    pub(super) fn new(program: &'a Program) -> Self {
+        Traces { program, known: HashMap::new() }
     }
 
     /// The trace that proves a step's units: writes, reads of what is also written, and scratch.
@@ -92,31 +89,6 @@ impl<'a> Traces<'a> {
         self.get(step.kernel, step, wanted)
     }
 
-    /// The trace of everything that a step touches in the arena and in outputs.
-    pub(super) fn of_shared(&mut self, step: &Step) -> Option<Rc<Trace>> {
-        let kernel = self.program.kernel(step);
-        let mut wanted = Wanted::default();
-        for (i, arg) in step.args.iter().enumerate() {
-            let shared = |at: &Region| match self.program.buffer(at.buffer).place {
-                Place::Arena(_) | Place::Output(_) => true,
-                Place::Input(_) | Place::Scratch(_) | Place::Packed { .. } => false,
-            };
-            let (ParamKind::Flat { access, .. } | ParamKind::Blocks { access, .. }) = kernel.params[i].kind else {
-                continue;
-            };
-            if regions(arg).iter().any(shared) {
-                let id = ParamId(i as u32);
-                if access != Access::Read {
-                    wanted.writes.insert(id);
-                }
-                if access != Access::Write {
-                    wanted.reads.insert(id);
-                }
-            }
-        }
-        self.get(step.kernel, step, wanted)
-    }
-
     fn get(&mut self, id: KernelId, step: &Step, wanted: Wanted) -> Option<Rc<Trace>> {
         let table = |arg: &Arg| match arg {
             Arg::Table(id) => Some(*id),
@@ -132,7 +104,7 @@ impl<'a> Traces<'a> {
             .iter()
             .map(|arg| table(arg).map_or(&[][..], |id| &self.program.tables[id.index()].values))
             .collect();
-        let made = trace(self.program.kernel(step), &entries, &key.2, self.budget).map(Rc::new);
+        let made = trace(self.program.kernel(step), &entries, &key.2).map(Rc::new);
         self.known.insert(key, made.clone());
         made
     }
@@ -147,7 +119,7 @@ pub(super) fn regions(arg: &Arg) -> &[Region] {
     }
 }
 
-fn in_scratch(program: &Program, at: &Region) -> bool {
+pub(super) fn in_scratch(program: &Program, at: &Region) -> bool {
     match program.buffer(at.buffer).place {
         Place::Scratch(_) => true,
         Place::Input(_) | Place::Output(_) | Place::Arena(_) | Place::Packed { .. } => false,
@@ -155,9 +127,9 @@ fn in_scratch(program: &Program, at: &Region) -> bool {
 }
 
 /// None if there is too much to run through.
-fn trace(kernel: &Kernel, tables: &[&[u32]], wanted: &Wanted, budget: usize) -> Option<Trace> {
+fn trace(kernel: &Kernel, tables: &[&[u32]], wanted: &Wanted) -> Option<Trace> {
     let outline = Outline::new(kernel, wanted);
-    let mut walk = Walk::new(&outline, tables, wanted, budget);
+    let mut walk = Walk::new(&outline, tables, wanted, BUDGET);
     let mut trace = Trace::default();
     let mut total: BTreeMap<ParamId, usize> = BTreeMap::new();
     for unit in 0..kernel.units {
