@@ -10,6 +10,8 @@ use kiln_rt::safetensors::{Dtype, SafeTensors, View, write};
 mod inputs;
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/packages.rs"]
+mod packages;
 
 const NET: &str = r#"
 /// A layer of each kind.
@@ -372,7 +374,9 @@ pub net Pair(image: [2, 3, 4, 5], other: [1, 3, 1, 1]) {
         let args =
             [&["run", "pair.net", "--weights", "fill", "--engine", engine, "--outputs", engine], &inputs[..]].concat();
         succeeds(path, &args);
-        assert_eq!(names(&path.join(engine)), ["boxes.npy", "scores.npy"]);
+        assert_eq!(names(&path.join(engine)), ["boxes.npy", "outputs.json", "scores.npy"]);
+        let listed = fs::read_to_string(path.join(engine).join("outputs.json")).expect("a file");
+        assert_eq!(listed.lines().nth(1), Some("  \"scores\": \"scores.npy\","), "{listed}");
         let read = |name: &str| fs::read(path.join(engine).join(name)).expect("an output");
         let says = |file: &[u8], shape: &[u8]| file.windows(shape.len()).any(|window| window == shape);
         assert!(says(&read("scores.npy"), b"(2, 3)") && says(&read("boxes.npy"), b"(1, 3, 1, 1)"));

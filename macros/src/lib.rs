@@ -6,9 +6,10 @@
 mod declared;
 mod files;
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
-use kiln_compiler::back::rust::{Compiled, ExpandOptions, Signature, emit_tokens};
+use kiln_compiler::back::rust::{Compiled, ExpandOptions, Signature, emit_tokens, type_names};
 use kiln_compiler::diag::{Diagnostic, Error, Errors};
 use kiln_compiler::front::{Overrides, TokenSpans, elaborate, parse_tokens};
 use kiln_compiler::pipeline::{self, Options};
@@ -59,7 +60,17 @@ fn expand(input: TokenStream, targets: &[Target]) -> TokenStream {
     };
     let mut mistakes = Mistakes::default();
     let mut items = TokenStream::new();
+    let mut types: BTreeMap<String, &str> = BTreeMap::new();
     for net in &declared {
+        let name = &net.signature.name;
+        let names = type_names(name);
+        if let Some((ty, other)) = names.iter().find_map(|ty| Some((ty, *types.get(ty)?))) {
+            let message =
+                format!("`{name}` would be the type `{ty}`, which `{other}` makes: give one of them another name");
+            mistakes.unplaced.push((net.span, message));
+            continue;
+        }
+        types.extend(names.map(|ty| (ty, name.as_str())));
         let compiled = match &spec {
             Ok(spec) => elaborate(spec, &net.signature.name, &Overrides::default(), &files)
                 .and_then(|graph| compile(net, graph, targets, &runtime)),

@@ -7,35 +7,12 @@ use std::cell::RefCell;
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::{ptr, slice};
 
-use super::arena::OutOfMemory;
 use super::detect::UnknownTarget;
 use super::model::{LoadError, Model, Weights};
 use super::network::Network;
+use super::pointers::{self, PointerError, Status};
 use super::session::{RunError, Session, Threads};
 use super::target::Target;
-use super::tensor::{DType, Elements, ElementsMut, TensorInfo};
-
-/// What a call gives back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Status {
-    /// It is done.
-    Ok = 0,
-    /// A pointer is null, not aligned for what it points to, or overlaps another.
-    Pointer = 1,
-    /// An input or output has another length.
-    Length = 2,
-    /// There is no such target, the network was built without it, or the processor lacks it.
-    Target = 3,
-    /// The weights are not this network's.
-    Weights = 4,
-    /// There is no memory.
-    Memory = 5,
-}
-
-impl Status {
-    /// All of them, by number.
-    pub const ALL: [Self; 6] = [Self::Ok, Self::Pointer, Self::Length, Self::Target, Self::Weights, Self::Memory];
-}
 
 /// Why a call failed.
 #[derive(Debug)]
@@ -65,6 +42,7 @@ impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         let status = match error {
             RunError::OutOfMemory(_) => Status::Memory,
+            RunError::Threads(_) => Status::Threads,
             RunError::Length { .. }
             | RunError::Type { .. }
             | RunError::InputCount { .. }
@@ -77,9 +55,9 @@ impl From<RunError> for Failure {
     }
 }
 
-impl From<OutOfMemory> for Failure {
-    fn from(error: OutOfMemory) -> Self {
-        Self::new(Status::Memory, error)
+impl From<PointerError> for Failure {
+    fn from(error: PointerError) -> Self {
+        Self::new(error.status(), error)
     }
 }
 
@@ -150,7 +128,8 @@ pub unsafe fn load_from(
     unsafe { load(network, Weights::Bytes(file), target, place) }
 }
 
-/// Starts a session with so many threads. Null stands in `*place` where that fails.
+/// Starts a session with so many threads, of those that sessions can have, but no more than the machine has processors. Null
+/// stands in `*place` where that fails.
 ///
 /// # Safety
 /// `model` is null or came from [`load`] and is not freed; `place` is null or valid for writing a pointer.
@@ -159,8 +138,9 @@ pub unsafe fn session(model: *const Model, threads: usize, place: *mut *mut Sess
     number(unsafe {
         give("session", place, || {
             let model = model.as_ref().ok_or_else(|| null("model"))?;
+            Threads::exactly(threads).count().map_err(RunError::Threads)?;
             let session = model.session(Threads::new(threads));
-            session.memory()?;
+            session.ready()?;
             Ok(session)
         })
     })
@@ -195,54 +175,12 @@ pub unsafe fn run<const I: usize, const O: usize>(
 ) -> c_int {
     // SAFETY: the caller's contract.
     let Some(session) = (unsafe { session.as_mut() }) else { return number(Err(null("session"))) };
-    let network = session.model().network();
-    number(check(network, &inputs, &outputs).and_then(|()| {
-        let (mut input_infos, mut output_infos) = (network.inputs().iter(), network.outputs().iter());
-        // SAFETY: the pointers are aligned and, by the caller's contract, valid for the lengths, which are the network's;
-        // what is written overlaps nothing.
-        let inputs = inputs.map(|(input, len)| unsafe { elements(next_type(&mut input_infos), input, len) });
-        // SAFETY: as above.
-        let mut outputs =
-            outputs.map(|(output, len)| unsafe { elements_mut(next_type(&mut output_infos), output, len) });
-        Ok(session.run_into(&inputs, &mut outputs)?)
+    // SAFETY: the caller's contract; the elements are used until this returns.
+    let elements = unsafe { pointers::elements(session.model().network(), inputs, outputs) };
+    number(elements.map_err(Failure::from).and_then(|(inputs, mut outputs)| {
+        session.run_into(&inputs, &mut outputs)?;
+        Ok(())
     }))
-}
-
-/// The type of the next tensor; a network that has fewer than it is given refuses them by their number.
-fn next_type<'a>(infos: &mut impl Iterator<Item = &'a TensorInfo>) -> DType {
-    infos.next().map_or(DType::U8, |info| info.dtype)
-}
-
-/// Elements of a type.
-///
-/// # Safety
-/// `start` is aligned and valid for reading `len` of them for as long as they are used.
-unsafe fn elements<'a>(dtype: DType, start: *const c_void, len: usize) -> Elements<'a> {
-    // SAFETY: the caller's contract.
-    unsafe {
-        match dtype {
-            DType::F32 => Elements::F32(slice::from_raw_parts(start.cast(), len)),
-            DType::I32 => Elements::I32(slice::from_raw_parts(start.cast(), len)),
-            DType::I8 => Elements::I8(slice::from_raw_parts(start.cast(), len)),
-            DType::U8 => Elements::U8(slice::from_raw_parts(start.cast(), len)),
-        }
-    }
-}
-
-/// Elements of a type, to be written.
-///
-/// # Safety
-/// `start` is aligned and valid for writing `len` of them for as long as they are used, and nobody else uses them.
-unsafe fn elements_mut<'a>(dtype: DType, start: *mut c_void, len: usize) -> ElementsMut<'a> {
-    // SAFETY: the caller's contract.
-    unsafe {
-        match dtype {
-            DType::F32 => ElementsMut::F32(slice::from_raw_parts_mut(start.cast(), len)),
-            DType::I32 => ElementsMut::I32(slice::from_raw_parts_mut(start.cast(), len)),
-            DType::I8 => ElementsMut::I8(slice::from_raw_parts_mut(start.cast(), len)),
-            DType::U8 => ElementsMut::U8(slice::from_raw_parts_mut(start.cast(), len)),
-        }
-    }
 }
 
 /// Frees what a call gave; null is nothing.
@@ -256,47 +194,15 @@ pub unsafe fn free<T>(given: *mut T) {
     }
 }
 
-/// Whether the pointers are what their network's inputs and outputs ask for.
-fn check(
-    network: &Network,
-    inputs: &[(*const c_void, usize)],
-    outputs: &[(*mut c_void, usize)],
-) -> Result<(), Failure> {
-    let read = network.inputs().iter().zip(inputs).map(|(&info, &(start, len))| (info, start, len));
-    let written = network.outputs().iter().zip(outputs).map(|(&info, &(start, len))| (info, start.cast_const(), len));
-    for (tensor, start, given) in read.clone().chain(written.clone()) {
-        if start.is_null() {
-            return Err(null(tensor.name));
-        }
-        if !start.addr().is_multiple_of(tensor.dtype.size()) {
-            let message = format!("`{}` is not aligned for elements of type {}", tensor.name, tensor.dtype);
-            return Err(Failure::new(Status::Pointer, message));
-        }
-        if given != tensor.len() {
-            return Err(RunError::Length { tensor, given }.into());
-        }
-    }
-    let bytes = |(tensor, start, len): (TensorInfo, *const c_void, usize)| {
-        start.addr()..start.addr().saturating_add(len * tensor.dtype.size())
-    };
-    for (index, (output, start, len)) in written.clone().enumerate() {
-        let own = bytes((output, start, len));
-        for (other, other_start, other_len) in read.clone().chain(written.clone().take(index)) {
-            let others = bytes((other, other_start, other_len));
-            if own.start < others.end && others.start < own.end {
-                let message = format!("`{}` and `{}` overlap", other.name, output.name);
-                return Err(Failure::new(Status::Pointer, message));
-            }
-        }
-    }
-    Ok(())
-}
-
 /// Makes something and puts a pointer to it in `place`: null where that fails.
 ///
 /// # Safety
 /// `place` is null or valid for writing a pointer.
-unsafe fn give<T>(name: &str, place: *mut *mut T, make: impl FnOnce() -> Result<T, Failure>) -> Result<(), Failure> {
+unsafe fn give<T>(
+    name: &'static str,
+    place: *mut *mut T,
+    make: impl FnOnce() -> Result<T, Failure>,
+) -> Result<(), Failure> {
     if place.is_null() {
         return Err(null(name));
     }
@@ -316,6 +222,6 @@ fn named(name: &CStr) -> Result<Target, Failure> {
     Ok(name.to_string_lossy().parse::<Target>()?)
 }
 
-fn null(name: &str) -> Failure {
-    Failure::new(Status::Pointer, format!("`{name}` is null"))
+fn null(name: &'static str) -> Failure {
+    PointerError::Null { name }.into()
 }

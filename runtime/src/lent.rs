@@ -53,6 +53,11 @@ impl<'m> LentSession<'m> {
         Ok(Self { network, plan, weights, arena, scratch })
     }
 
+    /// The network that it runs.
+    pub fn network(&self) -> &'static Network {
+        self.network
+    }
+
     /// The target that it runs on.
     pub fn target(&self) -> Target {
         self.plan.target

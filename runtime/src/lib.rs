@@ -12,13 +12,15 @@
 //! | [`weights_file`] | the packed weights file | core |
 //! | [`network`] | all that is constant about a network | core |
 //! | [`lent`] | running a network on lent memory | core |
+//! | [`pointers`] | what C hands over for inputs and outputs | core, for C |
+//! | [`foreign_lent`] | what the C interface is made of on lent memory | core, for C |
 //! | [`detect`] | targets by name, and which of them this processor has | std |
 //! | [`arena`] | aligned memory | std |
 //! | [`pool`] | a session's workers: fork, barrier, park | std |
 //! | [`run`] | running plans on workers | std |
 //! | [`model`] | a network with weights on a target | std |
 //! | [`session`] | running a model | std |
-//! | [`foreign`] | what the C interface of a network is made of | std |
+//! | [`foreign`] | what the C interface of a network is made of | std, for C |
 //! | [`weights_writer`] | writing the packed weights file | |
 //! | [`safetensors`] | the file that trained weights come in | |
 //! | [`fill`] | weights by formula, for tests | |
@@ -44,6 +46,8 @@ pub mod detect;
 pub mod fill;
 #[allow(unsafe_code, reason = "takes the pointers of other languages")]
 pub mod foreign;
+#[allow(unsafe_code, reason = "makes a session in memory that other languages lend")]
+pub mod foreign_lent;
 #[allow(unsafe_code, reason = "calls a network's kernels on lent memory")]
 pub mod lent;
 pub mod load;
@@ -53,6 +57,8 @@ pub mod network;
 pub mod peak;
 #[allow(unsafe_code, reason = "calls kernels")]
 pub mod plan;
+#[allow(unsafe_code, reason = "makes slices of the pointers of other languages")]
+pub mod pointers;
 #[allow(unsafe_code, reason = "lends the caller's data to other threads")]
 pub mod pool;
 #[allow(unsafe_code, reason = "shares one memory between workers and calls kernels")]

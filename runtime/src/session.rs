@@ -1,6 +1,7 @@
 //! Running a model: arena, scratch and workers of one caller.
 
-use std::{error, fmt};
+use std::num::NonZero;
+use std::{error, fmt, thread};
 
 use super::arena::{AlignedBuf, OutOfMemory};
 use super::model::Model;
@@ -10,40 +11,94 @@ use super::tensor::{DType, Element, Elements, ElementsMut, TensorInfo};
 
 /// How many threads a session uses, the caller's among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Threads(usize);
+pub struct Threads {
+    count: usize,
+    exactly: bool,
+}
 
 impl Threads {
     /// The most threads of a session. A system starts more, but not without end: where its maps of memory run out, a
     /// thread that was started ends the process.
     pub const MOST: usize = 1024;
 
-    /// `count` threads; 0 is taken as 1, and more than [`Threads::MOST`] as so many.
+    /// `count` threads, but no more than there are processors for this program, as
+    /// [`available_parallelism`](std::thread::available_parallelism) says: more would wait for each other.
+    /// `Threads::new(Threads::MOST)` is one for each processor. 0 is an error of each run.
     pub const fn new(count: usize) -> Self {
-        Self(match count {
-            0 => 1,
-            1..=Self::MOST => count,
-            _ => Self::MOST,
-        })
+        Self { count, exactly: false }
     }
 
-    /// How many.
-    pub const fn count(self) -> usize {
-        self.0
+    /// `count` threads, however many processors there are. 0, and more than [`Threads::MOST`], are an error of each run.
+    pub const fn exactly(count: usize) -> Self {
+        Self { count, exactly: true }
+    }
+
+    /// How many that is on this machine.
+    ///
+    /// # Errors
+    /// No threads, or more than a session has.
+    pub fn count(self) -> Result<usize, ThreadsError> {
+        match self.count {
+            1 => Ok(1),
+            2.. if !self.exactly => {
+                let processors = thread::available_parallelism().map_or(1, NonZero::get);
+                Ok(self.count.min(processors).min(Self::MOST))
+            }
+            2..=Self::MOST => Ok(self.count),
+            given => Err(ThreadsError { given }),
+        }
     }
 }
+
+/// A number of threads that no session has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThreadsError {
+    /// That number.
+    pub given: usize,
+}
+
+impl fmt::Display for ThreadsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "a session has 1 to {} threads, but {} were asked for", Threads::MOST, self.given)
+    }
+}
+
+impl error::Error for ThreadsError {}
 
 /// What one caller needs to run a model, all of it made beforehand: a run allocates nothing, and with one thread it takes
 /// no lock and makes no system call. Results are the same bits for any number of threads.
 pub struct Session {
     model: Model,
-    /// Memory that could not be had is an error of each run.
-    state: Result<State, OutOfMemory>,
+    /// What it could not be made with is an error of each run.
+    state: Result<State, NotReady>,
 }
 
 struct State {
     memory: Memory,
     pool: Pool,
     outputs: Vec<AlignedBuf>,
+}
+
+/// Why a session cannot run.
+#[derive(Clone, Copy)]
+enum NotReady {
+    Threads(ThreadsError),
+    Memory(OutOfMemory),
+}
+
+impl From<NotReady> for RunError {
+    fn from(error: NotReady) -> Self {
+        match error {
+            NotReady::Threads(error) => Self::Threads(error),
+            NotReady::Memory(error) => Self::OutOfMemory(error),
+        }
+    }
+}
+
+impl From<OutOfMemory> for NotReady {
+    fn from(error: OutOfMemory) -> Self {
+        Self::Memory(error)
+    }
 }
 
 impl Session {
@@ -57,17 +112,18 @@ impl Session {
         &self.model
     }
 
-    /// How many threads it has: those asked for, or fewer where the system refused some.
+    /// How many threads it has: those asked for, or fewer where there are not so many processors or the system refused
+    /// some.
     pub fn threads(&self) -> usize {
         self.state.as_ref().map_or(1, |state| state.pool.workers())
     }
 
-    /// Whether there was memory for it; without, every run is this error.
+    /// Whether it can run; where not, every run is this error.
     ///
     /// # Errors
-    /// What was not to be had.
-    pub fn memory(&self) -> Result<(), OutOfMemory> {
-        self.state.as_ref().map(|_| ()).map_err(|error| *error)
+    /// A number of threads that no session has, or memory that was not to be had.
+    pub fn ready(&self) -> Result<(), RunError> {
+        self.state.as_ref().map(|_| ()).map_err(|&error| error.into())
     }
 
     /// Runs a network of one input and returns its first output.
@@ -161,13 +217,14 @@ impl Session {
 }
 
 impl State {
-    fn new(model: &Model, threads: Threads) -> Result<Self, OutOfMemory> {
+    fn new(model: &Model, threads: Threads) -> Result<Self, NotReady> {
+        let threads = threads.count().map_err(NotReady::Threads)?;
         let (inputs, outputs) = (model.network().inputs(), model.network().outputs());
-        let pool = Pool::new(threads.count());
+        let pool = Pool::new(threads);
         let mut memory = Memory::new(model.plan(), pool.workers(), inputs.len(), outputs.len())?;
         memory.bind_weights(model.weights());
         let words = |info: &TensorInfo| (info.len() * info.dtype.size()).div_ceil(size_of::<f32>());
-        let outputs = outputs.iter().map(|info| AlignedBuf::zeroed(words(info))).collect::<Result<_, _>>()?;
+        let outputs = outputs.iter().map(|info| AlignedBuf::zeroed(words(info))).collect::<Result<_, OutOfMemory>>()?;
         Ok(Self { memory, pool, outputs })
     }
 
@@ -267,14 +324,10 @@ pub enum RunError {
         /// The input.
         input: TensorInfo,
     },
+    /// The session was asked for with a number of threads that none has.
+    Threads(ThreadsError),
     /// There was no memory for the session.
     OutOfMemory(OutOfMemory),
-}
-
-impl From<OutOfMemory> for RunError {
-    fn from(error: OutOfMemory) -> Self {
-        Self::OutOfMemory(error)
-    }
 }
 
 impl fmt::Display for RunError {
@@ -306,6 +359,7 @@ impl fmt::Display for RunError {
             Self::MissingInput { input } => {
                 write!(f, "input `{}` with shape {} was not given", input.name, shape(input))
             }
+            Self::Threads(error) => error.fmt(f),
             Self::OutOfMemory(error) => error.fmt(f),
         }
     }

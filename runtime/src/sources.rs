@@ -12,8 +12,10 @@ pub enum Part {
     Core,
     /// With the feature `std`.
     Std,
-    /// With the feature `capi`, which implies `std`.
+    /// With the feature `capi`: it needs nothing but `core`.
     Foreign,
+    /// With both.
+    ForeignStd,
 }
 
 /// A module of `rt`.
@@ -28,11 +30,13 @@ const MODULES: &[Module] = &[
     module("blocks", Part::Core, include_str!("blocks.rs")),
     module("content_hash", Part::Core, include_str!("content_hash.rs")),
     module("detect", Part::Std, include_str!("detect.rs")),
-    module("foreign", Part::Foreign, include_str!("foreign.rs")),
+    module("foreign", Part::ForeignStd, include_str!("foreign.rs")),
+    module("foreign_lent", Part::Foreign, include_str!("foreign_lent.rs")),
     module("lent", Part::Core, include_str!("lent.rs")),
     module("model", Part::Std, include_str!("model.rs")),
     module("network", Part::Core, include_str!("network.rs")),
     module("plan", Part::Core, include_str!("plan.rs")),
+    module("pointers", Part::Foreign, include_str!("pointers.rs")),
     module("pool", Part::Std, include_str!("pool.rs")),
     module("run", Part::Std, include_str!("run.rs")),
     module("session", Part::Std, include_str!("session.rs")),
@@ -73,6 +77,7 @@ pub fn files(targets: &[Target]) -> Vec<(String, String)> {
             Part::Core => "",
             Part::Std => "#[cfg(feature = \"std\")]\n",
             Part::Foreign => "#[cfg(feature = \"capi\")]\n",
+            Part::ForeignStd => "#[cfg(all(feature = \"capi\", feature = \"std\"))]\n",
         };
         root += &format!("pub mod {name};\n");
         match *name {
@@ -92,7 +97,7 @@ pub fn as_one_text(targets: &[Target]) -> String {
     let mut text = format!("{MOD}\n");
     for Module { name, part, text: inside } in MODULES {
         match (part, *name) {
-            (Part::Foreign, _) => {}
+            (Part::Foreign | Part::ForeignStd, _) => {}
             (Part::Core | Part::Std, "simd") => {
                 let mut simd = simd(targets);
                 for &target in targets {
@@ -202,7 +207,8 @@ mod tests {
     #[test]
     fn files_compile_alone_with_any_features() {
         let std = ["--cfg", "feature=\"std\""];
-        let foreign = [std, ["--cfg", "feature=\"capi\""]].concat();
+        let foreign = ["--cfg", "feature=\"capi\""];
+        let both = [std, foreign].concat();
         let known = ["--check-cfg", "cfg(feature, values(\"std\", \"capi\"))"];
         for (index, targets) in SOME.into_iter().enumerate() {
             let files: Vec<(String, String)> =
@@ -210,9 +216,9 @@ mod tests {
             let mut files: Vec<(&str, &str)> =
                 files.iter().map(|(path, text)| (path.as_str(), text.as_str())).collect();
             files.push(("lib.rs", "#![cfg_attr(not(feature = \"std\"), no_std)]\nmod rt;\n"));
-            let features: &[&[&str]] = if index == 0 { &[&[], &std, &foreign] } else { &[&std] };
-            for features in features {
-                compile(&format!("files-{index}-{}", features.len()), &files, &[&known[..], features].concat());
+            let features: &[&[&str]] = if index == 0 { &[&[], &std, &foreign, &both] } else { &[&std] };
+            for (set, features) in features.iter().enumerate() {
+                compile(&format!("files-{index}-{set}"), &files, &[&known[..], features].concat());
             }
         }
     }

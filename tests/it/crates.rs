@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus};
 
-use kiln_compiler::back::rust::{Compiled, CrateOptions, Signature, emit_crate};
+use kiln_compiler::back::rust::{Compiled, CrateOptions, PackageName, Signature, Workspace, emit_crate};
 use kiln_compiler::graph::{DType, Elements, TensorType};
 use kiln_compiler::pipeline;
 use kiln_compiler::target::Target;
@@ -25,6 +25,17 @@ fn folder() -> PathBuf {
 
 /// Writes a crate's files and its weights.
 pub(crate) fn write(name: &str, compiled: &pipeline::Compiled, source: &dyn Source) -> PathBuf {
+    let package = PackageName::like(&format!("emitted-{}", name.replace('_', "-")));
+    write_as(package, name, compiled, source)
+}
+
+/// The same with a package of another name.
+pub(crate) fn write_as(
+    package: PackageName,
+    name: &str,
+    compiled: &pipeline::Compiled,
+    source: &dyn Source,
+) -> PathBuf {
     let folder = folder().join(name);
     std::fs::remove_dir_all(&folder).ok();
     std::fs::create_dir_all(&folder).expect("a folder");
@@ -34,11 +45,11 @@ pub(crate) fn write(name: &str, compiled: &pipeline::Compiled, source: &dyn Sour
     let file = std::io::BufWriter::new(file);
     let written = packing.program().write(source, packing.hash, file).expect("the weights fit");
     let options = CrateOptions {
-        package: format!("emitted-{}", name.replace('_', "-")),
+        package,
         source: format!("{name}.net"),
         license: None,
         weights_metadata: Vec::new(),
-        workspace_table: true,
+        workspace: Workspace::Own,
         content_hash: written.content_hash,
         golden: None,
     };
@@ -160,7 +171,7 @@ impl Built {
         for i in 0..self.outputs.len() {
             command.arg("--output").arg(path(i));
         }
-        command.args(["--threads", &threads.to_string(), "--target", target.name()]);
+        command.args(["--exact-threads", &threads.to_string(), "--target", target.name()]);
         let output = command.output().expect("the program runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         self.outputs.iter().enumerate().map(|(i, ty)| from_bytes(ty.dtype, &npy_data(&path(i)))).collect()

@@ -54,7 +54,7 @@ fn write_crate(name: &str) -> PathBuf {
 /// Writes the outputs of a session on each target: the answers that all other ways must give. And what is no weights file
 /// of this network is refused.
 const WITH_STD: &str = r#"
-use emitted_features::{Features, LoadError, Target, Threads, Weights, WeightsError};
+use emitted_features::{Features, LoadError, RunError, Target, Threads, Weights, WeightsError};
 
 fn floats(path: &str) -> Vec<f32> {
     std::fs::read(path).unwrap().chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
@@ -77,7 +77,7 @@ fn main() {
             let model = model.unwrap();
             assert_eq!(model.target(), target);
             for threads in [1, 2, 3] {
-                let mut session = model.session(Threads::new(threads));
+                let mut session = model.session(Threads::exactly(threads));
                 session.run_named(&inputs).unwrap();
                 let outputs = ["classes", "pooled"].map(|name| session.output(name).unwrap().to_vec());
                 answers.push(outputs.concat().into_iter().flat_map(f32::to_le_bytes).collect::<Vec<u8>>());
@@ -99,7 +99,11 @@ fn main() {
     let mut changed = file.clone();
     changed[file.len() / 2] ^= 1;
     assert_eq!(refused(&changed), WeightsError::Changed);
-    assert!(Features::load_from(&file).is_ok());
+    let model = Features::load_from(&file).unwrap();
+    for threads in [Threads::new(0), Threads::exactly(99_999)] {
+        assert!(matches!(model.session(threads).run_named(&inputs), Err(RunError::Threads(_))));
+    }
+    assert!(model.session(Threads::new(99_999)).threads() < 1024);
 }
 "#;
 
@@ -273,7 +277,9 @@ int main(int count, char **arguments) {
     fwrite(classes, 1, sizeof classes, stdout);
     fwrite(pooled, 1, sizeof pooled, stdout);
     emitted_features_session_free(session);
-    CHECK(emitted_features_session(loaded, 0, &session) == EMITTED_FEATURES_OK);
+    CHECK(emitted_features_session(loaded, 0, &session) == EMITTED_FEATURES_THREADS && SAYS("1 to 1024 threads, but 0"));
+    CHECK(emitted_features_session(loaded, 99999, &session) == EMITTED_FEATURES_THREADS && session == NULL);
+    CHECK(emitted_features_session(loaded, 1, &session) == EMITTED_FEATURES_OK);
     CHECK(run(session, image, len, classes) == EMITTED_FEATURES_OK);
     fwrite(classes, 1, sizeof classes, stdout);
     fwrite(pooled, 1, sizeof pooled, stdout);
@@ -285,18 +291,89 @@ int main(int count, char **arguments) {
 }
 "#;
 
-/// The text of a fenced block of a README.
-fn block<'a>(readme: &'a str, language: &str) -> &'a str {
-    let (_, rest) = readme.split_once(&format!("```{language}\n")).expect("a block");
-    rest.split_once("\n```").expect("its end").0
+/// The same on lent memory, with a library that has nothing of the system; the memory starts at any address.
+const FROM_C_LENT: &str = r#"
+#include <stdio.h>
+#include <string.h>
+#include "emitted_features.h"
+
+static float image[EMITTED_FEATURES_IMAGE_LEN], input[EMITTED_FEATURES_DOUBLE_1_LEN];
+static float classes[EMITTED_FEATURES_CLASSES_LEN], pooled[EMITTED_FEATURES_POOLED_LEN];
+static unsigned char memory[EMITTED_FEATURES_LENT_BYTES + 64];
+static union { double align; unsigned char bytes[EMITTED_FEATURES_WEIGHTS_BYTES + 8]; } weights;
+
+#define CHECK(condition) \
+    if (!(condition)) { \
+        fprintf(stderr, "line %d: %s\n", __LINE__, #condition); \
+        return 1; \
+    }
+
+static size_t read_file(const char *path, void *place, size_t bytes) {
+    FILE *file = fopen(path, "rb");
+    size_t found = file ? fread(place, 1, bytes, file) : 0;
+    if (file) fclose(file);
+    return found;
 }
+
+static int run(emitted_features_lent_t *session, const float *image_at, size_t image_len, float *classes_at) {
+    return emitted_features_lent_run(session, image_at, image_len, input, EMITTED_FEATURES_DOUBLE_1_LEN, classes_at,
+                                     EMITTED_FEATURES_CLASSES_LEN, pooled, EMITTED_FEATURES_POOLED_LEN);
+}
+
+int main(int count, char **arguments) {
+    emitted_features_lent_t *session = NULL;
+    size_t len = EMITTED_FEATURES_IMAGE_LEN, bytes = EMITTED_FEATURES_LENT_BYTES, offset;
+    CHECK(count == 2);
+    CHECK(read_file("image.bin", image, sizeof image) == sizeof image);
+    CHECK(read_file("double.bin", input, sizeof input) == sizeof input);
+    CHECK(read_file("weights.bin", weights.bytes, sizeof weights) == EMITTED_FEATURES_WEIGHTS_BYTES);
+
+    CHECK(emitted_features_lent(memory, bytes, "avx", &session) == EMITTED_FEATURES_TARGET && session == NULL);
+    CHECK(emitted_features_lent(memory, bytes, "portable", &session) == EMITTED_FEATURES_TARGET);
+    CHECK(emitted_features_lent(NULL, bytes, NULL, &session) == EMITTED_FEATURES_POINTER);
+    CHECK(emitted_features_lent(memory, bytes, NULL, NULL) == EMITTED_FEATURES_POINTER);
+    CHECK(emitted_features_lent(memory, 200, NULL, &session) == EMITTED_FEATURES_MEMORY && session == NULL);
+    CHECK(emitted_features_lent_from(memory, bytes, NULL, 0, NULL, &session) == EMITTED_FEATURES_POINTER);
+    CHECK(emitted_features_lent_from(memory, bytes, weights.bytes, 100, NULL, &session) == EMITTED_FEATURES_WEIGHTS);
+    CHECK(run(NULL, image, len, classes) == EMITTED_FEATURES_POINTER);
+
+    for (offset = 0; offset < 64; offset += 7) {
+        memset(memory, 0xff, sizeof memory);
+        CHECK(emitted_features_lent(memory + offset, bytes, NULL, &session) == EMITTED_FEATURES_OK && session != NULL);
+        CHECK(emitted_features_lent(memory + offset, bytes, arguments[1], &session) == EMITTED_FEATURES_OK);
+        CHECK(run(session, NULL, len, classes) == EMITTED_FEATURES_POINTER);
+        CHECK(run(session, image, len - 1, classes) == EMITTED_FEATURES_LENGTH);
+        CHECK(run(session, image, len, image + 364) == EMITTED_FEATURES_POINTER);
+        memset(classes, 0, sizeof classes);
+        CHECK(run(session, image, len, classes) == EMITTED_FEATURES_OK);
+        CHECK(memory[offset + bytes] == 0xff);
+    }
+    fwrite(classes, 1, sizeof classes, stdout);
+    fwrite(pooled, 1, sizeof pooled, stdout);
+    CHECK(emitted_features_lent_from(memory, bytes, weights.bytes, EMITTED_FEATURES_WEIGHTS_BYTES, arguments[1], &session)
+          == EMITTED_FEATURES_OK);
+    CHECK(run(session, image, len, classes) == EMITTED_FEATURES_OK);
+    fwrite(classes, 1, sizeof classes, stdout);
+    fwrite(pooled, 1, sizeof pooled, stdout);
+    return 0;
+}
+"#;
+
+/// The text of a fenced block of a README.
+fn blocks<'a>(readme: &'a str, language: &str) -> Vec<&'a str> {
+    let opens = format!("```{language}\n");
+    readme.split(&opens).skip(1).map(|rest| rest.split_once("\n```").expect("its end").0).collect()
+}
+
+/// The libraries of the system that threads need.
+const SYSTEM: [&str; 3] = ["-lpthread", "-ldl", "-lm"];
 
 fn compile_c(folder: &Path, source: &str, name: &str, library: &[&str]) -> PathBuf {
     let (file, program) = (folder.join(format!("{name}.c")), folder.join(name));
     std::fs::write(&file, format!("{source}\n")).expect("a file");
     let mut command = Command::new("cc");
     command.args(["-std=c99", "-Wall", "-Wextra", "-Wpedantic", "-Werror", "-Iinclude"]).arg(&file).args(library);
-    run(command.args(["-lpthread", "-ldl", "-lm", "-o"]).arg(&program).current_dir(folder));
+    run(command.arg("-o").arg(&program).current_dir(folder));
     program
 }
 
@@ -327,7 +404,7 @@ fn a_crate_gives_the_same_bits_with_threads_without_a_system_and_from_c() {
 
     crates::cargo(&folder, &["rustc", "--lib", "--release", "--features", "capi", "--crate-type", "staticlib,cdylib"]);
     let library = artifacts.join("libemitted_features.a").display().to_string();
-    let program = compile_c(&folder, FROM_C, "from_c", &[&library]);
+    let program = compile_c(&folder, FROM_C, "from_c", &[&[library.as_str()], &SYSTEM[..]].concat());
     for target in available() {
         let output = run(Command::new(&program).arg(target.name()).current_dir(&folder));
         assert!(output.stdout == answer(target).repeat(2), "from C on {target}: other bits");
@@ -336,27 +413,66 @@ fn a_crate_gives_the_same_bits_with_threads_without_a_system_and_from_c() {
     // What the README shows, with the shared library; the header in C++, where there is a compiler for it.
     let readme = std::fs::read_to_string(folder.join("README.md")).expect("a file");
     let shared = [format!("-L{}", artifacts.display()), "-l:libemitted_features.so".to_owned()];
-    let program = compile_c(&folder, block(&readme, "c"), "readme", &[&shared[0], &shared[1]]);
+    let [example, lent_example] = blocks(&readme, "c")[..] else { panic!("two programs in C: {readme}") };
+    let program = compile_c(&folder, example, "readme", &[&[&*shared[0], &*shared[1]], &SYSTEM[..]].concat());
     let output = run(Command::new(program).env("LD_LIBRARY_PATH", &artifacts));
     assert!(String::from_utf8_lossy(&output.stdout).trim().parse::<f32>().is_ok_and(|class| class > 0.0));
     if Command::new("c++").arg("--version").output().is_ok_and(|output| output.status.success()) {
         let header = folder.join("include/emitted_features.h");
         run(Command::new("c++").args(["-Wall", "-Wextra", "-Werror", "-fsyntax-only", "-x", "c++"]).arg(header));
     }
+
+    // A library of its own for C: nothing of the standard library is in it.
+    let features = ["--no-default-features", "--features", "embed,panic-handler"];
+    let arguments =
+        [&["rustc", "--lib", "--release"], &features[..], &["--crate-type", "staticlib", "--", "-C", "panic=abort"]]
+            .concat();
+    crates::cargo(&folder, &arguments);
+    let program = compile_c(&folder, FROM_C_LENT, "from_c_lent", &[&library]);
+    for target in available() {
+        let output = run(Command::new(&program).arg(target.name()).current_dir(&folder));
+        assert!(output.stdout == answer(target).repeat(2), "from C on lent memory, on {target}: other bits");
+    }
+    compile_c(&folder, &format!("{lent_example}\nint main(void) {{ return infer(); }}"), "readme_lent", &[&library]);
+    run(&mut Command::new(folder.join("readme_lent")));
 }
 
 #[test]
 fn every_set_of_features_compiles_without_warnings_and_the_readme_with_them() {
     let _one = crates::lock();
     let folder = write_crate("feature_sets");
-    for features in ["", "embed", "std", "capi", "std,embed,capi"] {
+    for features in ["", "embed", "std", "capi", "panic-handler", "std,capi", "std,embed,panic-handler"] {
         crates::cargo(&folder, &["check", "--release", "--lib", "--no-default-features", "--features", features]);
     }
+    crates::cargo(&folder, &["clippy", "--release", "--all-targets", "--all-features"]);
+    run(Command::new(env!("CARGO")).args(["fmt", "--check"]).current_dir(&folder));
     let printed = crates::cargo(&folder, &["test", "--release", "--doc"]);
     assert!(printed.contains("2 passed"), "{printed}");
     let readme = std::fs::read_to_string(folder.join("README.md")).expect("a file");
     let screen: String = readme.lines().take(12).collect();
     assert!(screen.contains("Shapes are static") && screen.contains("--set 'image=[8, 3, 9, 7]'"), "{screen}");
+}
+
+#[test]
+fn on_an_architecture_without_kernels_one_error_says_what_to_do() {
+    let _one = crates::lock();
+    let other = if cfg!(target_arch = "x86_64") { Target::Neon } else { Target::Avx2 };
+    let folder = crates::write("elsewhere", &network(&[other]), &SOURCE);
+    for features in [&["--no-default-features"][..], &["--features", "capi"]] {
+        let output = Command::new(env!("CARGO"))
+            .args(["check", "--offline", "--color=never"])
+            .args(features)
+            .current_dir(&folder)
+            .env("CARGO_TARGET_DIR", crates::target_folder())
+            .output()
+            .expect("cargo runs");
+        let shown = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && !shown.contains("warning"), "{shown}");
+        let errors: Vec<&str> = shown.lines().filter(|line| line.starts_with("error")).collect();
+        let alone = format!("error: this network was compiled for {} alone", other.architecture().expect("its own"));
+        assert!(errors.len() == 2 && errors[1].contains("due to 1 previous error"), "{shown}");
+        assert!(errors[0].starts_with(&alone) && errors[0].contains("`kiln build … --target portable`"), "{shown}");
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod engines;
 mod features;
 mod golden;
 mod integers;
+mod names;
 mod network;
 mod onnx;
 mod random;

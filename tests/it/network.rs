@@ -61,6 +61,24 @@ network! {
     pub net Weightless(x: [1, 3, 4, 4]) { x.relu() }
 }
 
+/// Types may be called as any of the standard library's, and two may differ by case alone.
+mod named_as_others {
+    kiln::network! {
+        pub net Result(vec: [1, 3, 4, 4], some: [1, 3, 4, 4]) {
+            let none = vec + some.conv(3, 1, name = "layout");
+            let err = none.conv(3, 1, name = "packed").relu();
+            (none, err)
+        }
+        pub net Option(string: [1, 4]) { string.relu() }
+        pub net Vec(u8: [1, 4]) { u8.relu() }
+        pub net Some(self_: [1, 4]) { self_.relu() }
+        pub net Err(into: [1, 4]) { into.relu() }
+        pub net ERr(core: [1, 4]) { core.relu() }
+        pub net Into(session: [1, 4]) { session.relu() }
+        pub net Threads(threads: [1, 4]) { threads.relu() }
+    }
+}
+
 const FILE: &str = include_str!("nets/small.net");
 
 fn graph(text: &str, net: &str) -> Graph {
@@ -175,7 +193,7 @@ fn any_number_of_threads_gives_the_same_bits() {
         let mut one = model.session(Threads::new(1));
         let expected = bits(one.run(&image).expect("it runs"));
         for threads in [2, 3, 5] {
-            let mut session = model.session(Threads::new(threads));
+            let mut session = model.session(Threads::exactly(threads));
             for _ in 0..3 {
                 assert_eq!(bits(session.run(&image).expect("it runs")), expected, "{target}, {threads} threads");
             }
@@ -206,6 +224,22 @@ fn inputs_and_outputs_go_by_name_or_by_array() {
 
     let message = session.run_named(&[("lft", left)]).expect_err("no such input").to_string();
     assert_eq!(message, "the network has no input `lft`; its inputs are left [1x5x6x7], right [1x5x6x7]");
+}
+
+#[test]
+fn networks_are_called_as_one_likes() {
+    let nothing = write(std::iter::empty::<(&str, View<'_>)>());
+    macro_rules! relu {
+        ($($net:ident)*) => {$(
+            let mut found = [f32::NAN; 4];
+            let model = named_as_others::$net::load(&nothing).expect("it loads");
+            model.session(Threads::new(1)).run_array(&[-1.0, 2.0, -3.0, 4.0], &mut found);
+            assert_eq!(found, [0.0, 2.0, 0.0, 4.0], stringify!($net));
+        )*};
+    }
+    relu!(Option Vec Some Err ERr Into Threads);
+    let names: Vec<&str> = named_as_others::Result::OUTPUTS.iter().map(|output| output.name).collect();
+    assert_eq!(names, ["none", "err"]);
 }
 
 #[test]
@@ -256,7 +290,7 @@ fn a_run_allocates_nothing() {
     assert_eq!(allocations::of_this_thread(), before);
 
     // Other tests allocate meanwhile; that workers do not is seen in a run in which nobody did.
-    let mut session = model.session(Threads::new(2));
+    let mut session = model.session(Threads::exactly(2));
     let mut counts = (0..10_000).map(|_| {
         let before = (allocations::of_this_thread(), allocations::of_all_threads());
         session.run(&image).expect("it runs");

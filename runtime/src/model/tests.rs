@@ -2,7 +2,7 @@
 
 use super::super::lent::{LentError, LentSession};
 use super::super::plan::{Context, Step, Waits};
-use super::super::session::RunError;
+use super::super::session::{RunError, ThreadsError};
 use super::super::target::AvailableTarget;
 use super::super::tensor::{DType, Elements, TensorInfo};
 use super::super::weights_file::{Span, WeightsLayout, file_bytes};
@@ -76,12 +76,11 @@ fn model() -> Model {
 
 #[test]
 fn any_number_of_threads_gives_the_same() {
-    assert_eq!([0, 7, usize::MAX].map(|count| Threads::new(count).count()), [1, 7, Threads::MOST]);
     let input: Vec<f32> = (0..LEN).map(|i| 1.0 - 0.25 * i as f32).collect();
     let expected: Vec<f32> = (0..LEN).map(|i| 2.0 * (input[i] + i as f32)).collect();
-    for threads in [0, 1, 2, 3, 5, 50] {
-        let mut session = model().session(Threads::new(threads));
-        assert_eq!(session.threads(), threads.max(1));
+    for threads in [1, 2, 3, 5, 50] {
+        let mut session = model().session(Threads::exactly(threads));
+        assert_eq!(session.threads(), threads);
         for _ in 0..20 {
             assert_eq!(session.run(&input), Ok(expected.as_slice()));
         }
@@ -94,6 +93,23 @@ fn any_number_of_threads_gives_the_same() {
         assert_eq!((doubled.as_slice(), total), (expected.as_slice(), [sum]));
         session.run_named(&[("image", input.as_slice())]).unwrap();
         assert_eq!(session.output("doubled"), Some(Elements::F32(&expected)));
+    }
+}
+
+#[test]
+fn threads_are_at_most_the_processors_unless_asked_for_exactly() {
+    let processors = std::thread::available_parallelism().unwrap().get();
+    for count in [1, 2, 99_999, usize::MAX] {
+        assert_eq!(Threads::new(count).count(), Ok(count.min(processors).min(Threads::MOST)));
+        assert_eq!(model().session(Threads::new(count)).threads(), count.min(processors));
+    }
+    assert_eq!(Threads::exactly(Threads::MOST).count(), Ok(Threads::MOST));
+    for (threads, given) in [(Threads::new(0), 0), (Threads::exactly(0), 0), (Threads::exactly(99_999), 99_999)] {
+        let mut session = model().session(threads);
+        let error = RunError::Threads(ThreadsError { given });
+        assert_eq!(session.ready(), Err(error.clone()));
+        assert_eq!(session.run::<f32, f32>(&[0.0; LEN]), Err(error.clone()));
+        assert_eq!(error.to_string(), format!("a session has 1 to 1024 threads, but {given} were asked for"));
     }
 }
 

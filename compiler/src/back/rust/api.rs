@@ -1,10 +1,11 @@
 //! The types that users of a compiled network see. Crates and expansions differ in where weights come from, and in
-//! nothing else.
+//! nothing else. A type may be called as any of the standard library's, so those are named by their paths.
 
 use proc_macro2::{Ident, Literal, TokenStream};
-use quote::{ToTokens, format_ident, quote};
+use quote::{ToTokens, quote};
 
 use super::compiled::{Compiled, Tensor};
+use super::emit::runtime_type_names;
 use super::names::{Namer, camel, ident, upper};
 use super::print::doc;
 
@@ -17,23 +18,35 @@ pub(super) enum WeightsFrom {
     SafeTensors,
 }
 
-/// The names of the model's type and its session's.
-pub(super) fn type_names(compiled: &Compiled<'_>) -> (Ident, Ident) {
-    let model = ident(&camel(&compiled.signature.name));
-    let session = format_ident!("{model}Session");
-    (model, session)
+/// The names of the types of the network `net` where it is declared in a program: of its model and its session.
+pub fn type_names(net: &str) -> [String; 2] {
+    let model = camel(net);
+    let session = format!("{model}Session");
+    [model, session]
+}
+
+/// The names of the model's type and its session's. Those that come with the runtime's types have other names.
+pub(super) fn types(compiled: &Compiled<'_>, from: WeightsFrom) -> (Ident, Ident) {
+    let name = &compiled.signature.name;
+    let [mut model, mut session] = type_names(name);
+    if let WeightsFrom::File { .. } = from
+        && runtime_type_names().any(|taken| taken == model)
+    {
+        [model, session] = type_names(&format!("Net {model}"));
+    }
+    (ident(&model), ident(&session))
 }
 
 /// The types; `rt` is the path of the runtime. They stand where the modules `network` and `weights` are in scope.
 pub(super) fn api(compiled: &Compiled<'_>, rt: &TokenStream, from: WeightsFrom, about: &str) -> TokenStream {
-    let (model, session) = type_names(compiled);
+    let (model, session) = types(compiled, from);
     let load = loaders(rt, from);
     let methods = session_methods(compiled, rt, &session);
     let about = doc(about);
     let session_doc = doc(&format!("Runs [`{model}`]: memory and workers of one caller."));
     quote! {
         #about
-        #[derive(Clone)]
+        #[derive(::core::clone::Clone)]
         pub struct #model(#rt::model::Model);
 
         impl #model {
@@ -72,7 +85,7 @@ fn loaders(rt: &TokenStream, from: WeightsFrom) -> TokenStream {
                 /// # Errors
                 /// Weights that are not those that this code was built with, or a processor that has none of the targets.
                 #when
-                pub fn load() -> Result<Self, #rt::model::LoadError> {
+                pub fn load() -> ::core::result::Result<Self, #rt::model::LoadError> {
                     Self::load_from(#rt::model::Weights::Static(weights::file()))
                 }
 
@@ -81,7 +94,7 @@ fn loaders(rt: &TokenStream, from: WeightsFrom) -> TokenStream {
                 /// # Errors
                 /// A target that this processor lacks or that was not built, or weights that are not those of this code.
                 #when
-                pub fn load_for(target: #rt::target::Target) -> Result<Self, #rt::model::LoadError> {
+                pub fn load_for(target: #rt::target::Target) -> ::core::result::Result<Self, #rt::model::LoadError> {
                     Self::load_from_for(#rt::model::Weights::Static(weights::file()), target)
                 }
 
@@ -91,9 +104,9 @@ fn loaders(rt: &TokenStream, from: WeightsFrom) -> TokenStream {
                 /// # Errors
                 /// As [`Self::load_from_for`], or a processor that has none of the targets.
                 pub fn load_from<'w>(
-                    file: impl Into<#rt::model::Weights<'w>>,
-                ) -> Result<Self, #rt::model::LoadError> {
-                    #rt::model::Model::from_packed(&network::NETWORK, file, None).map(Self)
+                    file: impl ::core::convert::Into<#rt::model::Weights<'w>>,
+                ) -> ::core::result::Result<Self, #rt::model::LoadError> {
+                    #rt::model::Model::from_packed(&network::NETWORK, file, ::core::option::Option::None).map(Self)
                 }
 
                 /// The same on one target.
@@ -102,10 +115,10 @@ fn loaders(rt: &TokenStream, from: WeightsFrom) -> TokenStream {
                 /// A file that is cut, damaged, or not the one that this code was built with; a target that this
                 /// processor lacks or that was not built.
                 pub fn load_from_for<'w>(
-                    file: impl Into<#rt::model::Weights<'w>>,
+                    file: impl ::core::convert::Into<#rt::model::Weights<'w>>,
                     target: #rt::target::Target,
-                ) -> Result<Self, #rt::model::LoadError> {
-                    #rt::model::Model::from_packed(&network::NETWORK, file, Some(target)).map(Self)
+                ) -> ::core::result::Result<Self, #rt::model::LoadError> {
+                    #rt::model::Model::from_packed(&network::NETWORK, file, ::core::option::Option::Some(target)).map(Self)
                 }
             }
         }
@@ -114,16 +127,16 @@ fn loaders(rt: &TokenStream, from: WeightsFrom) -> TokenStream {
             ///
             /// # Errors
             /// What the file lacks or has in another shape, all of it; or a processor that has none of the targets.
-            pub fn load(file: &[u8]) -> Result<Self, #rt::load::LoadError> {
-                #rt::load::load(&network::NETWORK, weights::PROGRAM, file, None).map(Self)
+            pub fn load(file: &[u8]) -> ::core::result::Result<Self, #rt::load::LoadError> {
+                #rt::load::load(&network::NETWORK, weights::PROGRAM, file, ::core::option::Option::None).map(Self)
             }
 
             /// The model with the weights of a safetensors file, on one target.
             ///
             /// # Errors
             /// As [`Self::load`], and a target that this processor lacks or that was not built.
-            pub fn load_for(file: &[u8], target: #rt::target::Target) -> Result<Self, #rt::load::LoadError> {
-                #rt::load::load(&network::NETWORK, weights::PROGRAM, file, Some(target)).map(Self)
+            pub fn load_for(file: &[u8], target: #rt::target::Target) -> ::core::result::Result<Self, #rt::load::LoadError> {
+                #rt::load::load(&network::NETWORK, weights::PROGRAM, file, ::core::option::Option::Some(target)).map(Self)
             }
         },
     }
@@ -131,8 +144,7 @@ fn loaders(rt: &TokenStream, from: WeightsFrom) -> TokenStream {
 
 fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -> TokenStream {
     let (inputs, outputs) = (&compiled.signature.inputs, &compiled.signature.outputs);
-    let mut names = Namer::default();
-    ["self", "session"].iter().for_each(|name| names.reserve(name));
+    let mut names = Namer::without(&["self", "session"]);
     let input_names: Vec<Ident> = inputs.iter().map(|tensor| names.fresh(&tensor.name)).collect();
     let output_names: Vec<Ident> = outputs.iter().map(|tensor| names.fresh(&tensor.name)).collect();
     // What stands in for a network with mistakes takes arrays of any length.
@@ -169,7 +181,7 @@ fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -
             ///
             /// # Errors
             /// An input of another length.
-            pub fn run(&mut self, #name: &[#of]) -> Result<&[#gives], #rt::session::RunError> {
+            pub fn run(&mut self, #name: &[#of]) -> ::core::result::Result<&[#gives], #rt::session::RunError> {
                 self.0.run(#name)
             }
         }
@@ -182,7 +194,7 @@ fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -
             ///
             /// # Errors
             /// An input that is unknown, given twice, missing, or of another length.
-            pub fn run_named(&mut self, inputs: &[(&str, #input_type)]) -> Result<(), #rt::session::RunError> {
+            pub fn run_named(&mut self, inputs: &[(&str, #input_type)]) -> ::core::result::Result<(), #rt::session::RunError> {
                 self.0.run_named(inputs)
             }
 
@@ -190,7 +202,7 @@ fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -
             ///
             /// # Errors
             /// As [`Self::run_named`], and elements of another type.
-            pub fn run_elements(&mut self, inputs: &[(&str, #elements<'_>)]) -> Result<(), #rt::session::RunError> {
+            pub fn run_elements(&mut self, inputs: &[(&str, #elements<'_>)]) -> ::core::result::Result<(), #rt::session::RunError> {
                 self.0.run_named(inputs)
             }
 
@@ -203,8 +215,8 @@ fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -
                 #(#input_names: &[#input_types; #input_lens],)*
                 #(#output_names: &mut [#output_types; #output_lens]),*
             ) {
-                if let Err(error) = self.0.run_into(&[#(#input_names.into()),*], &mut [#(#output_names.into()),*]) {
-                    panic!("{error}");
+                if let ::core::result::Result::Err(error) = self.0.run_into(&[#(::core::convert::Into::into(#input_names)),*], &mut [#(::core::convert::Into::into(#output_names)),*]) {
+                    ::core::panic!("{error}");
                 }
             }
 
@@ -212,17 +224,17 @@ fn session_methods(compiled: &Compiled<'_>, rt: &TokenStream, session: &Ident) -
             ///
             /// # Errors
             /// Another number of inputs, or one of another length or type.
-            pub fn profile(&mut self, inputs: &[#elements<'_>]) -> Result<Vec<#rt::run::StepTime>, #rt::session::RunError> {
+            pub fn profile(&mut self, inputs: &[#elements<'_>]) -> ::core::result::Result<::std::vec::Vec<#rt::run::StepTime>, #rt::session::RunError> {
                 self.0.profile(inputs)
             }
 
             /// An output of the last run by its name; zeros before the first.
-            pub fn output(&self, name: &str) -> Option<#output_type> {
+            pub fn output(&self, name: &str) -> ::core::option::Option<#output_type> {
                 self.0.output(name)#of_output
             }
 
             /// The same for programs that serve networks of any types.
-            pub fn elements(&self, name: &str) -> Option<#elements<'_>> {
+            pub fn elements(&self, name: &str) -> ::core::option::Option<#elements<'_>> {
                 self.0.output(name)
             }
 

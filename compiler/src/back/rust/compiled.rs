@@ -180,7 +180,8 @@ impl Packing {
         };
         let mut known: HashMap<Expr, WeightId> = HashMap::new();
         let mut placed: HashMap<(WeightId, Form), usize> = HashMap::new();
-        let mut namer = Namer::default();
+        // What else stands in their module.
+        let mut namer = Namer::without(&["layout", "program", "exprs", "packed"]);
         for (index, program) in programs.iter().enumerate() {
             let mut merged: Vec<WeightId> = Vec::with_capacity(program.weights.len());
             for expr in &program.weights {

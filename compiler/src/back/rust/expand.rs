@@ -4,9 +4,8 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::api::{WeightsFrom, api, type_names};
+use super::api::{WeightsFrom, api, types};
 use super::compiled::{Compiled, Error};
-use super::names::snake;
 use super::print::without_comments;
 use super::{modules, network, plan, weights};
 
@@ -33,8 +32,9 @@ pub fn emit_tokens(compiled: &Compiled<'_>, options: &ExpandOptions) -> Result<T
     let weights = weights::evaluated(compiled, rt).tokens(&none);
     let network = network::network(compiled, rt).tokens(&none);
     let api = api(compiled, rt, WeightsFrom::SafeTensors, &options.about);
-    let (model, session) = type_names(compiled);
-    let module = format_ident!("__{}", snake(&compiled.signature.name));
+    let (model, session) = types(compiled, WeightsFrom::SafeTensors);
+    // As many modules as types: what differs by case alone is two.
+    let module = format_ident!("__{model}");
     let visibility = &options.visibility;
     Ok(without_comments(quote! {
         #[doc(hidden)]
@@ -44,6 +44,7 @@ pub fn emit_tokens(compiled: &Compiled<'_>, options: &ExpandOptions) -> Result<T
             clippy::undocumented_unsafe_blocks,
             dead_code,
             missing_docs,
+            non_snake_case,
             unreachable_pub,
             reason = "generated; a program uses the parts that it needs"
         )]

@@ -71,7 +71,7 @@ impl Body<'_> {
     /// The same for a range whose length the compiler is not to know.
     pub(super) fn opaque_range(&mut self, var: Var, values: std::ops::Range<i64>) -> TokenStream {
         let (lo, hi) = (literal(values.start), literal(values.end));
-        let end = quote! { core::hint::black_box(#hi) };
+        let end = quote! { ::core::hint::black_box(#hi) };
         let wish = format!("{}_end", self.kernel.vars[var.index()]);
         let note = "The length of a loop that is to stay one: written out, it would need more registers.";
         let name = self.bind_end(&wish, end, &[], Some(note));

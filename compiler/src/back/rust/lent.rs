@@ -3,23 +3,22 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
-use super::api::type_names;
+use super::api::types;
 use super::compiled::{Compiled, Tensor};
-use super::emit::EMBED;
+use super::emit::{EMBED, LINKED};
 use super::module::Module;
 use super::names::Namer;
 use super::print::doc;
 
 /// The name of the type.
 pub(super) fn type_name(compiled: &Compiled<'_>) -> Ident {
-    format_ident!("{}LentSession", type_names(compiled).0)
+    format_ident!("{}LentSession", types(compiled, LINKED).0)
 }
 
 /// The module `lent` of a crate; `rt` is the path of the runtime.
 pub(super) fn lent(compiled: &Compiled<'_>, rt: &TokenStream) -> Module {
     let name = type_name(compiled);
-    let mut names = Namer::default();
-    names.reserve("self");
+    let mut names = Namer::without(&["self"]);
     let signature = &compiled.signature;
     let inputs: Vec<Ident> = signature.inputs.iter().map(|tensor| names.fresh(&tensor.name)).collect();
     let outputs: Vec<Ident> = signature.outputs.iter().map(|tensor| names.fresh(&tensor.name)).collect();
@@ -67,7 +66,7 @@ pub(super) fn lent(compiled: &Compiled<'_>, rt: &TokenStream) -> Module {
                     weights: &'m [u8],
                     arena: &'m mut [f32],
                     scratch: &'m mut [f32],
-                ) -> Result<Self, LentError> {
+                ) -> ::core::result::Result<Self, LentError> {
                     LentSession::new(&network::NETWORK, target, weights, arena, scratch).map(Self)
                 }
 
@@ -80,7 +79,7 @@ pub(super) fn lent(compiled: &Compiled<'_>, rt: &TokenStream) -> Module {
                     target: AvailableTarget,
                     arena: &'m mut [f32],
                     scratch: &'m mut [f32],
-                ) -> Result<Self, LentError> {
+                ) -> ::core::result::Result<Self, LentError> {
                     Self::new(target, weights::file(), arena, scratch)
                 }
 
@@ -97,8 +96,8 @@ pub(super) fn lent(compiled: &Compiled<'_>, rt: &TokenStream) -> Module {
                     &mut self,
                     #(#inputs: &[#input_types],)*
                     #(#outputs: &mut [#output_types]),*
-                ) -> Result<(), LentError> {
-                    self.0.run([#(#inputs.into()),*], [#(#outputs.into()),*])
+                ) -> ::core::result::Result<(), LentError> {
+                    self.0.run([#(::core::convert::Into::into(#inputs)),*], [#(::core::convert::Into::into(#outputs)),*])
                 }
             }
         },

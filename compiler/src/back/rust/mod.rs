@@ -17,11 +17,11 @@
 //! | `weights` | where packed tensors lie and come from |
 //! | `network` | what is constant about a network |
 //! | `api`, `lent` | the types that users see: with threads, and on lent memory |
-//! | `foreign` | the functions for C, and their header |
+//! | `foreign`, `header` | the functions for C; their header, and programs that call them |
 //! | `emit`, `templates` | a crate: source, manifest, README, example, test |
 //! | `include` | one file that a crate includes |
 //! | `expand` | the expansion of a macro |
-//! | `names` | identifiers |
+//! | `names` | identifiers, names of packages and of files |
 //! | `module`, `print` | text, with comments |
 
 mod address;
@@ -31,6 +31,7 @@ mod compiled;
 mod emit;
 mod expand;
 mod foreign;
+mod header;
 mod include;
 mod index;
 mod kernel;
@@ -48,8 +49,10 @@ mod tile;
 mod value;
 mod weights;
 
+pub use api::type_names;
 pub use compiled::{Compiled, Error, Packing, Signature, Tensor};
-pub use emit::{CrateOptions, EmittedCrate, EmittedFile, Golden, emit_crate};
+pub use emit::{CrateOptions, EmittedCrate, EmittedFile, Golden, Workspace, emit_crate};
 pub use expand::{ExpandOptions, emit_tokens};
 pub use include::{ModuleOptions, emit_module};
 pub use kernel::kernel_text;
+pub use names::{OutputFiles, PackageName};

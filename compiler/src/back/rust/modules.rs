@@ -42,6 +42,38 @@ pub(super) fn condition(compiled: &Compiled<'_>, target: Target) -> TokenStream 
     }
 }
 
+/// The architectures that a network has kernels for, where they are not all.
+pub(super) struct Architectures(BTreeSet<&'static str>);
+
+/// See [`Architectures`]; a network without any programs stands in for one with mistakes, everywhere.
+pub(super) fn architectures(compiled: &Compiled<'_>) -> Option<Architectures> {
+    let some: Option<BTreeSet<&str>> = compiled.targets().map(Target::architecture).collect();
+    some.filter(|architectures| !architectures.is_empty()).map(Architectures)
+}
+
+impl Architectures {
+    /// Whether code is compiled for one of them.
+    pub(super) fn condition(&self) -> TokenStream {
+        let names = &self.0;
+        if names.len() == 1 {
+            quote! { #(target_arch = #names),* }
+        } else {
+            quote! { any(#(target_arch = #names),*) }
+        }
+    }
+
+    /// The error on all others, which says what to do.
+    pub(super) fn error(&self, advice: &str) -> TokenStream {
+        let condition = self.condition();
+        let names: Vec<&str> = self.0.iter().copied().collect();
+        let message = format!("this network was compiled for {} alone: {advice}", names.join(" and "));
+        quote! {
+            #[cfg(not(#condition))]
+            ::core::compile_error!(#message);
+        }
+    }
+}
+
 fn target_kernels(compiled: &Compiled<'_>, program: &Program, rt: &TokenStream) -> Module {
     let used: BTreeSet<usize> = program.steps.iter().map(|step| step.kernel.index()).collect();
     let mut families: BTreeMap<String, TokenStream> = BTreeMap::new();

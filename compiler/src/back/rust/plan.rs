@@ -49,8 +49,7 @@ struct Writer<'c> {
 
 fn target_plan(compiled: &Compiled<'_>, index: usize, rt: &TokenStream) -> Result<Module, Error> {
     let program = compiled.programs[index];
-    let mut names = Namer::default();
-    ["kernels", "weights", "cx", "lo", "hi", "plan", "steps"].iter().for_each(|name| names.reserve(name));
+    let names = Namer::without(&["kernels", "weights", "cx", "lo", "hi", "plan", "steps"]);
     let (statics, offsets, tables) = (Vec::new(), HashMap::new(), HashMap::new());
     let mut writer = Writer { compiled, index, program, names, statics, offsets, tables };
     let mut functions = Vec::new();

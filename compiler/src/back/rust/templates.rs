@@ -1,9 +1,10 @@
 //! The files of a crate that are text with blanks: manifest, README, example, test.
 
 use super::compiled::{Compiled, Tensor};
-use super::emit::{CAPI, CrateOptions, EMBED, STD, target_list, tensor_list};
+use super::emit::{CAPI, CrateOptions, EMBED, PANIC_HANDLER, STD, Workspace, target_list, tensor_list};
 use super::foreign::Interface;
-use super::names::{Namer, snake};
+use super::names::{Namer, OutputFiles, quoted};
+use super::print::one_line;
 use crate::graph::DType;
 
 /// What the blanks are filled with.
@@ -15,30 +16,45 @@ pub(super) struct Template<'a> {
     pub(super) interface: &'a Interface<'a>,
 }
 
+/// Many kernels of one size build fastest in as many units as there are kinds; nothing is inlined across them.
+const PROFILES: &str = "
+[profile.release]
+opt-level = 3
+codegen-units = 16
+lto = \"off\"
+debug = 0
+panic = \"abort\"
+
+# At level 0 vectors live in memory: about 150 times slower.
+[profile.dev]
+opt-level = 1
+";
+
 impl Template<'_> {
     pub(super) fn manifest(&self) -> String {
-        let CrateOptions { package, license, workspace_table, .. } = self.options;
-        let license = license.as_ref().map(|license| format!("license = {license:?}\n")).unwrap_or_default();
+        let CrateOptions { package, license, workspace, .. } = self.options;
+        let license = license.as_ref().map(|license| format!("license = {}\n", quoted(license))).unwrap_or_default();
         let mut programs = vec![("example", "run"), ("example", "bench")];
         programs.extend(self.options.golden.as_ref().map(|_| ("test", "golden")));
         let programs: String = programs
             .into_iter()
             .map(|(kind, name)| {
-                format!("[[{kind}]]\nname = \"{name}\"\nrequired-features = [\"{STD}\", \"{EMBED}\"]\n\n")
+                format!("\n[[{kind}]]\nname = \"{name}\"\nrequired-features = [\"{STD}\", \"{EMBED}\"]\n")
             })
             .collect();
-        let workspace = if *workspace_table { "\n[workspace]\n" } else { "" };
-        // Many kernels of one size build fastest in as many units as there are kinds; nothing is inlined across them.
+        let table = if *workspace == Workspace::Own { "\n[workspace]\n" } else { "" };
+        // Cargo takes the profiles of a workspace's root and warns of all others.
+        let profiles = if *workspace == Workspace::Member { "" } else { PROFILES };
         format!(
             "# {header}\n\
              [package]\n\
-             name = {package:?}\n\
+             name = {name}\n\
              version = \"0.1.0\"\n\
              edition = \"2024\"\n\
-             description = \"{name}, compiled by kiln\"\n\
+             description = {description}\n\
              {license}\
              publish = false\n\
-             {workspace}\n\
+             {table}\n\
              [features]\n\
              default = [\"{STD}\", \"{EMBED}\"]\n\
              # Threads, and the best target that the processor has. Without it the crate is no_std.\n\
@@ -46,27 +62,21 @@ impl Template<'_> {
              # Links weights.bin into the program.\n\
              {EMBED} = []\n\
              # The functions that include/{prefix}.h declares.\n\
-             {CAPI} = [\"{STD}\"]\n\n\
+             {CAPI} = []\n\
+             # What a library for C without `{STD}` ends with: it stops where Rust would panic.\n\
+             {PANIC_HANDLER} = [\"{CAPI}\"]\n\
              {programs}\
-             [profile.release]\n\
-             opt-level = 3\n\
-             codegen-units = 16\n\
-             lto = \"off\"\n\
-             debug = 0\n\
-             panic = \"abort\"\n\n\
-             # At level 0 vectors live in memory: about 150 times slower.\n\
-             [profile.dev]\n\
-             opt-level = 1\n",
+             {profiles}",
             header = self.header,
-            name = self.compiled.signature.name,
-            prefix = self.interface.prefix(),
+            name = quoted(package.as_str()),
+            description = quoted(&format!("{}, compiled by kiln", self.compiled.signature.name)),
+            prefix = self.interface.prefix,
         )
     }
 
     pub(super) fn readme(&self) -> String {
         let signature = &self.compiled.signature;
-        let mut namer = Namer::default();
-        ["model", "session", "memory", "weights", "target"].iter().for_each(|name| namer.reserve(name));
+        let mut namer = Namer::without(&["model", "session", "memory", "weights", "target"]);
         let names = |namer: &mut Namer, tensors: &[Tensor]| -> Vec<String> {
             tensors.iter().map(|tensor| namer.fresh(&tensor.name).to_string()).collect()
         };
@@ -114,44 +124,103 @@ impl Template<'_> {
         let spec = if self.options.source.ends_with(".graph") { "SPEC.net" } else { &self.options.source };
         let io = format!("Inputs: {}. Outputs: {}.", tensor_list(&signature.inputs), tensor_list(&signature.outputs));
         let best = self.compiled.targets().next().map_or_else(String::new, |target| format!("{target:?}"));
-        let license = self.options.license.as_ref();
-        self.fill(include_str!("templates/README.md"))
-            .replace("__PACKAGE__", &self.options.package)
-            .replace("__NAME__", &signature.name)
-            .replace("__SOURCE__", &self.options.source)
-            .replace("__SPEC__", spec)
-            .replace("__SETTING__", &setting)
-            .replace("__TARGETS__", &target_list(self.compiled))
-            .replace("__RUN__", &run)
-            .replace("__IO__", &io)
-            .replace("__LENT_PARAMETERS__", &parameters.join(", "))
-            .replace("__LENT_ARGUMENTS__", &[inputs, outputs].concat().join(", "))
-            .replace("__BEST__", &best)
-            .replace("__PREFIX__", self.interface.prefix())
-            .replace("__C_EXAMPLE__", &self.interface.example())
-            .replace("__LICENSE__", &license.map_or_else(String::new, |it| format!("\n## Licence\n\n{it}\n")))
-            .replace("__WEIGHTS__", &weights_section(&self.options.weights_metadata))
+        let profiles = match self.options.workspace {
+            Workspace::Member => "The root of the workspace says at which level this crate is built:",
+            Workspace::Outside | Workspace::Own => {
+                "This crate's own profiles see to that; a program that depends on it has its own:"
+            }
+        };
+        let license = self.options.license.as_ref().map_or_else(String::new, |it| format!("\n## Licence\n\n{it}\n"));
+        self.fill(
+            include_str!("templates/README.md"),
+            &[
+                ("__PACKAGE__", self.options.package.as_str()),
+                ("__NAME__", &one_line(&signature.name)),
+                ("__SOURCE__", &one_line(&self.options.source)),
+                ("__SPEC__", &one_line(spec)),
+                ("__SETTING__", &one_line(&setting)),
+                ("__TARGETS__", &target_list(self.compiled)),
+                ("__RUN__", &run),
+                ("__IO__", &one_line(&io)),
+                ("__LENT_PARAMETERS__", &parameters.join(", ")),
+                ("__LENT_ARGUMENTS__", &[inputs, outputs].concat().join(", ")),
+                ("__BEST__", &best),
+                ("__PROFILES__", profiles),
+                ("__PREFIX__", &self.interface.prefix),
+                ("__C_EXAMPLE__", &self.interface.example()),
+                ("__C_LENT_EXAMPLE__", &self.interface.lent_example()),
+                ("__LICENSE__", &license),
+                ("__WEIGHTS__", &weights_section(&self.options.weights_metadata)),
+            ],
+        )
     }
 
     pub(super) fn example(&self) -> String {
-        self.fill(&by_type(include_str!("templates/run.rs")))
-            .replace("__PROBABILITIES__", if self.compiled.signature.probabilities { "true" } else { "false" })
+        let signature = &self.compiled.signature;
+        let names: Vec<&str> = signature.outputs.iter().map(|output| output.name.as_str()).collect();
+        let OutputFiles { files, json } = OutputFiles::of(&names);
+        let files: Vec<String> = files.iter().map(|file| format!("{file:?}")).collect();
+        self.fill(
+            &by_type(include_str!("templates/run.rs")),
+            &[
+                ("__PROBABILITIES__", if signature.probabilities { "true" } else { "false" }),
+                ("__OUTPUT_COUNT__", &files.len().to_string()),
+                ("__FILES__", &files.join(", ")),
+                ("__OUTPUTS_JSON__", &format!("{json:?}")),
+            ],
+        )
     }
 
     pub(super) fn bench(&self) -> String {
-        self.fill(&by_type(include_str!("templates/bench.rs")))
+        self.fill(&by_type(include_str!("templates/bench.rs")), &[])
     }
 
     pub(super) fn golden_test(&self) -> String {
         let tolerance = if self.compiled.signature.quantizes { "5e-2" } else { "1e-5" };
-        self.fill(include_str!("templates/golden.rs")).replace("__TOLERANCE__", tolerance)
+        self.fill(include_str!("templates/golden.rs"), &[("__TOLERANCE__", tolerance)])
     }
 
-    fn fill(&self, text: &str) -> String {
-        text.replace("__HEADER__", self.header)
-            .replace("__CRATE__", &snake(&self.options.package))
-            .replace("__MODEL__", self.model)
+    /// What keeps `cargo fmt` from changing what will be made anew.
+    pub(super) fn rustfmt(&self) -> String {
+        format!("# {}\ndisable_all_formatting = true\n", self.header)
     }
+
+    /// How CMake builds and finds the library.
+    pub(super) fn cmake(&self) -> String {
+        self.fill(include_str!("templates/CMakeLists.txt"), &self.library())
+    }
+
+    /// How pkg-config finds it.
+    pub(super) fn pkg_config(&self) -> String {
+        self.fill(include_str!("templates/pkg_config.pc"), &self.library())
+    }
+
+    fn library(&self) -> [(&str, &str); 2] {
+        [("__PACKAGE__", self.options.package.as_str()), ("__PREFIX__", &self.interface.prefix)]
+    }
+
+    fn fill(&self, text: &str, blanks: &[(&str, &str)]) -> String {
+        let crate_name = self.options.package.crate_name();
+        let of_all = [("__HEADER__", self.header), ("__CRATE__", &crate_name), ("__MODEL__", self.model)];
+        fill(text, &[&of_all, blanks].concat())
+    }
+}
+
+/// A text with its blanks filled; what they are filled with is not read for blanks.
+pub(super) fn fill(text: &str, blanks: &[(&str, &str)]) -> String {
+    let (mut filled, mut rest) = (String::new(), text);
+    while let Some(start) = rest.find("__") {
+        filled += &rest[..start];
+        rest = &rest[start..];
+        // A blank, or underscores that are part of the text.
+        let (len, value) = match blanks.iter().find(|(blank, _)| rest.starts_with(blank)) {
+            Some((blank, value)) => (blank.len(), *value),
+            None => (1, "_"),
+        };
+        filled += value;
+        rest = &rest[len..];
+    }
+    filled + rest
 }
 
 /// A text whose blanks stand for lines that differ by the type of elements alone.

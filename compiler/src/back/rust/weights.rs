@@ -33,7 +33,7 @@ pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, file: &LinkedFil
     let when = feature.map(|feature| quote! { #[cfg(feature = #feature)] });
     let and_when = feature.map(|feature| quote! { feature = #feature, });
     let content = Literal::u64_unsuffixed(content_hash);
-    let layout = layout(&compiled.packing, &quote! { Some(#content) });
+    let layout = layout(&compiled.packing, &quote! { ::core::option::Option::Some(#content) });
     let names = offsets(compiled);
     let symbol = format!("kiln_weights_{}_{content_hash:016x}", snake(owner));
     let (start, end) = (format!("{symbol}_start"), format!("{symbol}_end"));
@@ -66,7 +66,7 @@ pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, file: &LinkedFil
         /// The file's place in the program: read by the assembler.
         #[cfg(all(#and_when #elf))]
         mod linked {
-            core::arch::global_asm!(concat!(#assembly, env!(#folder), #after), options(raw));
+            ::core::arch::global_asm!(::core::concat!(#assembly, ::core::env!(#folder), #after), options(raw));
 
             unsafe extern "C" {
                 #[link_name = #start]
@@ -79,7 +79,7 @@ pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, file: &LinkedFil
             pub fn file() -> &'static [u8] {
                 let (start, end) = (&raw const START, &raw const END);
                 #safety
-                unsafe { core::slice::from_raw_parts(start, end.addr() - start.addr()) }
+                unsafe { ::core::slice::from_raw_parts(start, end.addr() - start.addr()) }
             }
         }
 
@@ -89,7 +89,7 @@ pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, file: &LinkedFil
             #[repr(C, align(64))]
             struct Aligned<T: ?Sized>(T);
 
-            static FILE: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!(#folder), #path)));
+            static FILE: &Aligned<[u8]> = &Aligned(*::core::include_bytes!(::core::concat!(::core::env!(#folder), #path)));
 
             /// The weights file.
             pub fn file() -> &'static [u8] {
@@ -109,7 +109,7 @@ pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, file: &LinkedFil
 
 /// Weights computed when the network is loaded.
 pub(super) fn evaluated(compiled: &Compiled<'_>, rt: &TokenStream) -> Module {
-    let layout = layout(&compiled.packing, &quote! { None });
+    let layout = layout(&compiled.packing, &quote! { ::core::option::Option::None });
     let names = offsets(compiled);
     let exprs = compiled.packing.exprs.iter().map(expr);
     let packed = compiled.packing.packed.iter().map(|(id, form)| {
@@ -121,7 +121,7 @@ pub(super) fn evaluated(compiled: &Compiled<'_>, rt: &TokenStream) -> Module {
     let reads = compiled.packing.exprs.iter().any(|expr| matches!(expr, Expr::Read { .. }));
     let for_reads = reads.then(|| quote! { use #rt::fill::Kind; });
     let items = quote! {
-        use std::borrow::Cow;
+        use ::std::borrow::Cow;
         #for_reads
         use #rt::weights::{Expr, ExprId, Form, WeightProgram};
         #imports

@@ -1,20 +1,22 @@
 //! `kiln build`: a network to a crate.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use kiln_compiler::back::rust::{PackageName, Workspace};
 use kiln_compiler::front::short_name;
 use kiln_compiler::kernel::{Place, Program};
 use kiln_compiler::pipeline::{Options, compile};
 use kiln_compiler::target::Target;
 
-use crate::crates::{Recipe, package_name};
+use crate::crates::Recipe;
 use crate::dump::print_line;
 use crate::folder::NewFolder;
 use crate::inspect::grouped;
 use crate::progress::Doing;
-use crate::report::{Context, Failure};
+use crate::report::Failure;
 use crate::spec::Spec;
 use crate::weights;
+use crate::workspace::around;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -40,6 +42,7 @@ pub(crate) struct Args {
 pub(crate) fn build(args: &Args) -> Result<(), Failure> {
     let doing = Doing::new(format!("compiling {}", args.spec.name()));
     let (graph, weights) = args.spec.load_or_fill(&args.weights)?;
+    let workspace = around(&args.out)?;
     let folder = NewFolder::begin_marked(&args.out, args.force)?;
     let mut options = Options::default();
     if !args.target.is_empty() {
@@ -53,9 +56,9 @@ pub(crate) fn build(args: &Args) -> Result<(), Failure> {
     let recipe = Recipe {
         compiled: &compiled,
         weights: &weights,
-        package: package_name(&stem),
+        package: PackageName::like(&stem),
         source: short_name(args.spec.name()).to_owned(),
-        workspace_table: inside_workspace(&args.out)?,
+        workspace,
         golden: true,
         license: args.license.clone(),
     };
@@ -63,6 +66,11 @@ pub(crate) fn build(args: &Args) -> Result<(), Failure> {
     folder.finish()?;
     drop(doing);
     print_line(format_args!("{} in {}", compiled.source.name, args.out.display()))?;
+    if workspace == Workspace::Own {
+        print_line(format_args!(
+            "a workspace of its own: to make it a member of the one around it, list it in `members` and build it again"
+        ))?;
+    }
     let mut known = std::collections::HashSet::new();
     for program in &compiled.programs {
         print_line(format_args!(
@@ -106,10 +114,4 @@ fn expression(program: &Program, id: kiln_compiler::graph::WeightId) -> String {
     let operands: Vec<String> = expr.operands().into_iter().map(|of| expression(program, of)).collect();
     let flat = kiln_compiler::graph::weights::map_operands(expr, |_| kiln_compiler::graph::WeightId(0));
     format!("{flat:?}({})", operands.join(","))
-}
-
-/// Whether a folder lies below a Cargo.toml, which cargo would take for its workspace.
-fn inside_workspace(out: &Path) -> Result<bool, Failure> {
-    let absolute = std::path::absolute(out).context("cannot tell where the folder lies")?;
-    Ok(absolute.ancestors().skip(1).any(|folder| folder.join("Cargo.toml").is_file()))
 }

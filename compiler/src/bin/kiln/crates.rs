@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use kiln_compiler::back::rust::{Compiled, CrateOptions, Golden, Signature, emit_crate};
+use kiln_compiler::back::rust::{Compiled, CrateOptions, Golden, PackageName, Signature, Workspace, emit_crate};
 use kiln_compiler::graph::{Elements, interp};
 use kiln_compiler::pipeline;
 
@@ -18,11 +18,11 @@ pub(crate) struct Recipe<'a> {
     pub(crate) compiled: &'a pipeline::Compiled,
     pub(crate) weights: &'a Weights,
     /// The name of the package.
-    pub(crate) package: String,
+    pub(crate) package: PackageName,
     /// What it was made from, for the header of each file.
     pub(crate) source: String,
-    /// Whether `Cargo.toml` keeps it out of a workspace around it.
-    pub(crate) workspace_table: bool,
+    /// What it is to a workspace around it.
+    pub(crate) workspace: Workspace,
     /// Whether it holds a stored answer and a test.
     pub(crate) golden: bool,
     /// The licence of the network with these weights, an SPDX expression.
@@ -57,7 +57,7 @@ impl Recipe<'_> {
             source: self.source.clone(),
             license: self.license.clone(),
             weights_metadata: self.weights.metadata()?,
-            workspace_table: self.workspace_table,
+            workspace: self.workspace,
             content_hash: written.content_hash,
             golden,
         };
@@ -77,22 +77,6 @@ impl Recipe<'_> {
     }
 }
 
-/// Words that cargo takes for no package: Rust's keywords, strict and reserved.
-const KEYWORDS: &str = " abstract as async await become box break const continue crate do dyn else enum extern false \
-    final fn for gen if impl in let loop macro match mod move mut override priv pub ref return self static struct \
-    super trait true try type typeof unsafe unsized use virtual where while yield ";
-
-/// A package name from a file's: cargo takes letters, digits, `-` and `_`, no digit first, and no keyword.
-pub(crate) fn package_name(stem: &str) -> String {
-    let legal = |c: char| if c.is_ascii_alphanumeric() || c == '-' { c.to_ascii_lowercase() } else { '_' };
-    let mut name: String = stem.chars().map(legal).collect();
-    let keyword = KEYWORDS.contains(&format!(" {name} "));
-    if keyword || !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
-        name.insert_str(0, "net_");
-    }
-    name
-}
-
 /// Writes the crate of a network, without a stored answer, into a new folder and builds one of its examples; gives the
 /// program's path.
 pub(crate) fn build_example(
@@ -105,9 +89,9 @@ pub(crate) fn build_example(
     let recipe = Recipe {
         compiled,
         weights,
-        package: package_name(&compiled.source.name),
+        package: PackageName::like(&compiled.source.name),
         source: compiled.source.name.clone(),
-        workspace_table: true,
+        workspace: Workspace::Own,
         golden: false,
         license: None,
     };
@@ -154,15 +138,4 @@ pub(crate) fn run_program(program: &Path, args: &[String]) -> Result<String, Fai
         return Err(Failure::new(message.trim().trim_start_matches("error: ").to_owned()));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::package_name;
-
-    #[test]
-    fn package_names_are_what_cargo_takes() {
-        let given = ["MobileNetV2", "resnet 18", "3d", "crate", ""];
-        assert_eq!(given.map(package_name), ["mobilenetv2", "resnet_18", "net_3d", "net_crate", "net_"]);
-    }
 }

@@ -1,5 +1,6 @@
 //! `kiln demo`: from a spec and trained weights to a crate that reads handwritten digits, in one go.
 
+use kiln_compiler::back::rust::{PackageName, Workspace};
 use kiln_compiler::front::{self, NoFiles, Overrides};
 use kiln_compiler::pipeline::{Options, compile};
 use kiln_compiler::target::Target;
@@ -53,9 +54,9 @@ pub(crate) fn demo(args: &Args) -> Result<(), Failure> {
     let recipe = Recipe {
         compiled: &compiled,
         weights: &weights,
-        package: "digits".to_owned(),
+        package: PackageName::like("digits"),
         source: "digits.net".to_owned(),
-        workspace_table: true,
+        workspace: Workspace::Own,
         golden: true,
         license: None,
     };

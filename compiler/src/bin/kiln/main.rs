@@ -27,6 +27,7 @@ mod report;
 mod run;
 mod spec;
 mod weights;
+mod workspace;
 mod zoo;
 
 use std::process::ExitCode;

@@ -1,9 +1,9 @@
 //! `kiln run`: a network on a tensor, a photo, or a folder of photos, by one of three engines.
 
-use std::collections::BTreeSet;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
+use kiln_compiler::back::rust::OutputFiles;
 use kiln_compiler::graph::{DType, Elements, Graph, TensorType};
 use kiln_compiler::pipeline::{Options, compile};
 use kiln_compiler::target::Target;
@@ -39,7 +39,8 @@ pub(crate) struct Args {
     /// Write the first output to a `.npy` file, that of several photos stacked in their order
     #[arg(long)]
     output: Option<PathBuf>,
-    /// Write each output to `DIR/NAME.npy`; the folder must not be there yet
+    /// Write each output to `DIR/NAME.npy`, and `DIR/outputs.json`, which says by its name in which file each is; the folder
+    /// must not be there yet
     #[arg(long, value_name = "DIR")]
     outputs: Option<PathBuf>,
     /// How many classes to print of each image; default: 5, and 1 in a table of several images
@@ -130,8 +131,10 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         file.write(|out| npy::write(out, &output.stacked(first.len()), first))?.finish()?;
     }
     if let Some(folder) = folder {
-        let names = file_names(compiled.source.outputs().iter().map(|output| output.name.as_str()));
-        for ((name, output), values) in names.iter().zip(&outputs).zip(&stacked) {
+        let names: Vec<&str> = compiled.source.outputs().iter().map(|output| output.name.as_str()).collect();
+        let OutputFiles { files, json } = OutputFiles::of(&names);
+        folder.write("outputs.json", json.as_bytes())?;
+        for ((name, output), values) in files.iter().zip(&outputs).zip(&stacked) {
             let mut bytes = Vec::new();
             npy::write(&mut bytes, &output.stacked(values.len()), values)?;
             folder.write(name, &bytes)?;
@@ -166,25 +169,6 @@ fn whole_outputs(graph: &Graph, outputs: &[PerImage], inputs: &Inputs, run: usiz
     };
     let names = inputs.names(run, images).into_iter().enumerate();
     names.map(|(image, name)| Answer { image: name, said: of_image(image) }).collect()
-}
-
-/// A `.npy` file for each output, no two alike: what a file system may not take in a name is an underscore.
-fn file_names<'a>(outputs: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let plain = |c: char| if c.is_ascii_alphanumeric() || "_.-".contains(c) { c } else { '_' };
-    let stems: Vec<(&str, String)> = outputs.map(|output| (output, output.chars().map(plain).collect())).collect();
-    // What may stand as it is has its name before others that become like it.
-    let mut taken: BTreeSet<String> =
-        stems.iter().filter(|(output, stem)| output == stem).map(|(_, stem)| format!("{stem}.npy")).collect();
-    let mut file = |(output, stem): (&str, String)| {
-        if output == stem {
-            return format!("{stem}.npy");
-        }
-        let mut names = std::iter::once(format!("{stem}.npy")).chain((2..).map(|n| format!("{stem}_{n}.npy")));
-        let free = names.find(|name| !taken.contains(name)).unwrap_or_default();
-        taken.insert(free.clone());
-        free
-    };
-    stems.into_iter().map(&mut file).collect()
 }
 
 /// How an output is shared out over the images of a run.
@@ -234,17 +218,5 @@ impl PerImage {
         let images = numbers / self.len();
         let each = if self.counted { &self.shape[1..] } else { &self.shape[..] };
         if images == self.images { self.shape.clone() } else { [&[images][..], each].concat() }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::file_names;
-
-    #[test]
-    fn outputs_have_files_of_their_names() {
-        let named = |outputs: &[&str]| file_names(outputs.iter().copied());
-        assert_eq!(named(&["y", "a/b", "a_b", "a b"]), ["y.npy", "a_b_2.npy", "a_b.npy", "a_b_3.npy"]);
-        assert_eq!(named(&["a/b", "a:b"]), ["a_b.npy", "a_b_2.npy"]);
     }
 }

@@ -1,6 +1,7 @@
 // __HEADER__
 //! Times the network: `bench [--threads N] [--target T] [--input FILE]...` prints one JSON object.
 //!
+//! `--threads` is at most what the machine has, `--exact-threads` any number.
 //! An input is a file of little-endian numbers, one for each input in order. Without files the inputs are random numbers,
 //! about normal: constants, and zeros above all, are faster than data on some machines.
 //! `median_ms` and `min_ms` are over `runs` warm runs. `steps` holds each step's kernel and the median of its time in
@@ -8,7 +9,11 @@
 
 use std::time::Instant;
 
-use __CRATE__::{__MODEL__, DType, Elements, TensorInfo, Threads};
+use __CRATE__::{DType, Elements, TensorInfo, Threads};
+
+type Network = __CRATE__::__MODEL__;
+
+const NAME: &str = "__MODEL__";
 
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
@@ -23,32 +28,33 @@ fn main() -> std::process::ExitCode {
 }
 
 fn bench() -> Result<()> {
-    let (mut threads, mut target, mut files) = (1, None, Vec::new());
+    let (mut threads, mut target, mut files) = (Threads::new(1), None, Vec::new());
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let value = args.next().ok_or_else(|| format!("{arg} needs a value"))?;
         match arg.as_str() {
-            "--threads" => threads = value.parse()?,
+            "--threads" => threads = Threads::new(value.parse()?),
+            "--exact-threads" => threads = Threads::exactly(value.parse()?),
             "--target" => target = Some(value.parse()?),
             "--input" => files.push(value),
             _ => return Err(format!("there is no option {arg}").into()),
         }
     }
     let model = match target {
-        Some(target) => __MODEL__::load_for(target)?,
-        None => __MODEL__::load()?,
+        Some(target) => Network::load_for(target)?,
+        None => Network::load()?,
     };
-    let mut session = model.session(Threads::new(threads));
+    let mut session = model.session(threads);
     let mut random = Random(1);
     let inputs: Vec<Numbers> = match files.is_empty() {
-        true => __MODEL__::INPUTS.iter().map(|info| random.tensor(info)).collect(),
-        false => files.iter().zip(__MODEL__::INPUTS).map(|(path, info)| read(path, info)).collect::<Result<_>>()?,
+        true => Network::INPUTS.iter().map(|info| random.tensor(info)).collect(),
+        false => files.iter().zip(Network::INPUTS).map(|(path, info)| read(path, info)).collect::<Result<_>>()?,
     };
-    if inputs.len() != __MODEL__::INPUTS.len() {
-        return Err(format!("{} files for {} inputs", inputs.len(), __MODEL__::INPUTS.len()).into());
+    if inputs.len() != Network::INPUTS.len() {
+        return Err(format!("{} files for {} inputs", inputs.len(), Network::INPUTS.len()).into());
     }
     let named: Vec<(&str, Elements<'_>)> =
-        __MODEL__::INPUTS.iter().zip(&inputs).map(|(info, tensor)| (info.name, tensor.elements())).collect();
+        Network::INPUTS.iter().zip(&inputs).map(|(info, tensor)| (info.name, tensor.elements())).collect();
     let in_order: Vec<Elements<'_>> = inputs.iter().map(Numbers::elements).collect();
 
     let mut once = || -> Result<f64> {
@@ -75,9 +81,8 @@ fn bench() -> Result<()> {
         .map(|(kernel, times)| format!("{{\"kernel\": \"{kernel}\", \"ms\": {:.5}}}", median_and_least(times).0))
         .collect();
     println!(
-        "{{\"net\": \"{}\", \"target\": \"{}\", \"threads\": {}, \"runs\": {runs}, \"median_ms\": {median:.4}, \
+        "{{\"net\": \"{NAME}\", \"target\": \"{}\", \"threads\": {}, \"runs\": {runs}, \"median_ms\": {median:.4}, \
          \"min_ms\": {least:.4}, \"steps\": [{}]}}",
-        stringify!(__MODEL__),
         model.target(),
         session.threads(),
         steps.join(", ")

@@ -2,17 +2,19 @@
 //! The network on a stored input, against the stored answer of kiln's reference interpreter: within __TOLERANCE__ of the
 //! largest number, on every target that this processor has, and with the same bits for any number of threads.
 
-use __CRATE__::{__MODEL__, DType, Elements, LoadError, Target, Threads};
+use __CRATE__::{DType, Elements, LoadError, Target, Threads};
+
+type Network = __CRATE__::__MODEL__;
 
 fn numbers(bytes: &[u8]) -> Vec<f32> {
     bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()
 }
 
-fn answer(model: &__MODEL__, threads: usize) -> Vec<f32> {
+fn answer(model: &Network, threads: usize) -> Vec<f32> {
     let stored = numbers(include_bytes!("golden_input.bin"));
     let mut rest = stored.as_slice();
     let mut inputs = Vec::new();
-    for info in __MODEL__::INPUTS {
+    for info in Network::INPUTS {
         let (input, after) = rest.split_at(info.len());
         inputs.push((info.name, info.dtype, input, integers(input)));
         rest = after;
@@ -27,9 +29,9 @@ fn answer(model: &__MODEL__, threads: usize) -> Vec<f32> {
         };
         (*name, elements)
     });
-    let mut session = model.session(Threads::new(threads));
+    let mut session = model.session(Threads::exactly(threads));
     session.run_elements(&given.collect::<Vec<_>>()).unwrap();
-    let outputs = __MODEL__::OUTPUTS.iter().map(|info| match session.elements(info.name).unwrap() {
+    let outputs = Network::OUTPUTS.iter().map(|info| match session.elements(info.name).unwrap() {
         Elements::F32(output) => output.to_vec(),
         Elements::I32(output) => output.iter().map(|&v| v as f32).collect(),
         Elements::I8(output) => output.iter().map(|&v| v.into()).collect(),
@@ -47,7 +49,7 @@ fn the_answer_is_the_stored_one() {
     let expected = numbers(include_bytes!("golden_output.bin"));
     let largest = expected.iter().fold(0.0, |largest: f32, number| largest.max(number.abs()));
     for target in Target::ALL {
-        let model = match __MODEL__::load_for(target) {
+        let model = match Network::load_for(target) {
             Ok(model) => model,
             Err(LoadError::NotAvailable { .. } | LoadError::NotBuilt { .. }) => continue,
             Err(error) => panic!("{error}"),

@@ -1,17 +1,28 @@
 // __HEADER__
-//! Runs the network once: `run INPUT... [--threads N] [--target T] [--top K] [--output FILE.npy]...`.
+//! Runs the network once: `run INPUT... [--threads N] [--target T] [--top K] [--output FILE.npy]... [--outputs DIR]`.
 //!
 //! An input is a `.npy` file in little endian and C order, of the input's type, or the bare numbers. With several
 //! inputs, give one file for each, in the network's order. The first output is printed, as its largest classes where it
-//! has classes. Outputs are written to the files that are named, in the network's order.
+//! has classes. Outputs are written to the files that are named, in the network's order; `--outputs` writes all of them to
+//! a folder, each to a file of its own, and `outputs.json` beside them, which says by its name where each is. `--threads`
+//! is at most what the machine has, `--exact-threads` any number.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use __CRATE__::{__MODEL__, DType, Elements, TensorInfo, Threads};
+use __CRATE__::{DType, Elements, TensorInfo, Threads};
+
+type Network = __CRATE__::__MODEL__;
 
 /// The output that is printed. The compiler knows its shape, and leaves out what other shapes need.
-const OUTPUT: TensorInfo = __MODEL__::OUTPUTS[0];
+const OUTPUT: TensorInfo = Network::OUTPUTS[0];
+
+/// The file of each output in a folder of them.
+const FILES: [&str; __OUTPUT_COUNT__] = [__FILES__];
+
+/// Which output is in which.
+const OUTPUTS_JSON: &str = __OUTPUTS_JSON__;
 
 /// Whether the network ends in a softmax.
 const PROBABILITIES: bool = __PROBABILITIES__;
@@ -30,28 +41,40 @@ fn main() -> ExitCode {
 
 fn run() -> Result<()> {
     let options = Options::parse(std::env::args().skip(1))?;
-    if options.inputs.len() != __MODEL__::INPUTS.len() {
-        let names: Vec<String> = __MODEL__::INPUTS.iter().map(TensorInfo::to_string).collect();
+    if options.inputs.len() != Network::INPUTS.len() {
+        let names: Vec<String> = Network::INPUTS.iter().map(TensorInfo::to_string).collect();
         return Err(format!("give a file for each input: {}", names.join(", ")).into());
     }
-    if options.outputs.len() > __MODEL__::OUTPUTS.len() {
-        return Err(format!("there are {} outputs to write", __MODEL__::OUTPUTS.len()).into());
+    if options.outputs.len() > Network::OUTPUTS.len() {
+        return Err(format!("there are {} outputs to write", Network::OUTPUTS.len()).into());
     }
     let mut tensors = Vec::new();
-    for (path, info) in options.inputs.iter().zip(__MODEL__::INPUTS) {
+    for (path, info) in options.inputs.iter().zip(Network::INPUTS) {
         tensors.push(read(path, info).map_err(|error| format!("{path}: {error}"))?);
     }
     let model = match &options.target {
-        Some(name) => __MODEL__::load_for(name.parse()?)?,
-        None => __MODEL__::load()?,
+        Some(name) => Network::load_for(name.parse()?)?,
+        None => Network::load()?,
     };
-    let mut session = model.session(Threads::new(options.threads));
+    let mut session = model.session(options.threads);
     let named: Vec<(&str, Elements<'_>)> =
-        __MODEL__::INPUTS.iter().zip(&tensors).map(|(info, tensor)| (info.name, tensor.elements())).collect();
+        Network::INPUTS.iter().zip(&tensors).map(|(info, tensor)| (info.name, tensor.elements())).collect();
     session.run_elements(&named)?;
-    for (path, info) in options.outputs.iter().zip(__MODEL__::OUTPUTS) {
+    for (path, info) in options.outputs.iter().zip(Network::OUTPUTS) {
         let Some(output) = session.elements(info.name) else { continue };
         fs::write(path, npy(info.shape, output)).map_err(|error| format!("{path}: {error}"))?;
+    }
+    if let Some(folder) = &options.folder {
+        let written = |name: &str, contents: &[u8]| {
+            let path = folder.join(name);
+            fs::write(&path, contents).map_err(|error| format!("{}: {error}", path.display()))
+        };
+        fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        for (info, file) in Network::OUTPUTS.iter().zip(FILES) {
+            let Some(output) = session.elements(info.name) else { continue };
+            written(file, &npy(info.shape, output))?;
+        }
+        written("outputs.json", OUTPUTS_JSON.as_bytes())?;
     }
     if let Some(output) = session.elements(OUTPUT.name) {
         print(output, options.top);
@@ -62,22 +85,27 @@ fn run() -> Result<()> {
 /// The command line.
 struct Options {
     inputs: Vec<String>,
-    threads: usize,
+    threads: Threads,
     target: Option<String>,
     top: usize,
     outputs: Vec<String>,
+    folder: Option<PathBuf>,
 }
 
 impl Options {
     fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
-        let mut options = Self { inputs: Vec::new(), threads: 1, target: None, top: 5, outputs: Vec::new() };
+        let (inputs, threads, outputs) = (Vec::new(), Threads::new(1), Vec::new());
+        let mut options = Self { inputs, threads, target: None, top: 5, outputs, folder: None };
         while let Some(arg) = args.next() {
             let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
+            let number = |flag: &str, text: String| text.parse::<usize>().map_err(|error| format!("{flag}: {error}"));
             match arg.as_str() {
-                "--threads" => options.threads = value()?.parse().map_err(|error| format!("--threads: {error}"))?,
-                "--top" => options.top = value()?.parse().map_err(|error| format!("--top: {error}"))?,
+                "--threads" => options.threads = Threads::new(number(&arg, value()?)?),
+                "--exact-threads" => options.threads = Threads::exactly(number(&arg, value()?)?),
+                "--top" => options.top = number(&arg, value()?)?,
                 "--target" => options.target = Some(value()?),
                 "--output" => options.outputs.push(value()?),
+                "--outputs" => options.folder = Some(value()?.into()),
                 flag if flag.starts_with("--") => return Err(format!("there is no option {flag}").into()),
                 _ => options.inputs.push(arg),
             }

@@ -8,7 +8,9 @@ use std::{env, fs};
 use kiln_rt::fill::Kind;
 use kiln_rt::weights::FillSource;
 
-use super::super::{Compiled, CrateOptions, ExpandOptions, Golden, Signature, emit_crate, emit_tokens};
+use super::super::{
+    Compiled, CrateOptions, ExpandOptions, Golden, PackageName, Signature, Workspace, emit_crate, emit_tokens,
+};
 use crate::graph::{
     Activation, Binary, Conv, Coordinates, F32, Filter, Graph, Linear, NodeId, Op, Origin, Pads, Pool, Resize,
     Rounding, TensorType, Verified, Window,
@@ -125,11 +127,11 @@ fn a_crate_answers_as_the_interpreter() {
     let packing = compiled.packing();
     let written = packing.program().write(&FillSource { gain: 2.0 }, packing.hash, &mut weights).unwrap();
     let options = CrateOptions {
-        package: "every-family".to_owned(),
+        package: PackageName::like("every-family"),
         source: "every_family.net".to_owned(),
         license: None,
         weights_metadata: Vec::new(),
-        workspace_table: true,
+        workspace: Workspace::Own,
         content_hash: written.content_hash,
         golden: Some(Golden { inputs: vec![input.clone()], outputs: vec![outputs[1].clone()] }),
     };
