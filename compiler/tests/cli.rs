@@ -1,13 +1,18 @@
 //! The program `kiln` as its users meet it: what it prints, what it leaves on disk, how it fails.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use kiln_rt::safetensors::{Dtype, SafeTensors, View, write};
 
+#[path = "cli/cache.rs"]
+mod cache;
 #[path = "cli/inputs.rs"]
 mod inputs;
+#[path = "cli/interrupt.rs"]
+mod interrupt;
 #[path = "cli/outputs.rs"]
 mod outputs;
 
@@ -27,8 +32,15 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-fn kiln(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_kiln")).args(args).current_dir(folder).output().expect("kiln runs")
+/// The program in a folder, with a cache that the tests share.
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+    command.current_dir(folder).env("KILN_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("kiln-cache"));
+    command
+}
+
+fn kiln<A: AsRef<OsStr>>(folder: &Path, args: &[A]) -> Output {
+    command(folder).args(args).output().expect("kiln runs")
 }
 
 fn succeeds(folder: &Path, args: &[&str]) -> String {
@@ -273,6 +285,7 @@ fn a_weights_file_that_was_cut_or_changed_is_an_error_on_load() {
             .args(["run", "--release", "--offline", "--quiet", "--example", "run", "--", "tests/golden_input.bin"])
             .current_dir(path.join("crate"))
             .env_remove("CARGO_TARGET_DIR")
+            .env_remove("CARGO_INCREMENTAL")
             .output()
             .expect("cargo runs")
     };

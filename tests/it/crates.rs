@@ -39,7 +39,7 @@ pub(crate) fn write(name: &str, compiled: &pipeline::Compiled, source: &dyn Sour
         license: None,
         weights_metadata: Vec::new(),
         workspace_table: true,
-        content_hash: written.content_hash,
+        content_hash: Some(written.content_hash),
         golden: None,
     };
     for file in emit_crate(&emitted, &options).expect("it emits").files {

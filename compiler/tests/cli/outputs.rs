@@ -120,3 +120,11 @@ fn outputs_without_classes_are_printed_as_json() {
     assert_eq!(large[0]["outputs"][1]["first"].as_array().map(Vec::len), Some(8));
     assert!(large[1].is_null() && large[0]["outputs"][1].get("numbers").is_none());
 }
+
+#[test]
+fn the_demo_keeps_its_crate_where_it_is_told() {
+    let folder = folder();
+    let printed = succeeds(folder.path(), &["demo", "--out", "kept/demo1"]);
+    assert!(printed.contains("360 of 360") && printed.contains("the crate is in  kept/demo1"), "{printed}");
+    assert!(folder.path().join("kept/demo1/src/lib.rs").is_file());
+}

@@ -25,8 +25,9 @@ pub struct CrateOptions {
     pub weights_metadata: Vec<(String, String)>,
     /// Whether `Cargo.toml` has a `[workspace]` table, for a crate that lies inside of another's workspace.
     pub workspace_table: bool,
-    /// The content hash of its weights file, as its writer returned it.
-    pub content_hash: u64,
+    /// The content hash of its weights file, as its writer returned it. None for a crate that takes any weights for its
+    /// kernels, from a file when it loads: such weights must not be linked.
+    pub content_hash: Option<u64>,
     /// A stored answer to test against.
     pub golden: Option<Golden>,
 }

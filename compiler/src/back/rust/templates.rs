@@ -19,12 +19,12 @@ impl Template<'_> {
     pub(super) fn manifest(&self) -> String {
         let CrateOptions { package, license, workspace_table, .. } = self.options;
         let license = license.as_ref().map(|license| format!("license = {license:?}\n")).unwrap_or_default();
-        let mut programs = vec![("example", "run"), ("example", "bench")];
-        programs.extend(self.options.golden.as_ref().map(|_| ("test", "golden")));
+        let mut programs = vec![("example", "run", vec![STD]), ("example", "bench", vec![STD, EMBED])];
+        programs.extend(self.options.golden.as_ref().map(|_| ("test", "golden", vec![STD, EMBED])));
         let programs: String = programs
             .into_iter()
-            .map(|(kind, name)| {
-                format!("[[{kind}]]\nname = \"{name}\"\nrequired-features = [\"{STD}\", \"{EMBED}\"]\n\n")
+            .map(|(kind, name, features)| {
+                format!("[[{kind}]]\nname = \"{name}\"\nrequired-features = {features:?}\n\n")
             })
             .collect();
         let workspace = if *workspace_table { "\n[workspace]\n" } else { "" };

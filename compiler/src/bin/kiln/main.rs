@@ -4,6 +4,7 @@ mod answers;
 mod array;
 mod bench;
 mod build;
+mod cache;
 mod classes;
 mod content;
 mod crates;
@@ -15,6 +16,7 @@ mod file;
 mod folder;
 mod inputs;
 mod inspect;
+mod interrupt;
 mod map;
 mod matching;
 mod npy;
@@ -26,6 +28,8 @@ mod progress;
 mod report;
 mod run;
 mod spec;
+mod temporary;
+mod toolchain;
 mod weights;
 mod zoo;
 
@@ -67,10 +71,15 @@ enum Verb {
     Zoo(zoo::Args),
     /// Compile a small trained network and read handwritten digits with it
     Demo(demo::Args),
+    /// Say which programs `run` keeps for the next run, and where; or remove them
+    Cache(cache::Args),
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().verb {
+    let verb = Cli::parse().verb;
+    interrupt::clean_up_on_signals();
+    temporary::sweep(&std::env::temp_dir());
+    let result = match verb {
         Verb::Build(args) => build::build(&args),
         Verb::Export(args) => export::export(&args),
         Verb::Run(args) => run::run(&args),
@@ -83,6 +92,7 @@ fn main() -> ExitCode {
         Verb::Weights(args) => matching::weights(&args),
         Verb::Zoo(args) => zoo::zoo(&args),
         Verb::Demo(args) => demo::demo(&args),
+        Verb::Cache(args) => cache::cache(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,9 +3,12 @@
 //!
 //! An input is a `.npy` file in little endian and C order, of the input's type, or the bare numbers. With several
 //! inputs, give one file for each, in the network's order. The first output is printed, as its largest classes where it
-//! has classes. Outputs are written to the files that are named, in the network's order.
+//! has classes. Outputs are written to the files that are named, in the network's order. Built without the feature
+//! `embed`, it takes the weights too: `--weights weights.bin`.
 
+use std::ffi::OsString;
 use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use __CRATE__::{__MODEL__, DType, Elements, TensorInfo, Threads};
@@ -29,7 +32,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let options = Options::parse(std::env::args().skip(1))?;
+    let options = Options::parse(std::env::args_os().skip(1))?;
     if options.inputs.len() != __MODEL__::INPUTS.len() {
         let names: Vec<String> = __MODEL__::INPUTS.iter().map(TensorInfo::to_string).collect();
         return Err(format!("give a file for each input: {}", names.join(", ")).into());
@@ -39,19 +42,16 @@ fn run() -> Result<()> {
     }
     let mut tensors = Vec::new();
     for (path, info) in options.inputs.iter().zip(__MODEL__::INPUTS) {
-        tensors.push(read(path, info).map_err(|error| format!("{path}: {error}"))?);
+        tensors.push(read(path, info).map_err(|error| format!("{}: {error}", path.display()))?);
     }
-    let model = match &options.target {
-        Some(name) => __MODEL__::load_for(name.parse()?)?,
-        None => __MODEL__::load()?,
-    };
+    let model = load(&options)?;
     let mut session = model.session(Threads::new(options.threads));
     let named: Vec<(&str, Elements<'_>)> =
         __MODEL__::INPUTS.iter().zip(&tensors).map(|(info, tensor)| (info.name, tensor.elements())).collect();
     session.run_elements(&named)?;
     for (path, info) in options.outputs.iter().zip(__MODEL__::OUTPUTS) {
         let Some(output) = session.elements(info.name) else { continue };
-        fs::write(path, npy(info.shape, output)).map_err(|error| format!("{path}: {error}"))?;
+        fs::write(path, npy(info.shape, output)).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     if let Some(output) = session.elements(OUTPUT.name) {
         print(output, options.top);
@@ -59,27 +59,79 @@ fn run() -> Result<()> {
     Ok(())
 }
 
+/// The model with the weights in the program.
+#[cfg(feature = "embed")]
+fn load(options: &Options) -> Result<__MODEL__> {
+    Ok(match &options.target {
+        Some(name) => __MODEL__::load_for(name.parse()?)?,
+        None => __MODEL__::load()?,
+    })
+}
+
+/// The model with the weights of a file.
+#[cfg(not(feature = "embed"))]
+fn load(options: &Options) -> Result<__MODEL__> {
+    let path = options.weights.as_ref().ok_or("the program has no weights: --weights weights.bin")?;
+    let weights = aligned(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let weights = __CRATE__::Weights::Static(weights);
+    Ok(match &options.target {
+        Some(name) => __MODEL__::load_from_for(weights, name.parse()?)?,
+        None => __MODEL__::load_from(weights)?,
+    })
+}
+
+/// A file's bytes, on a cache line: weights that lie so are used where they are. They stay until the program ends.
+#[cfg(not(feature = "embed"))]
+fn aligned(path: &Path) -> std::io::Result<&'static [u8]> {
+    const LINE: usize = 64;
+    let mut file = fs::File::open(path)?;
+    let len = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
+    let bytes = vec![0; len + LINE].leak();
+    let start = bytes.as_ptr().align_offset(LINE).min(LINE);
+    let bytes = &mut bytes[start..start + len];
+    std::io::Read::read_exact(&mut file, bytes)?;
+    Ok(bytes)
+}
+
 /// The command line.
 struct Options {
-    inputs: Vec<String>,
+    inputs: Vec<PathBuf>,
     threads: usize,
     target: Option<String>,
     top: usize,
-    outputs: Vec<String>,
+    outputs: Vec<PathBuf>,
+    #[cfg(not(feature = "embed"))]
+    weights: Option<PathBuf>,
 }
 
 impl Options {
-    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
-        let mut options = Self { inputs: Vec::new(), threads: 1, target: None, top: 5, outputs: Vec::new() };
+    fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Self> {
+        let mut options = Self {
+            inputs: Vec::new(),
+            threads: 1,
+            target: None,
+            top: 5,
+            outputs: Vec::new(),
+            #[cfg(not(feature = "embed"))]
+            weights: None,
+        };
         while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
-            match arg.as_str() {
-                "--threads" => options.threads = value()?.parse().map_err(|error| format!("--threads: {error}"))?,
-                "--top" => options.top = value()?.parse().map_err(|error| format!("--top: {error}"))?,
-                "--target" => options.target = Some(value()?),
-                "--output" => options.outputs.push(value()?),
-                flag if flag.starts_with("--") => return Err(format!("there is no option {flag}").into()),
-                _ => options.inputs.push(arg),
+            // The name of a file may be no text.
+            let flag = arg.to_str().filter(|arg| arg.starts_with("--"));
+            let Some(flag) = flag else {
+                options.inputs.push(arg.into());
+                continue;
+            };
+            let mut value = || args.next().ok_or_else(|| format!("{flag} needs a value"));
+            let text = |value: OsString| value.into_string().map_err(|_| format!("{flag} needs text"));
+            match flag {
+                "--threads" => options.threads = text(value()?)?.parse().map_err(|error| format!("{flag}: {error}"))?,
+                "--top" => options.top = text(value()?)?.parse().map_err(|error| format!("{flag}: {error}"))?,
+                "--target" => options.target = Some(text(value()?)?),
+                "--output" => options.outputs.push(value()?.into()),
+                #[cfg(not(feature = "embed"))]
+                "--weights" => options.weights = Some(value()?.into()),
+                _ => return Err(format!("there is no option {flag}").into()),
             }
         }
         Ok(options)
@@ -110,7 +162,7 @@ const fn descr(dtype: DType) -> &'static str {
 }
 
 /// The numbers of a file, as many as the input takes.
-fn read(path: &str, info: &TensorInfo) -> Result<Numbers> {
+fn read(path: &Path, info: &TensorInfo) -> Result<Numbers> {
     let bytes = fs::read(path)?;
     let data = if bytes.starts_with(b"\x93NUMPY") { npy_data(&bytes, info.dtype)? } else { &bytes };
     let wanted = info.dtype.size() * info.len();
