@@ -193,7 +193,7 @@ fn a_crate_names_its_licence_and_what_its_weights_say_of_themselves() {
         assert!(output.status.code() == Some(2) && message.contains("--license"), "{wrong}: {message}");
         assert!(!path.join("other").exists());
     }
-    succeeds(path, &["build", "small.net", "--out", "plain"]);
+    succeeds(path, &["build", "small.net", "--weights", "fill", "--out", "plain"]);
     let plain = fs::read_to_string(path.join("plain/README.md")).expect("a file");
     assert!(!plain.contains("Licence") && !plain.contains("## Weights"));
 }
@@ -205,7 +205,7 @@ fn a_folder_that_exists_is_replaced_only_if_kiln_made_it_and_only_by_force() {
     fs::create_dir(path.join("mine")).expect("a folder");
     fs::write(path.join("mine/file"), "precious").expect("a file");
     let build = |out, force: bool| {
-        let mut args = vec!["build", "small.net", "--target", "base", "--out", out];
+        let mut args = vec!["build", "small.net", "--weights", "fill", "--target", "base", "--out", out];
         args.extend(force.then_some("--force"));
         args
     };
@@ -245,7 +245,7 @@ fn an_exported_model_answers_as_its_network_and_stands_whole_or_not_at_all() {
     assert_eq!(names(path), ["m.onnx", "m.onnx.data", "small.net", "w.safetensors", "y.npy"]);
     let graph = |model| succeeds(path, &["graph", model]);
     assert!(!graph("m.onnx").contains("= bn("));
-    let batches = ["export", "small.net", "--set", "image=[3, 3, 9, 7]", "--out", "deep/batches.onnx"];
+    let batches = ["export", "small.net", "--weights", "fill", "--set", "image=[3, 3, 9, 7]", "--out", "deep/batches.onnx"];
     succeeds(path, &batches);
     let batches = graph("deep/batches.onnx");
     assert!(batches.contains("\"image\" = input(): f32[3, 3, 9, 7]"), "{batches}");
@@ -260,11 +260,12 @@ fn an_exported_model_answers_as_its_network_and_stands_whole_or_not_at_all() {
         let message = fails(path, &[&["export", "small.net"], args].concat());
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
     };
-    fail(&["--out", "m.onnx"], &["m.onnx exists already", "--force"]);
-    fail(&["--out", "deep", "--force"], &["deep is a folder"]);
+    fail(&["--weights", "fill", "--out", "m.onnx"], &["m.onnx exists already", "--force"]);
+    fail(&["--weights", "fill", "--out", "deep", "--force"], &["deep is a folder"]);
     fs::remove_file(path.join("m.onnx.data")).expect("a file");
     fs::create_dir(path.join("m.onnx.data")).expect("a folder");
-    fail(&["--out", "m.onnx", "--force", "--external-data"], &["m.onnx.data is a folder"]);
+    let fill = ["--weights", "fill", "--out", "m.onnx", "--force", "--external-data"];
+    fail(&fill, &["m.onnx.data is a folder"]);
     fs::write(path.join("w.safetensors"), weights(|name| name != "norm.bias", |_, shape| shape)).expect("a file");
     fail(&["--weights", "w.safetensors", "--out", "m.onnx", "--force"], &["`norm.bias`", "have no tensor"]);
     fail(&["--weights", "w.safetensors", "--out", "new.onnx"], &["`norm.bias`"]);
@@ -275,7 +276,7 @@ fn an_exported_model_answers_as_its_network_and_stands_whole_or_not_at_all() {
 fn a_weights_file_that_was_cut_or_changed_is_an_error_on_load() {
     let folder = folder();
     let path = folder.path();
-    succeeds(path, &["build", "small.net", "--target", "base", "--out", "crate"]);
+    succeeds(path, &["build", "small.net", "--weights", "fill", "--target", "base", "--out", "crate"]);
     let weights = fs::read(path.join("crate/weights.bin")).expect("the weights");
     let run = || -> Output {
         // Cargo does not see a changed weights file; a new build of the crate does.

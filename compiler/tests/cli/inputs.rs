@@ -73,7 +73,7 @@ fn arrays_are_no_larger_than_their_files_and_numbers_are_none_but_the_inputs() {
 fn what_a_file_is_says_its_content() {
     let folder = folder();
     let path = folder.path();
-    succeeds(path, &["export", "small.net", "--out", "m.onnx"]);
+    succeeds(path, &["export", "small.net", "--weights", "fill", "--out", "m.onnx"]);
     fs::copy(path.join("m.onnx"), path.join("m.bin")).expect("a file");
     fs::write(path.join("w.safetensors"), weights(|_| true, |_, shape| shape)).expect("a file");
     npy(&path.join("a.npy"), "<f4", "(1,)", &[0; 4]);

@@ -110,8 +110,12 @@ impl Template<'_> {
             let batch = ["8".to_owned()].into_iter().chain(shape.iter().skip(1).map(usize::to_string));
             format!("{name}=[{}]", batch.collect::<Vec<_>>().join(", "))
         });
-        // A printed graph has no parameters: its spec had.
-        let spec = if self.options.source.ends_with(".graph") { "SPEC.net" } else { &self.options.source };
+        // A printed graph has no parameters: its spec had. A model comes with its weights.
+        let spec = match &self.options.source {
+            source if source.ends_with(".graph") => "SPEC.net --weights FILE".to_owned(),
+            source if source.ends_with(".onnx") => source.clone(),
+            source => format!("{source} --weights FILE"),
+        };
         let io = format!("Inputs: {}. Outputs: {}.", tensor_list(&signature.inputs), tensor_list(&signature.outputs));
         let best = self.compiled.targets().next().map_or_else(String::new, |target| format!("{target:?}"));
         let license = self.options.license.as_ref();
@@ -119,7 +123,7 @@ impl Template<'_> {
             .replace("__PACKAGE__", &self.options.package)
             .replace("__NAME__", &signature.name)
             .replace("__SOURCE__", &self.options.source)
-            .replace("__SPEC__", spec)
+            .replace("__SPEC__", &spec)
             .replace("__SETTING__", &setting)
             .replace("__TARGETS__", &target_list(self.compiled))
             .replace("__RUN__", &run)

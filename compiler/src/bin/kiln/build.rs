@@ -13,7 +13,7 @@ use crate::folder::NewFolder;
 use crate::inspect::grouped;
 use crate::progress::Doing;
 use crate::report::{Context, Failure};
-use crate::spec::Spec;
+use crate::spec::{Network, Spec};
 use crate::weights;
 
 #[derive(clap::Args)]
@@ -39,7 +39,7 @@ pub(crate) struct Args {
 /// Writes a crate.
 pub(crate) fn build(args: &Args) -> Result<(), Failure> {
     let doing = Doing::new(format!("compiling {}", args.spec.name()));
-    let (graph, weights) = args.spec.load_or_fill(&args.weights)?;
+    let Network { graph, weights, .. } = args.spec.load_with(&args.weights, &[])?;
     let folder = NewFolder::begin_marked(&args.out, args.force)?;
     let mut options = Options::default();
     if !args.target.is_empty() {
@@ -54,7 +54,7 @@ pub(crate) fn build(args: &Args) -> Result<(), Failure> {
         compiled: &compiled,
         weights: &weights,
         package: package_name(&stem),
-        source: short_name(args.spec.name()).to_owned(),
+        source: short_name(&args.spec.name()).to_owned(),
         workspace_table: inside_workspace(&args.out)?,
         golden: true,
         license: args.license.clone(),

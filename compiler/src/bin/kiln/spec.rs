@@ -8,7 +8,8 @@ use kiln_compiler::checkpoint::names::{Convention, conventions};
 use kiln_compiler::files::{Files, beside};
 use kiln_compiler::front;
 use kiln_compiler::front::onnx::{self, Bytes, Import, Tensors};
-use kiln_compiler::graph::Graph;
+use kiln_compiler::graph::{Graph, count};
+use kiln_rt::fill::DEFAULT_GAIN;
 
 use crate::content::Content;
 use crate::inputs::Tensor;
@@ -60,6 +61,7 @@ impl Spec {
         let weights = match argument.open(&graph, &self.conventions()?)? {
             Some(named) => named,
             None if self.is_model() => Weights::Own(tensors),
+            None if count::sources(&graph).is_empty() => Weights::Fill(DEFAULT_GAIN),
             None => {
                 return Err(Failure::new(format!("{} comes without weights", self.spec))
                     .help("name them: `--weights FILE`, or `--weights fill` for weights by formula"));

@@ -17,7 +17,7 @@ use crate::report::Failure;
 #[derive(clap::Args, Clone, Default)]
 pub(crate) struct Argument {
     /// A safetensors file, a PyTorch state dict, or `fill[:GAIN]` for weights by formula; default: those of an ONNX file,
-    /// and where no answer is asked for, `fill`
+    /// and where only times are asked for, `fill`
     #[arg(long)]
     weights: Option<String>,
     #[command(flatten)]
