@@ -49,6 +49,13 @@ fn succeeds(folder: &Path, args: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
+/// What a command that must succeed says on standard error.
+fn notes(folder: &Path, args: &[&str]) -> String {
+    let output = kiln(folder, args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 /// The message of a command that must fail with exit code 1, on one line, without the frame around it.
 fn fails(folder: &Path, args: &[&str]) -> String {
     let output = kiln(folder, args);

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use super::{fails, folder, kiln, succeeds, weights};
+use super::{fails, folder, kiln, notes, succeeds, weights};
 
 /// A `.npy` file.
 fn npy(path: &Path, descriptor: &str, shape: &str, elements: &[u8]) {
@@ -106,6 +106,14 @@ fn threads_and_sizes_have_limits() {
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(2) && message.contains("kiln runs on 1 to 1024 threads"), "{message}");
     }
+    let run = ["run", "small.net", "--weights", "fill", "--input", "fill", "--engine", "interp"];
+    let most = std::thread::available_parallelism().expect("processors").get();
+    if most < 1024 {
+        let said = notes(path, &[&run[..], &["--threads", "1024"]].concat());
+        assert!(said.starts_with(&format!("{most} thread")) && said.contains("in place of 1024"), "{said}");
+        assert_eq!(notes(path, &[&run[..], &["--exact-threads", "1024"]].concat()), "");
+    }
+    assert_eq!(notes(path, &[&run[..], &["--threads", &most.to_string()]].concat()), "");
     fs::write(path.join("vast.net"), "pub net Vast(x: [1, 1, 1, 1]) { x.conv(1, 1, padding = 12000, name = \"c\") }")
         .expect("a file");
     let run = ["run", "vast.net", "--weights", "fill", "--input", "fill", "--engine", "interp"];

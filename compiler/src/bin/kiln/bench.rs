@@ -10,12 +10,12 @@ use serde_json::{Value, json};
 
 use crate::crates::build_bench;
 use crate::dump::print;
-use crate::engine::thread_count;
 use crate::inspect::{aligned, grouped};
 use crate::progress::Doing;
 use crate::report::{Context, Failure};
 use crate::spec::Spec;
 use crate::temporary::Temporary;
+use crate::threads;
 use crate::toolchain::run_program;
 use crate::weights;
 
@@ -35,9 +35,8 @@ pub(crate) struct Subject {
     spec: Spec,
     #[command(flatten)]
     weights: weights::Argument,
-    /// Threads of the emitted crate
-    #[arg(long, default_value_t = 1, value_parser = thread_count)]
-    threads: usize,
+    #[command(flatten)]
+    threads: threads::ThreadCount,
     /// The instruction set; default: the best that this processor has
     #[arg(long)]
     target: Option<Target>,
@@ -190,6 +189,7 @@ pub(crate) fn bench(args: &Args) -> Result<(), Failure> {
 pub(crate) fn measure(subject: &Subject) -> Result<Measured, Failure> {
     let Subject { spec, weights, threads, target } = subject;
     let target = target.unwrap_or_else(Target::detect);
+    let threads = threads.count();
     let doing = Doing::new(format!("compiling {}", spec.name()));
     let (graph, weights) = spec.load_or_fill(weights)?;
     let compiled = compile(graph, &Options { targets: vec![target], ..Options::default() })?;

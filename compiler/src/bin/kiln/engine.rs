@@ -11,7 +11,6 @@ use kiln_compiler::graph::{DType, Elements, Graph, TensorType, interp as graph_i
 use kiln_compiler::kernel::interp as kernel_interp;
 use kiln_compiler::pipeline::Compiled;
 use kiln_compiler::target::Target;
-use kiln_rt::session::Threads;
 
 use crate::cache::Program;
 use crate::crates::run_program_of;
@@ -49,13 +48,6 @@ impl Engine {
             Some(_) | None => Ok(()),
         }
     }
-}
-
-/// Reads a number of threads.
-pub(crate) fn thread_count(text: &str) -> Result<usize, String> {
-    let most = Threads::MOST;
-    let count = text.parse().ok().filter(|count| (1..=most).contains(count));
-    count.ok_or_else(|| format!("kiln runs on 1 to {most} threads"))
 }
 
 /// A network that an engine has been made ready for.

@@ -29,6 +29,7 @@ mod report;
 mod run;
 mod spec;
 mod temporary;
+mod threads;
 mod toolchain;
 mod weights;
 mod zoo;

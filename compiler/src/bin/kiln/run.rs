@@ -11,7 +11,7 @@ use kiln_compiler::target::Target;
 use crate::answers::{self, Answer, Output, Said};
 use crate::classes::{Labels, gives_probabilities, rank};
 use crate::dump::print;
-use crate::engine::{Engine, Runner, thread_count};
+use crate::engine::{Engine, Runner};
 use crate::file::NewFile;
 use crate::folder::NewFolder;
 use crate::inputs::{Inputs, tensors};
@@ -19,6 +19,7 @@ use crate::npy;
 use crate::progress::Doing;
 use crate::report::Failure;
 use crate::spec::{Network, Spec};
+use crate::threads;
 use crate::weights;
 
 /// How many numbers are printed of an output that has no classes.
@@ -57,9 +58,8 @@ pub(crate) struct Args {
     /// What runs it
     #[arg(long, value_enum, default_value = "aot")]
     engine: Engine,
-    /// Threads of the emitted crate
-    #[arg(long, default_value_t = 1, value_parser = thread_count)]
-    threads: usize,
+    #[command(flatten)]
+    threads: threads::ThreadCount,
     /// The instruction set; default: the best that this processor has
     #[arg(long)]
     target: Option<Target>,
@@ -67,6 +67,7 @@ pub(crate) struct Args {
 
 /// Runs a network.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let threads = args.threads.count();
     let doing = Doing::new(format!("reading {}", args.spec.name()));
     let Network { graph, weights, constants } = args.spec.load_with(&args.weights, &tensors(&args.input)?)?;
     args.engine.check(&graph)?;
@@ -90,7 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let targets = if args.engine == Engine::Interp { Vec::new() } else { vec![target] };
     doing.now(format!("compiling {}", args.spec.name()));
     let compiled = compile(graph, &Options { targets, ..Options::default() })?;
-    let runner = Runner::new(args.engine, &compiled, &weights, target, args.threads)?;
+    let runner = Runner::new(args.engine, &compiled, &weights, target, threads)?;
     doing.now_counting(format!("running {}", args.spec.name()), inputs.runs());
     let probabilities = gives_probabilities(&compiled.source);
     let several = inputs.runs() > 1 || inputs.names(0, output.images).len() > 1;
