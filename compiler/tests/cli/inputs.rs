@@ -6,7 +6,7 @@ use std::path::Path;
 use super::{fails, folder, kiln, notes, succeeds, weights};
 
 /// A `.npy` file.
-fn npy(path: &Path, descriptor: &str, shape: &str, elements: &[u8]) {
+pub(super) fn npy(path: &Path, descriptor: &str, shape: &str, elements: &[u8]) {
     let header = format!("{{'descr': '{descriptor}', 'fortran_order': False, 'shape': {shape}, }}\n");
     let length = u16::try_from(header.len()).expect("a short header").to_le_bytes();
     fs::write(path, [b"\x93NUMPY\x01\0", &length[..], header.as_bytes(), elements].concat()).expect("a file");

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::{COLOURS, fails, folder, names, photos, succeeds, weights};
+use super::photos::{COLOURS, photos};
+use super::{fails, folder, names, succeeds, weights};
 
 const RUN: [&str; 8] = ["run", "small.net", "--weights", "fill", "--input", "fill", "--engine", "interp"];
 

@@ -1,6 +1,7 @@
 //! `kiln run`: a network on a tensor, a photo, or a folder of photos, by one of three engines.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use crate::dump::print;
 use crate::engine::{Engine, Runner};
 use crate::file::NewFile;
 use crate::folder::NewFolder;
+use crate::image_option;
 use crate::inputs::{Inputs, tensors};
 use crate::npy;
 use crate::progress::Doing;
@@ -36,7 +38,15 @@ pub(crate) struct Args {
     /// `NAME=FILE` where there are several inputs. What an ONNX file needs when it is compiled, as the shape of a Reshape,
     /// is a constant of the network that runs
     #[arg(long)]
-    input: Vec<String>,
+    input: Vec<OsString>,
+    /// How a photo becomes the first input: `imagenet`, or settings as "resize=256 crop=224 mean=0.485,0.456,0.406
+    /// std=0.229,0.224,0.225", with the names of the language's `image(…)`. Numbers above 1 are of pixels from 0 to 255; range=1
+    /// or range=255 says it. Default: what the network says
+    #[arg(long, value_name = "SETTINGS")]
+    image: Option<String>,
+    /// Fail where a photo of a folder is broken, in place of leaving it out
+    #[arg(long)]
+    strict: bool,
     /// Write the first output to a `.npy` file, that of several photos stacked in their order
     #[arg(long)]
     output: Option<PathBuf>,
@@ -69,11 +79,16 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let threads = args.threads.count();
     let doing = Doing::new(format!("reading {}", args.spec.name()));
-    let Network { graph, weights, constants } = args.spec.load_with(&args.weights, &tensors(&args.input)?)?;
+    let Network { mut graph, weights, constants } = args.spec.load_with(&args.weights, &tensors(&args.input)?)?;
     args.engine.check(&graph)?;
+    if let Some(settings) = &args.image {
+        let input = graph.inputs().first().map(|&id| graph.node(id));
+        let input = input.ok_or_else(|| Failure::new("`--image` is for networks with an input"))?;
+        graph.preprocessing = Some(image_option::preprocessing(settings, &input.origin.name, &input.ty.shape)?);
+    }
     let file = args.output.as_deref().map(|path| NewFile::begin(path, true)).transpose()?;
     let folder = args.outputs.as_deref().map(NewFolder::begin).transpose()?;
-    let mut inputs = Inputs::read(&graph, &constants, &args.input, &doing)?;
+    let mut inputs = Inputs::read(&graph, &constants, &args.input, args.strict, &doing)?;
     let has_classes = PerImage::of(&graph, 0, inputs.batch())?.classes().is_some();
     let prints_outputs = args.json && !has_classes;
     let wanted = if folder.is_some() || prints_outputs { graph.outputs().len() } else { 1 };
