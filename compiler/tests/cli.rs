@@ -9,12 +9,16 @@ use kiln_rt::safetensors::{Dtype, SafeTensors, View, write};
 
 #[path = "cli/cache.rs"]
 mod cache;
+#[path = "cli/compare.rs"]
+mod compare;
 #[path = "cli/inputs.rs"]
 mod inputs;
 #[path = "cli/interrupt.rs"]
 mod interrupt;
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/paths.rs"]
+mod paths;
 #[path = "cli/photos.rs"]
 mod photos;
 

@@ -6,6 +6,7 @@ mod bench;
 mod build;
 mod cache;
 mod classes;
+mod compare;
 mod content;
 mod crates;
 mod demo;

@@ -11,6 +11,7 @@ use kiln_compiler::target::Target;
 
 use crate::answers::{self, Answer, Output, Said};
 use crate::classes::{Labels, gives_probabilities, rank};
+use crate::compare::{self, Difference};
 use crate::dump::print;
 use crate::engine::{Engine, Runner};
 use crate::file::NewFile;
@@ -18,6 +19,7 @@ use crate::folder::NewFolder;
 use crate::image_option;
 use crate::inputs::{Inputs, tensors};
 use crate::npy;
+use crate::photos::Photos;
 use crate::progress::Doing;
 use crate::report::Failure;
 use crate::spec::{Network, Spec};
@@ -53,6 +55,8 @@ pub(crate) struct Args {
     /// Write each output to `DIR/NAME.npy`; the folder must not be there yet
     #[arg(long, value_name = "DIR")]
     outputs: Option<PathBuf>,
+    #[command(flatten)]
+    compare: compare::Comparison,
     /// How many classes to print of each image; default: 5, and 1 in a table of several images
     #[arg(long)]
     top: Option<usize>,
@@ -86,14 +90,19 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         let input = input.ok_or_else(|| Failure::new("`--image` is for networks with an input"))?;
         graph.preprocessing = Some(image_option::preprocessing(settings, &input.origin.name, &input.ty.shape)?);
     }
+    let expected = args.compare.read(&graph)?;
     let file = args.output.as_deref().map(|path| NewFile::begin(path, true)).transpose()?;
     let folder = args.outputs.as_deref().map(NewFolder::begin).transpose()?;
     let mut inputs = Inputs::read(&graph, &constants, &args.input, args.strict, &doing)?;
     let has_classes = PerImage::of(&graph, 0, inputs.batch())?.classes().is_some();
     let prints_outputs = args.json && !has_classes;
-    let wanted = if folder.is_some() || prints_outputs { graph.outputs().len() } else { 1 };
+    let compared = expected.iter().map(|expected| expected.output + 1).max().unwrap_or(1);
+    let wanted = if folder.is_some() || prints_outputs { graph.outputs().len() } else { compared };
     let outputs = (0..wanted).map(|i| PerImage::of(&graph, i, inputs.batch())).collect::<Result<Vec<_>, _>>()?;
     let output = &outputs[0];
+    for expected in &expected {
+        expected.check_shape(&outputs[expected.output].of_all(inputs.photos().map(Photos::count)))?;
+    }
     if args.csv && !has_classes {
         return Err(Failure::new(format!(
             "the first output has shape {:?}: there are no classes to print",
@@ -112,7 +121,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let several = inputs.runs() > 1 || inputs.names(0, output.images).len() > 1;
     let top = args.top.unwrap_or(if several && !args.csv && !args.json { 1 } else { 5 });
     // Outputs that go to files are held until all are there; what is only printed is not.
-    let held = if file.is_some() || folder.is_some() { wanted } else { 0 };
+    let held = if file.is_some() || folder.is_some() || !expected.is_empty() { wanted } else { 0 };
     let (mut answers, mut stacked) = (Vec::new(), vec![None::<Elements>; held]);
     for run in 0..inputs.runs() {
         let values = runner.run(inputs.load(run)?)?;
@@ -146,21 +155,36 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         file.write(|out| npy::write(out, &output.stacked(first.len()), first))?.finish()?;
     }
     if let Some(folder) = folder {
-        let names = file_names(compiled.source.outputs().iter().map(|output| output.name.as_str()));
-        for ((name, output), values) in names.iter().zip(&outputs).zip(&stacked) {
-            let mut bytes = Vec::new();
-            npy::write(&mut bytes, &output.stacked(values.len()), values)?;
-            folder.write(name, &bytes)?;
-        }
-        folder.finish()?;
+        write_all(folder, &compiled.source, &outputs, &stacked)?;
     }
-    print(&if args.json {
-        format!("{}\n", answers::json(&compiled.source.name, &answers, &labels))
+    let differences: Vec<Difference> =
+        expected.iter().map(|expected| expected.difference(&stacked[expected.output])).collect();
+    let compared: String = differences.iter().map(Difference::line).collect();
+    if args.json {
+        let mut object = answers::json(&compiled.source.name, &answers, &labels);
+        if !differences.is_empty() {
+            object["compared"] = differences.iter().map(Difference::object).collect();
+        }
+        print(&format!("{object}\n"))?;
     } else if args.csv {
-        answers::csv(&answers, &labels)
+        eprint!("{compared}");
+        print(&answers::csv(&answers, &labels))?;
     } else {
-        answers::table(&answers, &labels, std::io::stdout().is_terminal())
-    })
+        print(&answers::table(&answers, &labels, std::io::stdout().is_terminal()))?;
+        print(&compared)?;
+    }
+    Difference::check(&differences)
+}
+
+/// Writes each output to a file of its name.
+fn write_all(folder: NewFolder, graph: &Graph, outputs: &[PerImage], stacked: &[Elements]) -> Result<(), Failure> {
+    let names = file_names(graph.outputs().iter().map(|output| output.name.as_str()));
+    for ((name, output), values) in names.iter().zip(outputs).zip(stacked) {
+        let mut bytes = Vec::new();
+        npy::write(&mut bytes, &output.stacked(values.len()), values)?;
+        folder.write(name, &bytes)?;
+    }
+    folder.finish()
 }
 
 /// What a run says in full: all outputs of each photo, or of the tensors, as they are.
@@ -240,6 +264,11 @@ impl PerImage {
     /// How many classes there are, where the numbers are scores of classes.
     fn classes(&self) -> Option<usize> {
         (self.counted && self.shape.len() == 2 && self.dtype == DType::F32).then(|| self.shape[1])
+    }
+
+    /// The shape of the outputs of so many photos, or of tensors.
+    fn of_all(&self, photos: Option<usize>) -> Vec<usize> {
+        photos.map_or_else(|| self.shape.clone(), |photos| self.stacked(photos * self.len()))
     }
 
     /// The shape of the outputs of several images, one after the other, so many numbers in all.
