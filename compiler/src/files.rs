@@ -1,7 +1,7 @@
 //! The door to files for those who compile from files: the program `kiln`, `network!`, build scripts.
 
 use std::cell::RefCell;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
@@ -15,6 +15,8 @@ const LIMIT: u64 = 64 << 20;
 #[derive(Debug, Default)]
 pub struct Files {
     read: RefCell<BTreeSet<PathBuf>>,
+    /// The paths that are no text, by what stands for them.
+    unreadable: RefCell<BTreeMap<String, PathBuf>>,
 }
 
 impl Files {
@@ -32,9 +34,24 @@ impl Files {
             return Err(format!("it has more than the {} MiB of any source", LIMIT >> 20));
         }
         let text = String::from_utf8(bytes).map_err(|_| "it is no text in UTF-8".to_owned())?;
-        let name = path.display().to_string();
+        let name = self.name(&path);
         self.read.borrow_mut().insert(path);
         Ok((name, text))
+    }
+
+    /// What a path is called where names are text, as in [`Loader::load`]. Of one that is no text these files know what it
+    /// stands for.
+    pub fn name(&self, path: &Path) -> String {
+        let name = path.display().to_string();
+        if path.to_str().is_none() {
+            self.unreadable.borrow_mut().insert(name.clone(), path.to_owned());
+        }
+        name
+    }
+
+    /// The path that a name stands for.
+    fn path(&self, name: &str) -> PathBuf {
+        self.unreadable.borrow().get(name).cloned().unwrap_or_else(|| name.into())
     }
 
     /// The bytes of the file at `path`.
@@ -60,7 +77,7 @@ impl Files {
 impl Loader for Files {
     /// Paths are relative to the file that names them, or to the current folder.
     fn load(&self, from: &str, path: &str) -> Result<(String, String), String> {
-        self.read(&Path::new(from).parent().unwrap_or(Path::new("")).join(path))
+        self.read(&self.path(from).parent().unwrap_or(Path::new("")).join(self.path(path)))
     }
 }
 
@@ -125,6 +142,22 @@ mod tests {
         for (model, location) in [("models/m.onnx", "out"), ("models/m.onnx", "../secret"), ("models/m.onnx", "none")] {
             assert!(read(model, location).is_err(), "{location}");
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_path_that_is_no_text_has_a_name_that_leads_to_it() {
+        use std::os::unix::ffi::OsStrExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join(std::ffi::OsStr::from_bytes(b"\xff"));
+        std::fs::create_dir(&path).expect("a folder");
+        std::fs::write(path.join("a.net"), "use \"b.net\";").expect("a file");
+        std::fs::write(path.join("b.net"), "fn b(x) { x }").expect("a file");
+        let files = Files::default();
+        let (name, _) = files.load("", &files.name(&path.join("a.net"))).expect("a file");
+        assert!(name.ends_with("\u{fffd}/a.net"), "{name}");
+        assert_eq!(files.load(&name, "b.net").expect("a file").1, "fn b(x) { x }");
+        assert_eq!(files.were_read(), [path.join("a.net"), path.join("b.net")]);
     }
 
     #[test]

@@ -1,17 +1,28 @@
 //! The program `kiln` as its users meet it: what it prints, what it leaves on disk, how it fails.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use kiln_rt::safetensors::{Dtype, SafeTensors, View, write};
 
+#[path = "cli/cache.rs"]
+mod cache;
+#[path = "cli/compare.rs"]
+mod compare;
 #[path = "cli/inputs.rs"]
 mod inputs;
+#[path = "cli/interrupt.rs"]
+mod interrupt;
 #[path = "cli/outputs.rs"]
 mod outputs;
 #[path = "cli/packages.rs"]
 mod packages;
+#[path = "cli/paths.rs"]
+mod paths;
+#[path = "cli/photos.rs"]
+mod photos;
 
 const NET: &str = r#"
 /// A layer of each kind.
@@ -29,14 +40,28 @@ fn folder() -> tempfile::TempDir {
     folder
 }
 
-fn kiln(folder: &Path, args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_kiln")).args(args).current_dir(folder).output().expect("kiln runs")
+/// The program in a folder, with a cache that the tests share.
+fn command(folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kiln"));
+    command.current_dir(folder).env("KILN_CACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("kiln-cache"));
+    command
+}
+
+fn kiln<A: AsRef<OsStr>>(folder: &Path, args: &[A]) -> Output {
+    command(folder).args(args).output().expect("kiln runs")
 }
 
 fn succeeds(folder: &Path, args: &[&str]) -> String {
     let output = kiln(folder, args);
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// What a command that must succeed says on standard error.
+fn notes(folder: &Path, args: &[&str]) -> String {
+    let output = kiln(folder, args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 /// The message of a command that must fail with exit code 1, on one line, without the frame around it.
@@ -183,7 +208,7 @@ fn a_crate_names_its_licence_and_what_its_weights_say_of_themselves() {
         assert!(output.status.code() == Some(2) && message.contains("--license"), "{wrong}: {message}");
         assert!(!path.join("other").exists());
     }
-    succeeds(path, &["build", "small.net", "--out", "plain"]);
+    succeeds(path, &["build", "small.net", "--weights", "fill", "--out", "plain"]);
     let plain = fs::read_to_string(path.join("plain/README.md")).expect("a file");
     assert!(!plain.contains("Licence") && !plain.contains("## Weights"));
 }
@@ -195,7 +220,7 @@ fn a_folder_that_exists_is_replaced_only_if_kiln_made_it_and_only_by_force() {
     fs::create_dir(path.join("mine")).expect("a folder");
     fs::write(path.join("mine/file"), "precious").expect("a file");
     let build = |out, force: bool| {
-        let mut args = vec!["build", "small.net", "--target", "base", "--out", out];
+        let mut args = vec!["build", "small.net", "--weights", "fill", "--target", "base", "--out", out];
         args.extend(force.then_some("--force"));
         args
     };
@@ -235,7 +260,8 @@ fn an_exported_model_answers_as_its_network_and_stands_whole_or_not_at_all() {
     assert_eq!(names(path), ["m.onnx", "m.onnx.data", "small.net", "w.safetensors", "y.npy"]);
     let graph = |model| succeeds(path, &["graph", model]);
     assert!(!graph("m.onnx").contains("= bn("));
-    let batches = ["export", "small.net", "--set", "image=[3, 3, 9, 7]", "--out", "deep/batches.onnx"];
+    let batches =
+        ["export", "small.net", "--weights", "fill", "--set", "image=[3, 3, 9, 7]", "--out", "deep/batches.onnx"];
     succeeds(path, &batches);
     let batches = graph("deep/batches.onnx");
     assert!(batches.contains("\"image\" = input(): f32[3, 3, 9, 7]"), "{batches}");
@@ -250,11 +276,12 @@ fn an_exported_model_answers_as_its_network_and_stands_whole_or_not_at_all() {
         let message = fails(path, &[&["export", "small.net"], args].concat());
         assert!(words.iter().all(|word| message.contains(word)), "{message}");
     };
-    fail(&["--out", "m.onnx"], &["m.onnx exists already", "--force"]);
-    fail(&["--out", "deep", "--force"], &["deep is a folder"]);
+    fail(&["--weights", "fill", "--out", "m.onnx"], &["m.onnx exists already", "--force"]);
+    fail(&["--weights", "fill", "--out", "deep", "--force"], &["deep is a folder"]);
     fs::remove_file(path.join("m.onnx.data")).expect("a file");
     fs::create_dir(path.join("m.onnx.data")).expect("a folder");
-    fail(&["--out", "m.onnx", "--force", "--external-data"], &["m.onnx.data is a folder"]);
+    let fill = ["--weights", "fill", "--out", "m.onnx", "--force", "--external-data"];
+    fail(&fill, &["m.onnx.data is a folder"]);
     fs::write(path.join("w.safetensors"), weights(|name| name != "norm.bias", |_, shape| shape)).expect("a file");
     fail(&["--weights", "w.safetensors", "--out", "m.onnx", "--force"], &["`norm.bias`", "have no tensor"]);
     fail(&["--weights", "w.safetensors", "--out", "new.onnx"], &["`norm.bias`"]);
@@ -265,7 +292,7 @@ fn an_exported_model_answers_as_its_network_and_stands_whole_or_not_at_all() {
 fn a_weights_file_that_was_cut_or_changed_is_an_error_on_load() {
     let folder = folder();
     let path = folder.path();
-    succeeds(path, &["build", "small.net", "--target", "base", "--out", "crate"]);
+    succeeds(path, &["build", "small.net", "--weights", "fill", "--target", "base", "--out", "crate"]);
     let weights = fs::read(path.join("crate/weights.bin")).expect("the weights");
     let run = || -> Output {
         // Cargo does not see a changed weights file; a new build of the crate does.
@@ -275,6 +302,7 @@ fn a_weights_file_that_was_cut_or_changed_is_an_error_on_load() {
             .args(["run", "--release", "--offline", "--quiet", "--example", "run", "--", "tests/golden_input.bin"])
             .current_dir(path.join("crate"))
             .env_remove("CARGO_TARGET_DIR")
+            .env_remove("CARGO_INCREMENTAL")
             .output()
             .expect("cargo runs")
     };
@@ -349,14 +377,6 @@ fn engines_agree_on_the_command_line() {
     assert!(wrong.contains("nowhere.npy"), "{wrong}");
 }
 
-/// The mean of each colour of a photo, as three classes.
-const COLOURS: &str = r#"
-pub net Colours(image: [1, 3, 4, 4]) {
-    image(resize = 5, crop = 4, mean = 100, std = 50);
-    image.global_avg_pool().flatten()
-}
-"#;
-
 #[test]
 fn every_output_is_written_to_a_file_of_its_name() {
     let folder = folder();
@@ -384,123 +404,6 @@ pub net Pair(image: [2, 3, 4, 5], other: [1, 3, 1, 1]) {
         assert!(fails(path, &args).contains("exists"));
     }
     assert_eq!(fs::read(path.join("interp/boxes.npy")).ok(), fs::read(path.join("aot/boxes.npy")).ok());
-}
-
-/// A folder for one test, with the network of colours in it and photos in `photos`, each of one colour.
-fn photos(colours: &[(&str, [u8; 3])]) -> tempfile::TempDir {
-    let folder = tempfile::tempdir().expect("a folder");
-    fs::write(folder.path().join("colours.net"), COLOURS).expect("a file");
-    fs::create_dir(folder.path().join("photos")).expect("a folder");
-    for (name, colour) in colours {
-        let photo = image::RgbImage::from_pixel(12, 9, image::Rgb(*colour));
-        photo.save(folder.path().join("photos").join(name)).expect("a file");
-    }
-    folder
-}
-
-#[test]
-fn a_photo_is_classified_and_printed_for_people_and_for_programs() {
-    let folder = photos(&[("a.png", [200, 100, 50])]);
-    let path = folder.path();
-    fs::write(path.join("labels.txt"), "red\ngreen\nblue, or \"azure\"\n").expect("a file");
-    let base = ["run", "colours.net", "--weights", "fill", "--engine", "interp", "--input", "photos/a.png"];
-    let run = |more: &[&str]| succeeds(path, &[&base[..], more].concat());
-    // The scores are (200 - 100) / 50 = 2, 0 and -1; their softmax is e^2, 1 and e^-1 over their sum, 8.757.
-    assert_eq!(run(&[]), "    0  0.844\n    1  0.114\n    2  0.042\n");
-    let labels = ["--labels", "labels.txt"];
-    assert_eq!(run(&[&labels[..], &["--top", "2"]].concat()), "    0  0.844  red\n    1  0.114  green\n");
-    let csv = run(&[&labels[..], &["--csv"]].concat());
-    let lines: Vec<&str> = csv.lines().collect();
-    assert_eq!((lines.len(), lines[0]), (4, "file,rank,class,label,probability"));
-    assert!(lines[1].starts_with("photos/a.png,1,0,red,0.843"), "{csv}");
-    assert!(lines[3].starts_with("photos/a.png,3,2,\"blue, or \"\"azure\"\"\",0.042"), "{csv}");
-    let json: serde_json::Value = serde_json::from_str(&run(&["--json"])).expect("JSON");
-    assert_eq!((&json["net"], &json["images"][0]["file"]), (&"Colours".into(), &"photos/a.png".into()));
-    let classes = json["images"][0]["classes"].as_array().expect("classes");
-    assert_eq!(classes.iter().map(|class| &class["class"]).collect::<Vec<_>>(), [0, 1, 2]);
-    let probability = classes[0]["probability"].as_f64().expect("a number");
-    assert!((probability - 2f64.exp() / (2f64.exp() + 1.0 + (-1f64).exp())).abs() < 1e-6, "{probability}");
-}
-
-#[test]
-fn a_folder_of_photos_runs_in_the_order_of_names_a_batch_at_a_time() {
-    let colours = [("c.png", [0, 0, 200]), ("a.JPG", [200, 0, 0]), ("b.jpeg", [0, 200, 0])];
-    let folder = photos(&colours);
-    let path = folder.path();
-    fs::write(path.join("photos/.hidden"), "not looked at").expect("a file");
-    let run = |more: &[&str]| {
-        succeeds(path, &[&["run", "colours.net", "--weights", "fill", "--input", "photos"], more].concat())
-    };
-    let table = run(&["--engine", "interp"]);
-    let words: Vec<Vec<&str>> = table.lines().map(|line| line.split_whitespace().take(2).collect()).collect();
-    assert_eq!(words, [["photos/a.JPG", "0"], ["photos/b.jpeg", "1"], ["photos/c.png", "2"]]);
-    // The crate, of a batch that the third photo fills by half.
-    let pairs = run(&["--set", "image=[2, 3, 4, 4]", "--csv", "--output", "scores.npy"]);
-    assert_eq!(pairs, run(&["--engine", "kernel", "--csv"]));
-    let scores = fs::read(path.join("scores.npy")).expect("the output");
-    assert!(scores.windows(6).any(|window| window == b"(3, 3)"), "three images of three classes");
-    assert_eq!(scores[scores.len() - 4..], 2f32.to_le_bytes(), "(200 - 100) / 50");
-}
-
-#[test]
-fn all_files_that_are_no_photos_are_told_before_anything_runs() {
-    let folder = photos(&[("good.png", [1, 2, 3])]);
-    let path = folder.path();
-    let whole = fs::read(path.join("photos/good.png")).expect("the photo");
-    for (name, bytes) in [("cut.png", &whole[..whole.len() / 2]), ("text.jpg", b"text"), ("notes.txt", b"text")] {
-        fs::write(path.join("photos").join(name), bytes).expect("a file");
-    }
-    fs::create_dir(path.join("photos/more")).expect("a folder");
-    let refused = |input: &str, more: &[&str]| {
-        let base = ["run", "colours.net", "--weights", "fill", "--output", "out.npy", "--input", input];
-        let message = fails(path, &[&base[..], more].concat());
-        assert!(!path.join("out.npy").exists());
-        message
-    };
-    let message = refused("photos", &[]);
-    for words in
-        ["4 of 5 files", "cut.png is broken", "text.jpg is not a PNG or JPEG", "notes.txt is no photo", "more is"]
-    {
-        assert!(message.contains(words), "`{words}` in: {message}");
-    }
-    assert!(refused("photos/cut.png", &[]).contains("cut.png is broken"));
-    assert!(refused("photos/none.png", &[]).contains("cannot read photos/none.png"));
-    assert!(refused("photos/notes.txt", &[]).contains("neither a tensor nor a photo"));
-    assert!(refused("photos/more", &[]).contains("no photo in photos/more"));
-    let good = |more: &[&str]| refused("photos/good.png", more);
-    assert!(good(&["--input", "photos/cut.png"]).contains("given twice"));
-    assert!(good(&["--labels", "photos/notes.txt"]).contains("names 1 classes, but the output has 3"));
-    assert!(good(&["--set", "image=[1, 4, 4, 4]"]).contains("[1, 4, 4, 4]"));
-    fs::write(path.join("colours.net"), COLOURS.replace(".flatten()", "")).expect("a file");
-    assert!(good(&["--csv"]).contains("[1, 3, 1, 1]"));
-    fs::write(path.join("colours.net"), COLOURS.replace("mean = 100", "mean = [1, 2]")).expect("a file");
-    assert!(good(&[]).contains("`mean` of image has 2 numbers for an input of 3 channels"));
-    fs::write(path.join("colours.net"), COLOURS.replace("image(resize", "// image(resize")).expect("a file");
-    let message = good(&[]);
-    assert!(
-        message.contains("does not say how a photo becomes its input `image`") && message.contains("image(resize = ")
-    );
-}
-
-#[test]
-fn a_network_of_a_thousand_classes_of_photos_names_them_as_imagenet_does() {
-    let folder = photos(&[]);
-    let path = folder.path();
-    let wide = COLOURS.replace(".flatten()", ".flatten().linear(1000, name = \"fc\")");
-    let names = include_str!("../classes/imagenet.txt").lines().collect::<Vec<_>>();
-    let classes = |net: &str| -> Vec<serde_json::Value> {
-        fs::write(path.join("wide.net"), net).expect("a file");
-        let run = ["run", "wide.net", "--weights", "fill", "--input", "fill", "--engine", "interp", "--json"];
-        let json: serde_json::Value = serde_json::from_str(&succeeds(path, &run)).expect("JSON");
-        json["images"][0]["classes"].as_array().expect("classes").clone()
-    };
-    let named = classes(&wide);
-    assert_eq!(named.len(), 5);
-    for class in named {
-        assert_eq!(class["label"], names[class["class"].as_u64().expect("a class") as usize]);
-    }
-    let unnamed = classes(&wide.replace("image(resize", "// image(resize"));
-    assert!(unnamed.iter().all(|class| class["label"].is_null()));
 }
 
 #[test]

@@ -50,7 +50,7 @@ pub(crate) fn write_as(
         license: None,
         weights_metadata: Vec::new(),
         workspace: Workspace::Own,
-        content_hash: written.content_hash,
+        content_hash: Some(written.content_hash),
         golden: None,
     };
     for file in emit_crate(&emitted, &options).expect("it emits").files {

@@ -3,10 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use super::{fails, folder, kiln, succeeds, weights};
+use super::{fails, folder, kiln, notes, succeeds, weights};
 
 /// A `.npy` file.
-fn npy(path: &Path, descriptor: &str, shape: &str, elements: &[u8]) {
+pub(super) fn npy(path: &Path, descriptor: &str, shape: &str, elements: &[u8]) {
     let header = format!("{{'descr': '{descriptor}', 'fortran_order': False, 'shape': {shape}, }}\n");
     let length = u16::try_from(header.len()).expect("a short header").to_le_bytes();
     fs::write(path, [b"\x93NUMPY\x01\0", &length[..], header.as_bytes(), elements].concat()).expect("a file");
@@ -73,7 +73,7 @@ fn arrays_are_no_larger_than_their_files_and_numbers_are_none_but_the_inputs() {
 fn what_a_file_is_says_its_content() {
     let folder = folder();
     let path = folder.path();
-    succeeds(path, &["export", "small.net", "--out", "m.onnx"]);
+    succeeds(path, &["export", "small.net", "--weights", "fill", "--out", "m.onnx"]);
     fs::copy(path.join("m.onnx"), path.join("m.bin")).expect("a file");
     fs::write(path.join("w.safetensors"), weights(|_| true, |_, shape| shape)).expect("a file");
     npy(&path.join("a.npy"), "<f4", "(1,)", &[0; 4]);
@@ -106,6 +106,14 @@ fn threads_and_sizes_have_limits() {
         let message = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(output.status.code() == Some(2) && message.contains("kiln runs on 1 to 1024 threads"), "{message}");
     }
+    let run = ["run", "small.net", "--weights", "fill", "--input", "fill", "--engine", "interp"];
+    let most = std::thread::available_parallelism().expect("processors").get();
+    if most < 1024 {
+        let said = notes(path, &[&run[..], &["--threads", "1024"]].concat());
+        assert!(said.starts_with(&format!("{most} thread")) && said.contains("in place of 1024"), "{said}");
+        assert_eq!(notes(path, &[&run[..], &["--exact-threads", "1024"]].concat()), "");
+    }
+    assert_eq!(notes(path, &[&run[..], &["--threads", &most.to_string()]].concat()), "");
     fs::write(path.join("vast.net"), "pub net Vast(x: [1, 1, 1, 1]) { x.conv(1, 1, padding = 12000, name = \"c\") }")
         .expect("a file");
     let run = ["run", "vast.net", "--weights", "fill", "--input", "fill", "--engine", "interp"];

@@ -3,7 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use super::{COLOURS, fails, folder, names, photos, succeeds, weights};
+use super::photos::{COLOURS, photos};
+use super::{fails, folder, names, succeeds, weights};
 
 const RUN: [&str; 8] = ["run", "small.net", "--weights", "fill", "--input", "fill", "--engine", "interp"];
 
@@ -38,7 +39,7 @@ fn outputs_are_as_readable_as_any_file() {
     let path = folder.path();
     fs::create_dir(path.join("folder")).expect("a folder");
     run(path, &["--output", "new/y.npy", "--outputs", "all"]);
-    succeeds(path, &["export", "small.net", "--out", "m.onnx"]);
+    succeeds(path, &["export", "small.net", "--weights", "fill", "--out", "m.onnx"]);
     let mode = |name: &str| path.join(name).metadata().expect("an output").permissions().mode() & 0o777;
     for name in ["new/y.npy", "m.onnx"] {
         assert_eq!(mode(name), mode("small.net"), "{name}");
@@ -54,7 +55,7 @@ fn a_folder_of_results_is_not_kilns_to_replace() {
     let before = names(&path.join("results"));
     let message = fails(path, &[&RUN[..], &["--outputs", "results"]].concat());
     assert!(message.contains("results exists already") && !message.contains("--force"), "{message}");
-    let message = fails(path, &["build", "small.net", "--out", "results", "--force"]);
+    let message = fails(path, &["build", "small.net", "--weights", "fill", "--out", "results", "--force"]);
     assert!(message.contains("not made by kiln"), "{message}");
     assert_eq!(names(&path.join("results")), before);
 }
@@ -119,4 +120,29 @@ fn outputs_without_classes_are_printed_as_json() {
     assert_eq!(large[0]["outputs"][0]["shape"], serde_json::json!([2, 3, 1, 1]));
     assert_eq!(large[0]["outputs"][1]["first"].as_array().map(Vec::len), Some(8));
     assert!(large[1].is_null() && large[0]["outputs"][1].get("numbers").is_none());
+}
+
+#[test]
+fn weights_that_nobody_named_are_not_made_up() {
+    let folder = folder();
+    let path = folder.path();
+    let before = names(path);
+    for verb in ["build", "export"] {
+        let message = fails(path, &[verb, "small.net", "--out", "out"]);
+        assert!(message.contains("small.net comes without weights") && message.contains("--weights fill"), "{message}");
+        assert_eq!(names(path), before);
+    }
+    // A network that has none needs none.
+    fs::write(path.join("none.net"), "pub net None(x: [1, 3]) { x.relu() }").expect("a file");
+    succeeds(path, &["build", "none.net", "--out", "crate", "--target", "base"]);
+    succeeds(path, &["export", "none.net", "--out", "none.onnx"]);
+    succeeds(path, &["run", "none.net", "--input", "fill", "--engine", "interp"]);
+}
+
+#[test]
+fn the_demo_keeps_its_crate_where_it_is_told() {
+    let folder = folder();
+    let printed = succeeds(folder.path(), &["demo", "--out", "kept/demo1"]);
+    assert!(printed.contains("360 of 360") && printed.contains("the crate is in  kept/demo1"), "{printed}");
+    assert!(folder.path().join("kept/demo1/src/lib.rs").is_file());
 }

@@ -26,8 +26,9 @@ pub struct CrateOptions {
     pub weights_metadata: Vec<(String, String)>,
     /// What it is to a workspace around it.
     pub workspace: Workspace,
-    /// The content hash of its weights file, as its writer returned it.
-    pub content_hash: u64,
+    /// The content hash of its weights file, as its writer returned it. None for a crate that takes any weights for its
+    /// kernels, from a file when it loads: such weights must not be linked.
+    pub content_hash: Option<u64>,
     /// A stored answer to test against.
     pub golden: Option<Golden>,
 }

@@ -31,7 +31,7 @@ pub fn emit_module(compiled: &Compiled<'_>, options: &ModuleOptions) -> Result<S
     let rt = quote! { self::rt };
     let imports = quote! { use super::rt; };
     let file = LinkedFile {
-        content_hash: options.content_hash,
+        content_hash: Some(options.content_hash),
         owner: &options.package,
         folder: "OUT_DIR",
         name: &options.weights_file,

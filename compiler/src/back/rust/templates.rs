@@ -34,12 +34,12 @@ impl Template<'_> {
     pub(super) fn manifest(&self) -> String {
         let CrateOptions { package, license, workspace, .. } = self.options;
         let license = license.as_ref().map(|license| format!("license = {}\n", quoted(license))).unwrap_or_default();
-        let mut programs = vec![("example", "run"), ("example", "bench")];
-        programs.extend(self.options.golden.as_ref().map(|_| ("test", "golden")));
+        let mut programs = vec![("example", "run", vec![STD]), ("example", "bench", vec![STD, EMBED])];
+        programs.extend(self.options.golden.as_ref().map(|_| ("test", "golden", vec![STD, EMBED])));
         let programs: String = programs
             .into_iter()
-            .map(|(kind, name)| {
-                format!("\n[[{kind}]]\nname = \"{name}\"\nrequired-features = [\"{STD}\", \"{EMBED}\"]\n")
+            .map(|(kind, name, features)| {
+                format!("\n[[{kind}]]\nname = \"{name}\"\nrequired-features = {features:?}\n")
             })
             .collect();
         let table = if *workspace == Workspace::Own { "\n[workspace]\n" } else { "" };
@@ -120,8 +120,12 @@ impl Template<'_> {
             let batch = ["8".to_owned()].into_iter().chain(shape.iter().skip(1).map(usize::to_string));
             format!("{name}=[{}]", batch.collect::<Vec<_>>().join(", "))
         });
-        // A printed graph has no parameters: its spec had.
-        let spec = if self.options.source.ends_with(".graph") { "SPEC.net" } else { &self.options.source };
+        // A printed graph has no parameters: its spec had. A model comes with its weights.
+        let spec = match &self.options.source {
+            source if source.ends_with(".graph") => "SPEC.net --weights FILE".to_owned(),
+            source if source.ends_with(".onnx") => source.clone(),
+            source => format!("{source} --weights FILE"),
+        };
         let io = format!("Inputs: {}. Outputs: {}.", tensor_list(&signature.inputs), tensor_list(&signature.outputs));
         let best = self.compiled.targets().next().map_or_else(String::new, |target| format!("{target:?}"));
         let profiles = match self.options.workspace {

@@ -13,8 +13,8 @@ use crate::kernel::{Arg, Place};
 
 /// A weights file that is linked into the program.
 pub(super) struct LinkedFile<'a> {
-    /// The hash of its content, which is part of its name for the linker.
-    pub(super) content_hash: u64,
+    /// The hash of its content, which is part of its name for the linker; None where any content is taken.
+    pub(super) content_hash: Option<u64>,
     /// The package that it belongs to: the rest of that name.
     pub(super) owner: &'a str,
     /// The variable that names its folder when the code is compiled.
@@ -32,10 +32,13 @@ pub(super) fn linked(compiled: &Compiled<'_>, rt: &TokenStream, file: &LinkedFil
     let LinkedFile { content_hash, owner, folder, name, place, feature } = *file;
     let when = feature.map(|feature| quote! { #[cfg(feature = #feature)] });
     let and_when = feature.map(|feature| quote! { feature = #feature, });
-    let content = Literal::u64_unsuffixed(content_hash);
-    let layout = layout(&compiled.packing, &quote! { ::core::option::Option::Some(#content) });
+    let content = match content_hash.map(Literal::u64_unsuffixed) {
+        Some(content) => quote! { ::core::option::Option::Some(#content) },
+        None => quote! { ::core::option::Option::None },
+    };
+    let layout = layout(&compiled.packing, &content);
     let names = offsets(compiled);
-    let symbol = format!("kiln_weights_{}_{content_hash:016x}", snake(owner));
+    let symbol = format!("kiln_weights_{}_{:016x}", snake(owner), content_hash.unwrap_or(compiled.packing.hash));
     let (start, end) = (format!("{symbol}_start"), format!("{symbol}_end"));
     // Of equal groups the linker keeps one, so that a package's library and program may both hold the file.
     let assembly = format!(

@@ -1,5 +1,6 @@
 //! Tensors for inputs: from files, or by the formula.
 
+use std::ffi::OsStr;
 use std::path::Path;
 
 use kiln_compiler::graph::{DType, Elements, TensorType};
@@ -9,7 +10,7 @@ use crate::report::Failure;
 
 /// The elements of an input: from a `.npy` file with this shape, or, for `fill`, by the formula. A file of another type
 /// does where every number is one of the input's type.
-pub(crate) fn read_input(source: &str, name: &str, ty: &TensorType) -> Result<Elements, Failure> {
+pub(crate) fn read_input(source: &OsStr, name: &str, ty: &TensorType) -> Result<Elements, Failure> {
     if source == "fill" {
         return Ok(fill(ty));
     }

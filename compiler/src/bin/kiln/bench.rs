@@ -1,18 +1,22 @@
 //! `kiln bench`: how fast the crate of a network runs, and each of its layers.
 
+use std::ffi::OsString;
+
 use kiln_compiler::graph::Graph;
 use kiln_compiler::kernel::{Arg, Program, Step, stats};
 use kiln_compiler::pipeline::{Compiled, Options, compile};
 use kiln_compiler::target::Target;
 use serde_json::{Value, json};
 
-use crate::crates::{build_example, run_program};
+use crate::crates::build_bench;
 use crate::dump::print;
-use crate::engine::thread_count;
 use crate::inspect::{aligned, grouped};
 use crate::progress::Doing;
 use crate::report::{Context, Failure};
 use crate::spec::Spec;
+use crate::temporary::Temporary;
+use crate::threads;
+use crate::toolchain::run_program;
 use crate::weights;
 
 #[derive(clap::Args)]
@@ -31,9 +35,8 @@ pub(crate) struct Subject {
     spec: Spec,
     #[command(flatten)]
     weights: weights::Argument,
-    /// Threads of the emitted crate
-    #[arg(long, default_value_t = 1, value_parser = thread_count)]
-    threads: usize,
+    #[command(flatten)]
+    threads: threads::ThreadCount,
     /// The instruction set; default: the best that this processor has
     #[arg(long)]
     target: Option<Target>,
@@ -186,14 +189,15 @@ pub(crate) fn bench(args: &Args) -> Result<(), Failure> {
 pub(crate) fn measure(subject: &Subject) -> Result<Measured, Failure> {
     let Subject { spec, weights, threads, target } = subject;
     let target = target.unwrap_or_else(Target::detect);
+    let threads = threads.count();
     let doing = Doing::new(format!("compiling {}", spec.name()));
     let (graph, weights) = spec.load_or_fill(weights)?;
     let compiled = compile(graph, &Options { targets: vec![target], ..Options::default() })?;
-    let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let temporary = Temporary::new().context("cannot make a temporary folder")?;
     doing.now("building the crate");
-    let program = build_example(&compiled, &weights, &temporary.path().join("crate"), "bench")?;
+    let program = build_bench(&compiled, &weights, &temporary.path().join("crate"))?;
     doing.now(format!("timing {}", spec.name()));
-    let flags = ["--threads", &threads.to_string(), "--target", target.name()].map(str::to_owned);
+    let flags = ["--exact-threads", &threads.to_string(), "--target", target.name()].map(OsString::from);
     let printed = run_program(&program, &flags)?;
     read(&printed, &compiled, target).ok_or_else(|| Failure::new("the crate's bench printed no times"))
 }

@@ -14,7 +14,7 @@ use crate::folder::NewFolder;
 use crate::inspect::grouped;
 use crate::progress::Doing;
 use crate::report::Failure;
-use crate::spec::Spec;
+use crate::spec::{Network, Spec};
 use crate::weights;
 use crate::workspace::around;
 
@@ -41,7 +41,7 @@ pub(crate) struct Args {
 /// Writes a crate.
 pub(crate) fn build(args: &Args) -> Result<(), Failure> {
     let doing = Doing::new(format!("compiling {}", args.spec.name()));
-    let (graph, weights) = args.spec.load_or_fill(&args.weights)?;
+    let Network { graph, weights, .. } = args.spec.load_with(&args.weights, &[])?;
     let workspace = around(&args.out)?;
     let folder = NewFolder::begin_marked(&args.out, args.force)?;
     let mut options = Options::default();
@@ -57,7 +57,7 @@ pub(crate) fn build(args: &Args) -> Result<(), Failure> {
         compiled: &compiled,
         weights: &weights,
         package: PackageName::like(&stem),
-        source: short_name(args.spec.name()).to_owned(),
+        source: short_name(&args.spec.name()).to_owned(),
         workspace,
         golden: true,
         license: args.license.clone(),

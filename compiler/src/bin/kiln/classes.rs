@@ -5,6 +5,7 @@ use std::path::Path;
 use kiln_compiler::files::Files;
 use kiln_compiler::graph::{Graph, Op};
 
+use crate::preprocess::Extents;
 use crate::report::{Context, Failure};
 
 /// The names of ImageNet's 1,000 classes (ILSVRC 2012) in the order that networks trained on them answer in: torchvision
@@ -16,8 +17,8 @@ const IMAGENET: &str = include_str!("../../../classes/imagenet.txt");
 pub(crate) struct Labels(Vec<String>);
 
 impl Labels {
-    /// The lines of a text file. Without one, ImageNet's names for a network of 1,000 classes that says how a photo in
-    /// colour becomes its input, and else none. `classes` is how many the output has, where it has any.
+    /// The lines of a text file. Without one, ImageNet's names for a network of 1,000 classes of which is said how a photo
+    /// in colour becomes its input, and else none. `classes` is how many the output has, where it has any.
     ///
     /// # Errors
     /// Where the file does not name each class.
@@ -37,7 +38,8 @@ impl Labels {
                 None => Err(Failure::new(format!("{shown} names classes, but the output has none"))),
             };
         }
-        let colour = graph.inputs().first().is_some_and(|&input| graph.node(input).ty.shape.get(1) == Some(&3));
+        let extents = |&input| Extents::of("", &graph.node(input).ty.shape).ok();
+        let colour = graph.inputs().first().and_then(extents).is_some_and(|extents| extents.channels == 3);
         let imagenet = classes == Some(1000) && colour && graph.preprocessing.is_some();
         Ok(if imagenet { names(IMAGENET) } else { Labels::default() })
     }

@@ -7,12 +7,14 @@ use kiln_compiler::target::Target;
 use ndarray::ArrayD;
 use ndarray_npy::ReadNpyExt;
 
-use crate::crates::{Recipe, cargo_build, run_program};
+use crate::crates::Recipe;
 use crate::dump::print_line;
 use crate::folder::NewFolder;
 use crate::inspect::grouped;
 use crate::progress::Doing;
 use crate::report::{Context, Failure};
+use crate::temporary::Temporary;
+use crate::toolchain::{LinkedWeights, build_example, run_program};
 use crate::weights::Weights;
 
 const SPEC: &str = include_str!("../../../demo/digits.net");
@@ -45,7 +47,7 @@ pub(crate) fn demo(args: &Args) -> Result<(), Failure> {
     let spec = front::parse_text("digits.net", SPEC)?;
     let graph = front::elaborate(&spec, "Digits", &Overrides::default(), &NoFiles)?;
     let compiled = compile(graph, &Options::default())?;
-    let temporary = tempfile::tempdir().context("cannot make a temporary folder")?;
+    let temporary = Temporary::new().context("cannot make a temporary folder")?;
     let weights_path = temporary.path().join("digits.safetensors");
     std::fs::write(&weights_path, WEIGHTS).context("cannot write the weights")?;
     let weights = Weights::of_file(&weights_path, &compiled.source)?;
@@ -65,12 +67,12 @@ pub(crate) fn demo(args: &Args) -> Result<(), Failure> {
     new.finish()?;
 
     doing.now("building the crate");
-    let program = cargo_build(&folder, "classify")?;
+    let program = build_example(&folder, "classify", LinkedWeights::Yes)?;
     doing.now("reading digits");
     let (input, output) = (temporary.path().join("images.bin"), temporary.path().join("answers.bin"));
     let raw: Vec<u8> = images.iter().flat_map(|&pixel| f32::from(pixel).to_le_bytes()).collect();
     std::fs::write(&input, raw).context("cannot write the images")?;
-    let microseconds = run_program(&program, &[input.display().to_string(), output.display().to_string()])?;
+    let microseconds = run_program(&program, &[input.into(), output.clone().into()])?;
     let microseconds: f64 = microseconds.trim().parse().context("the crate's program gave no time")?;
     let answers: Vec<f32> = std::fs::read(&output)
         .context("the crate's program gave no answers")?

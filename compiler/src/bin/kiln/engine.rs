@@ -1,5 +1,6 @@
 //! What runs a network: one of three engines, made ready once and run on as many inputs as there are.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -10,11 +11,13 @@ use kiln_compiler::graph::{DType, Elements, Graph, TensorType, interp as graph_i
 use kiln_compiler::kernel::interp as kernel_interp;
 use kiln_compiler::pipeline::Compiled;
 use kiln_compiler::target::Target;
-use kiln_rt::session::Threads;
 
-use crate::crates::{build_example, run_program};
+use crate::cache::Program;
+use crate::crates::run_program_of;
 use crate::npy;
 use crate::report::{Context, Failure};
+use crate::temporary::Temporary;
+use crate::toolchain::run_program;
 use crate::weights::Weights;
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -47,13 +50,6 @@ impl Engine {
     }
 }
 
-/// Reads a number of threads.
-pub(crate) fn thread_count(text: &str) -> Result<usize, String> {
-    let most = Threads::MOST;
-    let count = text.parse().ok().filter(|count| (1..=most).contains(count));
-    count.ok_or_else(|| format!("kiln runs on 1 to {most} threads"))
-}
-
 /// A network that an engine has been made ready for.
 pub(crate) struct Runner<'a> {
     compiled: &'a Compiled,
@@ -64,11 +60,11 @@ pub(crate) struct Runner<'a> {
 enum Ready {
     Interp,
     Kernel,
-    Aot { folder: tempfile::TempDir, program: PathBuf, flags: Vec<String> },
+    Aot { folder: Temporary, program: Program, flags: Vec<OsString> },
 }
 
 impl<'a> Runner<'a> {
-    /// Makes an engine ready; the crate is built here. Both compiled engines need a program: the first of `compiled`.
+    /// Makes an engine ready; the crate is built here, unless the cache has its program. Both compiled engines need a program: the first of `compiled`.
     pub(crate) fn new(
         engine: Engine,
         compiled: &'a Compiled,
@@ -80,9 +76,11 @@ impl<'a> Runner<'a> {
             Engine::Interp => Ready::Interp,
             Engine::Kernel => Ready::Kernel,
             Engine::Aot => {
-                let folder = tempfile::tempdir().context("cannot make a temporary folder")?;
-                let program = build_example(compiled, weights, &folder.path().join("crate"), "run")?;
-                let flags = ["--threads", &threads.to_string(), "--target", target.name()].map(str::to_owned).into();
+                let folder = Temporary::new().context("cannot make a temporary folder")?;
+                let file = folder.path().join("weights.bin");
+                let program = run_program_of(compiled, weights, &file)?;
+                let flags = ["--exact-threads", &threads.to_string(), "--target", target.name(), "--weights"];
+                let flags = flags.map(OsString::from).into_iter().chain([file.into()]).collect();
                 Ready::Aot { folder, program, flags }
             }
         };
@@ -108,12 +106,12 @@ impl<'a> Runner<'a> {
                     let mut file = BufWriter::new(File::create(&path).context("cannot make a temporary file")?);
                     npy::write(&mut file, &compiled.source.node(id).ty.shape, input)?;
                     file.flush().context("cannot write a temporary file")?;
-                    command.push(path.display().to_string());
+                    command.push(path.into());
                 }
                 let count = compiled.source.outputs().len();
                 let outputs: Vec<PathBuf> = (0..count).map(|i| folder.path().join(format!("output{i}.npy"))).collect();
-                command.extend(outputs.iter().flat_map(|path| ["--output".to_owned(), path.display().to_string()]));
-                run_program(program, &command)?;
+                command.extend(outputs.iter().flat_map(|path| ["--output".into(), path.into()]));
+                run_program(program.path(), &command)?;
                 outputs.iter().map(|path| Ok(npy::read(path)?.1)).collect()
             }
         }

@@ -10,7 +10,7 @@ use crate::file::NewFile;
 use crate::inspect::grouped;
 use crate::progress::Doing;
 use crate::report::{Context, Failure};
-use crate::spec::Spec;
+use crate::spec::{Network, Spec};
 use crate::weights;
 
 #[derive(clap::Args)]
@@ -36,7 +36,7 @@ pub(crate) struct Args {
 /// Writes a model.
 pub(crate) fn export(args: &Args) -> Result<(), Failure> {
     let doing = Doing::new(format!("reading {}", args.spec.name()));
-    let (graph, weights) = args.spec.load_or_fill(&args.weights)?;
+    let Network { graph, weights, .. } = args.spec.load_with(&args.weights, &[])?;
     let model_file = NewFile::begin(&args.out, args.force)?;
     let network = graph.name.clone();
     let model = pipeline::export(graph, args.fold_batch_norm)?;
@@ -65,7 +65,9 @@ pub(crate) fn export(args: &Args) -> Result<(), Failure> {
 /// The file of a model's weights, and what the model calls it.
 fn data_file(model: &Path) -> Result<(PathBuf, String), Failure> {
     let name = model.file_name().and_then(|name| name.to_str());
-    let name = name.ok_or_else(|| Failure::new(format!("{} is no name for a file", model.display())))?;
+    let name = name.ok_or_else(|| {
+        Failure::new(format!("a model names the file of its weights in UTF-8, which {} is not", model.display()))
+    })?;
     let location = format!("{name}.data");
     Ok((model.with_file_name(&location), location))
 }

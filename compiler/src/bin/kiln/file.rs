@@ -7,10 +7,11 @@ use tempfile::{NamedTempFile, TempPath};
 
 use crate::place::{Parents, said};
 use crate::report::{Context, Failure};
+use crate::temporary::Temporary;
 
 /// A file being written beside its final place.
 pub(crate) struct NewFile {
-    staging: NamedTempFile,
+    staged: NamedTempFile,
     place: Place,
 }
 
@@ -21,6 +22,8 @@ pub(crate) struct WholeFile {
 }
 
 struct Place {
+    /// What the file is in for now.
+    _staging: Temporary,
     target: PathBuf,
     parents: Parents,
     force: bool,
@@ -48,7 +51,9 @@ impl NewFile {
             }
         }
         let parents = Parents::make(target)?;
-        Ok(NewFile { staging: parents.file()?, place: Place { target: target.to_path_buf(), parents, force } })
+        let staging = parents.temporary()?;
+        let staged = builder().tempfile_in(staging.path()).context(format!("cannot make {shown}"))?;
+        Ok(NewFile { staged, place: Place { _staging: staging, target: target.to_path_buf(), parents, force } })
     }
 
     /// Writes what the file holds.
@@ -56,21 +61,35 @@ impl NewFile {
         mut self,
         write: impl FnOnce(&mut dyn Write) -> Result<(), Failure>,
     ) -> Result<WholeFile, Failure> {
-        let mut out = BufWriter::new(self.staging.as_file_mut());
+        let mut out = BufWriter::new(self.staged.as_file_mut());
         write(&mut out)?;
         out.flush().context(format!("cannot write {}", self.place.target.display()))?;
         drop(out);
-        Ok(WholeFile { staged: self.staging.into_temp_path(), place: self.place })
+        Ok(WholeFile { staged: self.staged.into_temp_path(), place: self.place })
     }
 }
 
 impl WholeFile {
     /// Moves the file to its place.
     pub(crate) fn finish(self) -> Result<(), Failure> {
-        let Place { target, parents, force } = self.place;
+        let Place { _staging, target, parents, force } = self.place;
         let moved = if force { self.staged.persist(&target) } else { self.staged.persist_noclobber(&target) };
         moved.map_err(|failed| Failure::new(format!("cannot make {}: {}", target.display(), said(&failed.error))))?;
         parents.keep();
         Ok(())
     }
+}
+
+/// Makes a file that is as readable as any, as far as the umask lets it: temporary ones are private else.
+#[cfg(unix)]
+fn builder() -> tempfile::Builder<'static, 'static> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut builder = tempfile::Builder::new();
+    builder.permissions(std::fs::Permissions::from_mode(0o666));
+    builder
+}
+
+#[cfg(not(unix))]
+fn builder() -> tempfile::Builder<'static, 'static> {
+    tempfile::Builder::new()
 }

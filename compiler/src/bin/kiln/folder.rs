@@ -3,15 +3,20 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::interrupt::live;
 use crate::place::Parents;
 use crate::report::{Context, Failure};
+use crate::temporary::Temporary;
 
 /// The file that says that kiln made a folder, so that `--force` may replace it.
 const MARK: &str = ".kiln";
 
 /// A folder being written beside its final place.
 pub(crate) struct NewFolder {
-    staging: tempfile::TempDir,
+    /// The folder.
+    staged: PathBuf,
+    /// What it is in for now.
+    staging: Temporary,
     target: PathBuf,
     parents: Parents,
     /// Whether a folder that stands at the place is replaced.
@@ -28,8 +33,15 @@ impl NewFolder {
             return Err(Failure::new(format!("{} exists already", target.display()))
                 .help("choose another folder, or remove that one yourself"));
         }
+        NewFolder::stage(target, false)
+    }
+
+    fn stage(target: &Path, force: bool) -> Result<Self, Failure> {
         let parents = Parents::make(target)?;
-        Ok(NewFolder { staging: parents.folder()?, target: target.to_path_buf(), parents, force: false })
+        let staging = parents.temporary()?;
+        let staged = staging.path().join("new");
+        fs::create_dir(&staged).context(format!("cannot make {}", target.display()))?;
+        Ok(NewFolder { staged, staging, target: target.to_path_buf(), parents, force })
     }
 
     /// Begins a folder that bears kiln's mark, so that a later one may replace it.
@@ -48,15 +60,14 @@ impl NewFolder {
                     .help("remove it yourself, or choose another folder"));
             }
         }
-        let parents = Parents::make(target)?;
-        let folder = NewFolder { staging: parents.folder()?, target: target.to_path_buf(), parents, force };
+        let folder = NewFolder::stage(target, force)?;
         folder.write(MARK, b"This folder was made by kiln; `kiln build --force` may replace it.\n")?;
         Ok(folder)
     }
 
     /// Where to write for now.
     pub(crate) fn path(&self) -> &Path {
-        self.staging.path()
+        &self.staged
     }
 
     /// Writes a file, with the folders it stands in.
@@ -70,27 +81,25 @@ impl NewFolder {
 
     /// Moves the folder to its place.
     pub(crate) fn finish(self) -> Result<(), Failure> {
-        let NewFolder { staging, target, parents, force } = self;
+        let NewFolder { staged, staging, target, parents, force } = self;
         let shown = target.display();
-        let mut old = None;
+        // No signal may come between the old folder and the new one.
+        let undisturbed = live();
         if force && target.symlink_metadata().is_ok() {
-            // The old folder steps aside first, so that a failure leaves one of the two whole.
+            // The old folder steps aside first, so that a failure leaves one of the two whole; and not to where temporary
+            // folders go.
             let aside = staging.path().with_extension("old");
             fs::rename(&target, &aside).context(format!("cannot replace {shown}"))?;
-            old = Some(aside);
-        }
-        let staged = staging.keep();
-        if let Err(error) = fs::rename(&staged, &target) {
-            if let Some(old) = old {
-                fs::rename(old, &target).context(format!("cannot restore {shown}"))?;
+            if let Err(error) = fs::rename(&staged, &target) {
+                fs::rename(aside, &target).context(format!("cannot restore {shown}"))?;
+                return Err(Failure::new(format!("cannot make {shown}: {error}")));
             }
-            fs::remove_dir_all(&staged).ok();
-            return Err(Failure::new(format!("cannot make {shown}: {error}")));
+            fs::rename(aside, staging.path().join("old")).context("cannot remove the old folder")?;
+        } else {
+            fs::rename(&staged, &target).context(format!("cannot make {shown}"))?;
         }
+        drop(undisturbed);
         parents.keep();
-        if let Some(old) = old {
-            fs::remove_dir_all(old).context("cannot remove the old folder")?;
-        }
         Ok(())
     }
 }

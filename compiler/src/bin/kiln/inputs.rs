@@ -1,22 +1,20 @@
 //! What `--input` names: tensors, a photo, or a folder of photos.
 
 use std::collections::HashMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use kiln_compiler::graph::{DType, Elements, Graph, TensorType};
+use clap_lex::OsStrExt;
+use kiln_compiler::graph::{Elements, Graph};
 
 use crate::array;
 use crate::npy;
 use crate::photo;
-use crate::preprocess::Preparation;
+use crate::photos::{Found, Photos};
 use crate::progress::Doing;
 use crate::report::{Context, Failure};
 use crate::spec::splits;
-
-/// The most mistakes that are told at once.
-const MOST_TOLD: usize = 20;
 
 /// What a network is run on, run by run: once on tensors, or on all photos, as many at a time as its batch holds.
 pub(crate) struct Inputs {
@@ -37,15 +35,15 @@ pub(crate) struct Tensor {
 ///
 /// # Errors
 /// One cannot be read.
-pub(crate) fn tensors(arguments: &[String]) -> Result<Vec<Tensor>, Failure> {
+pub(crate) fn tensors(arguments: &[OsString]) -> Result<Vec<Tensor>, Failure> {
     let is_tensor = |path: &Path| path.is_file() && path.extension().is_some_and(|it| it.eq_ignore_ascii_case("npy"));
     let mut tensors = Vec::new();
     for argument in arguments {
         let named = splits(argument).find(|(_, source)| is_tensor(Path::new(source)));
-        let (input, source) = named.map_or((None, argument.as_str()), |(input, source)| (Some(input), source));
+        let (input, source) = named.map_or((None, argument.as_os_str()), |(input, source)| (Some(input), source));
         if is_tensor(Path::new(source)) {
             let (shape, elements) = npy::read(Path::new(source))?;
-            tensors.push(Tensor { input: input.map(str::to_owned), shape, elements });
+            tensors.push(Tensor { input, shape, elements });
         }
     }
     Ok(tensors)
@@ -54,23 +52,21 @@ pub(crate) fn tensors(arguments: &[String]) -> Result<Vec<Tensor>, Failure> {
 enum Images {
     /// The images of a batch have no names of their own: the first input's argument names them.
     Tensor(String),
-    Photos {
-        paths: Vec<PathBuf>,
-        preparation: Preparation,
-        batch: usize,
-    },
+    Photos(Photos),
 }
 
 impl Inputs {
     /// Reads tensors, and looks through all photos, each of which is decoded and dropped again. `NAME=` may be left out
-    /// where the network has one input; `constants` are names of inputs that it no longer has.
+    /// where the network has one input; `constants` are names of inputs that it no longer has. Whether a broken photo of a
+    /// folder is an error says `strict`.
     ///
     /// # Errors
     /// All that is wrong with photos at once; the first mistake of any other kind.
     pub(crate) fn read(
         graph: &Graph,
         constants: &[String],
-        arguments: &[String],
+        arguments: &[OsString],
+        strict: bool,
         doing: &Doing,
     ) -> Result<Self, Failure> {
         let given = by_name(graph, constants, arguments)?;
@@ -83,8 +79,8 @@ impl Inputs {
                 .ok_or_else(|| Failure::new(format!("the input `{name}` {:?} is not given", node.ty.shape)))?;
             match Kind::of(source)? {
                 Kind::Tensor => tensors.push(array::read_input(source, name, &node.ty)?),
-                Kind::Photos(paths) if position == 0 => {
-                    photos = Some(look_through(graph, paths, name, &node.ty, doing)?);
+                Kind::Photos(found) if position == 0 => {
+                    photos = Some(Photos::look_through(graph, found, name, &node.ty, strict, doing)?);
                     tensors.push(Elements::F32(Vec::new()));
                 }
                 Kind::Photos(_) => {
@@ -96,24 +92,29 @@ impl Inputs {
             }
         }
         let named = graph.inputs().first().and_then(|&id| given.get(graph.node(id).origin.name.as_str()));
-        let images = photos.unwrap_or_else(|| Images::Tensor(named.copied().unwrap_or_default().to_owned()));
+        let images = match photos {
+            Some(photos) => Images::Photos(photos),
+            None => Images::Tensor(named.map_or(String::new(), |source| source.display().to_string())),
+        };
         Ok(Inputs { tensors, images })
     }
 
     /// How many times to run the network.
     pub(crate) fn runs(&self) -> usize {
+        self.photos().map_or(1, |photos| photos.count().div_ceil(photos.batch()))
+    }
+
+    /// The photos; None for tensors, of which the output's shape says how many images they are.
+    pub(crate) fn photos(&self) -> Option<&Photos> {
         match &self.images {
-            Images::Tensor(_) => 1,
-            Images::Photos { paths, batch, .. } => paths.len().div_ceil(*batch),
+            Images::Tensor(_) => None,
+            Images::Photos(photos) => Some(photos),
         }
     }
 
-    /// How many images a run takes; None for tensors, of which the output's shape says it.
+    /// How many images a run takes; None for tensors.
     pub(crate) fn batch(&self) -> Option<usize> {
-        match &self.images {
-            Images::Tensor(_) => None,
-            Images::Photos { batch, .. } => Some(*batch),
-        }
+        self.photos().map(Photos::batch)
     }
 
     /// The names of a run's images, where the output is of `count`; the last batch of photos may hold fewer.
@@ -121,21 +122,14 @@ impl Inputs {
         match &self.images {
             Images::Tensor(name) if count == 1 => vec![name.clone()],
             Images::Tensor(name) => (0..count).map(|i| format!("{name}[{i}]")).collect(),
-            Images::Photos { paths, batch, .. } => {
-                paths.iter().skip(run * batch).take(*batch).map(|path| path.display().to_string()).collect()
-            }
+            Images::Photos(photos) => photos.of_run(run).iter().map(|path| path.display().to_string()).collect(),
         }
     }
 
-    /// The tensors of a run. A batch that is not full ends in zeros.
+    /// The tensors of a run.
     pub(crate) fn load(&mut self, run: usize) -> Result<&[Elements], Failure> {
-        if let Images::Photos { paths, preparation, batch } = &self.images {
-            let mut first = Vec::with_capacity(batch * preparation.len());
-            for path in paths.iter().skip(run * batch).take(*batch) {
-                first.extend(read_photo(path, preparation).map_err(Failure::new)?);
-            }
-            first.resize(batch * preparation.len(), 0.0);
-            self.tensors[0] = Elements::F32(first);
+        if let Images::Photos(photos) = &self.images {
+            self.tensors[0] = Elements::F32(photos.load(run)?);
         }
         Ok(&self.tensors)
     }
@@ -145,27 +139,27 @@ impl Inputs {
 fn by_name<'a>(
     graph: &'a Graph,
     constants: &'a [String],
-    arguments: &'a [String],
-) -> Result<HashMap<&'a str, &'a str>, Failure> {
+    arguments: &'a [OsString],
+) -> Result<HashMap<&'a str, &'a OsStr>, Failure> {
     let names = graph.inputs().iter().map(|&id| &*graph.node(id).origin.name);
     let names: Vec<&str> = names.chain(constants.iter().map(String::as_str)).collect();
     let is_only = names.len() == 1 || graph.inputs().len() == 1;
     let mut given = HashMap::new();
     for argument in arguments {
-        let named = names.iter().filter_map(|&name| Some((name, argument.strip_prefix(name)?.strip_prefix('=')?)));
-        let (name, source) = match (named.max_by_key(|(name, _)| name.len()), argument.split_once('=')) {
+        let named = names.iter().filter_map(|&name| Some((name, argument.strip_prefix(name)?.strip_prefix("=")?)));
+        let (name, source) = match (named.max_by_key(|(name, _)| name.len()), argument.split_once("=")) {
             (Some(named), _) => named,
             // A path may hold an `=` too.
             (None, split) if is_only && (split.is_none() || Path::new(argument).exists()) => {
-                (names[0], argument.as_str())
+                (names[0], argument.as_os_str())
             }
             (None, Some((name, _))) => {
                 let known = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
                 let known = if known.is_empty() { "none" } else { &known };
-                return Err(Failure::new(format!("the network has no input `{name}`; it has {known}")));
+                return Err(Failure::new(format!("the network has no input `{}`; it has {known}", name.display())));
             }
             (None, None) => {
-                return Err(Failure::new(format!("`--input {argument}` names no input"))
+                return Err(Failure::new(format!("`--input {}` names no input", argument.display()))
                     .help(format!("this network has {}: write `--input NAME=FILE`", names.join(", "))));
             }
         };
@@ -182,97 +176,26 @@ enum Kind {
     /// A `.npy` file, or `fill`.
     Tensor,
     /// A photo, or all photos of a folder.
-    Photos(Vec<PathBuf>),
+    Photos(Found),
 }
 
 impl Kind {
-    fn of(source: &str) -> Result<Self, Failure> {
+    fn of(source: &OsStr) -> Result<Self, Failure> {
         if source == "fill" {
             return Ok(Kind::Tensor);
         }
         let path = Path::new(source);
-        if fs::metadata(path).context(format!("cannot read {source}"))?.is_dir() {
-            return photos_of(path).map(Kind::Photos);
+        let shown = path.display();
+        if fs::metadata(path).context(format!("cannot read {shown}"))?.is_dir() {
+            return Found::in_folder(path).map(Kind::Photos);
         }
         if photo::is_named_photo(path) {
-            return Ok(Kind::Photos(vec![path.to_owned()]));
+            return Ok(Kind::Photos(Found::One(path.to_owned())));
         }
         match path.extension() {
             Some(ending) if ending.eq_ignore_ascii_case("npy") => Ok(Kind::Tensor),
-            _ => Err(Failure::new(format!("{source} is neither a tensor nor a photo, as its name ends"))
+            _ => Err(Failure::new(format!("{shown} is neither a tensor nor a photo, as its name ends"))
                 .help(format!("kiln reads .npy files, and {}", photo::FORMATS))),
         }
     }
-}
-
-/// The files in a folder, in the order of their names, hidden ones left out. That they are photos is not said here.
-fn photos_of(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let shown = folder.display();
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).context(format!("cannot read {shown}"))? {
-        let path = entry.context(format!("cannot read {shown}"))?.path();
-        if !path.file_name().unwrap_or(OsStr::new("")).as_encoded_bytes().starts_with(b".") {
-            paths.push(path);
-        }
-    }
-    if paths.is_empty() {
-        return Err(
-            Failure::new(format!("there is no photo in {shown}")).help(format!("kiln reads {}", photo::FORMATS))
-        );
-    }
-    paths.sort();
-    Ok(paths)
-}
-
-/// Makes sure that each photo can become an image of the input.
-fn look_through(
-    graph: &Graph,
-    paths: Vec<PathBuf>,
-    name: &str,
-    ty: &TensorType,
-    doing: &Doing,
-) -> Result<Images, Failure> {
-    let Some(preprocessing) = graph.preprocessing.as_ref().filter(|_| ty.dtype == DType::F32) else {
-        return Err(Failure::new(format!("{} does not say how a photo becomes its input `{name}`", graph.name)).help(
-            "give a .npy file, or add to the net what it was trained with, as in\n\
-             image(resize = 256, filter = \"bilinear\", crop = 224, mean = [123.675, 116.28, 103.53], std = [58.395, 57.12, 57.375]);",
-        ));
-    };
-    let preparation = Preparation::new(preprocessing, name, &ty.shape)?;
-    doing.now_counting("looking through the photos", paths.len());
-    let mut mistakes = Vec::new();
-    for path in &paths {
-        mistakes.extend(look_at(path, &preparation).err());
-        doing.one_done();
-    }
-    let message = match mistakes.as_slice() {
-        [] => return Ok(Images::Photos { paths, preparation, batch: ty.shape[0] }),
-        [only] => only.clone(),
-        several => {
-            let mut message = format!("{} of {} files cannot be used:", several.len(), paths.len());
-            several.iter().take(MOST_TOLD).for_each(|mistake| message.push_str(&format!("\n{mistake}")));
-            if several.len() > MOST_TOLD {
-                message.push_str(&format!("\nand {} more", several.len() - MOST_TOLD));
-            }
-            message
-        }
-    };
-    let failure = Failure::new(message);
-    let misnamed = paths.iter().any(|path| !photo::is_named_photo(path));
-    Err(if misnamed { failure.help(format!("kiln reads {}", photo::FORMATS)) } else { failure })
-}
-
-/// Whether a file can become an image of the input.
-fn look_at(path: &Path, preparation: &Preparation) -> Result<(), String> {
-    if path.is_file() && !photo::is_named_photo(path) {
-        return Err(format!("{} is no photo, as its name ends", path.display()));
-    }
-    let photo = photo::decode(path)?;
-    preparation.resized(photo.width(), photo.height()).map_err(|error| format!("{} {error}", path.display()))?;
-    Ok(())
-}
-
-/// One image of the input.
-fn read_photo(path: &Path, preparation: &Preparation) -> Result<Vec<f32>, String> {
-    preparation.image(&photo::decode(path)?).map_err(|error| format!("{} {error}", path.display()))
 }

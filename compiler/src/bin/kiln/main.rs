@@ -4,7 +4,9 @@ mod answers;
 mod array;
 mod bench;
 mod build;
+mod cache;
 mod classes;
+mod compare;
 mod content;
 mod crates;
 mod demo;
@@ -13,12 +15,15 @@ mod engine;
 mod export;
 mod file;
 mod folder;
+mod image_option;
 mod inputs;
 mod inspect;
+mod interrupt;
 mod map;
 mod matching;
 mod npy;
 mod photo;
+mod photos;
 mod place;
 mod preprocess;
 mod profile;
@@ -26,6 +31,9 @@ mod progress;
 mod report;
 mod run;
 mod spec;
+mod temporary;
+mod threads;
+mod toolchain;
 mod weights;
 mod workspace;
 mod zoo;
@@ -68,10 +76,15 @@ enum Verb {
     Zoo(zoo::Args),
     /// Compile a small trained network and read handwritten digits with it
     Demo(demo::Args),
+    /// Say which programs `run` keeps for the next run, and where; or remove them
+    Cache(cache::Args),
 }
 
 fn main() -> ExitCode {
-    let result = match Cli::parse().verb {
+    let verb = Cli::parse().verb;
+    interrupt::clean_up_on_signals();
+    temporary::sweep(&std::env::temp_dir());
+    let result = match verb {
         Verb::Build(args) => build::build(&args),
         Verb::Export(args) => export::export(&args),
         Verb::Run(args) => run::run(&args),
@@ -84,6 +97,7 @@ fn main() -> ExitCode {
         Verb::Weights(args) => matching::weights(&args),
         Verb::Zoo(args) => zoo::zoo(&args),
         Verb::Demo(args) => demo::demo(&args),
+        Verb::Cache(args) => cache::cache(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,13 +1,13 @@
-//! Where outputs come to stand: the folders around them, and what is written beside the place until it is whole.
+//! Where outputs come to stand: the folders around them, and the one beside the place in which they are written.
 
 use std::error::Error;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tempfile::{NamedTempFile, TempDir};
-
+use crate::interrupt::live;
 use crate::report::Failure;
+use crate::temporary::Temporary;
 
 /// The folder that an output stands in, with those around it that were made for it: they go again unless something comes
 /// to stand there.
@@ -27,28 +27,26 @@ impl Parents {
             return Err(Failure::new(format!("{} is not a folder: nothing can stand in it", file.display())));
         }
         let parents = Parents { folder: folder.to_owned(), made: missing.map(Path::to_owned).collect() };
+        live().parents.extend(parents.made.iter().cloned());
         fs::create_dir_all(folder)
             .map_err(|error| Failure::new(format!("cannot make {}: {}", folder.display(), said(&error))))?;
         Ok(parents)
     }
 
-    /// Makes a temporary file beside the place.
-    pub(crate) fn file(&self) -> Result<NamedTempFile, Failure> {
-        self.staged(builder(0o666).tempfile_in(&self.folder))
-    }
-
     /// Makes a temporary folder beside the place.
-    pub(crate) fn folder(&self) -> Result<TempDir, Failure> {
-        self.staged(builder(0o777).tempdir_in(&self.folder))
-    }
-
-    fn staged<T>(&self, made: io::Result<T>) -> Result<T, Failure> {
-        made.map_err(|error| Failure::new(format!("cannot write in {}: {}", self.folder.display(), said(&error))))
+    pub(crate) fn temporary(&self) -> Result<Temporary, Failure> {
+        Temporary::within(&self.folder)
+            .map_err(|error| Failure::new(format!("cannot write in {}: {}", self.folder.display(), said(&error))))
     }
 
     /// Leaves the folders where they are.
     pub(crate) fn keep(mut self) {
+        self.forget();
         self.made.clear();
+    }
+
+    fn forget(&self) {
+        live().parents.retain(|folder| !self.made.contains(folder));
     }
 }
 
@@ -58,6 +56,7 @@ impl Drop for Parents {
             // One that holds something by now is no longer ours alone, and stays.
             fs::remove_dir(folder).ok();
         }
+        self.forget();
     }
 }
 
@@ -67,22 +66,6 @@ pub(crate) fn said(error: &io::Error) -> String {
         Some(cause) => cause.to_string(),
         None => error.to_string(),
     }
-}
-
-/// Makes what is as readable as any file or folder, as far as the umask lets it: temporary ones are private else.
-#[cfg(unix)]
-fn builder(mode: u32) -> tempfile::Builder<'static, 'static> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".kiln-").permissions(fs::Permissions::from_mode(mode));
-    builder
-}
-
-#[cfg(not(unix))]
-fn builder(_: u32) -> tempfile::Builder<'static, 'static> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".kiln-");
-    builder
 }
 
 #[cfg(test)]

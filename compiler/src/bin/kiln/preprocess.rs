@@ -12,8 +12,42 @@ const MOST_PIXELS: u128 = 1 << 25;
 /// How many rows are resized together, so that what is between the two directions stays small.
 const STRIP: u32 = 64;
 
+/// Where the channels of an input are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    /// `[N, C, H, W]`, as PyTorch has it.
+    Nchw,
+    /// `[N, H, W, C]`, as TensorFlow has it.
+    Nhwc,
+}
+
+/// What an input of photos holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Extents {
+    pub(crate) channels: usize,
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    pub(crate) layout: Layout,
+}
+
+impl Extents {
+    /// Of an input of this shape, with one channel or three: the second extent counts them where it can, else the last.
+    ///
+    /// # Errors
+    /// Where the input holds no photo.
+    pub(crate) fn of(name: &str, shape: &[usize]) -> Result<Self, Failure> {
+        match *shape {
+            [_, channels @ (1 | 3), height, width] => Ok(Extents { channels, height, width, layout: Layout::Nchw }),
+            [_, height, width, channels @ (1 | 3)] => Ok(Extents { channels, height, width, layout: Layout::Nhwc }),
+            _ => Err(Failure::new(format!("a photo does not fit the input `{name}` of shape {shape:?}"))
+                .help("photos go into inputs [N, C, H, W] and [N, H, W, C], with C = 3 in colour and C = 1 in grey")),
+        }
+    }
+}
+
 /// How a photo becomes one image of a network's input.
 pub(crate) struct Preparation {
+    layout: Layout,
     /// Which channel of the photo each channel of the input is; the photo has as many.
     channels: Vec<usize>,
     /// Columns and rows of the input.
@@ -27,7 +61,7 @@ pub(crate) struct Preparation {
 }
 
 impl Preparation {
-    /// For an input of shape `[N, C, H, W]`. An input that is not a square of `crop` pixels keeps the fraction of the
+    /// For an input of shape `[N, C, H, W]` or `[N, H, W, C]`. An input that is not a square of `crop` pixels keeps the fraction of the
     /// photo that the spec's crop takes: the photo is resized to cover `H * resize / crop` rows and `W * resize / crop`
     /// columns, fractions of a pixel cut off.
     ///
@@ -35,10 +69,7 @@ impl Preparation {
     /// Where the input holds no photo, or the spec's numbers make no sense for it.
     pub(crate) fn new(preprocessing: &Preprocessing, name: &str, shape: &[usize]) -> Result<Self, Failure> {
         let Preprocessing { resize, filter, crop, order, mean, std } = preprocessing;
-        let &[_, channels @ (1 | 3), height, width] = shape else {
-            return Err(Failure::new(format!("a photo does not fit the input `{name}` of shape {shape:?}"))
-                .help("photos go into inputs [N, 3, H, W], in colour, or [N, 1, H, W], in grey"));
-        };
+        let Extents { channels, height, width, layout } = Extents::of(name, shape)?;
         let wrong = |what: String| Failure::new(format!("the network's image(…) {what}"));
         let filter = match filter.as_str() {
             "nearest" => FilterType::Nearest,
@@ -70,7 +101,7 @@ impl Preparation {
         match (u32::try_from(width), u32::try_from(height), covered(width), covered(height)) {
             (Ok(width), Ok(height), Some(columns), Some(rows)) => {
                 let (size, covers) = ([width, height], [columns, rows]);
-                Ok(Preparation { channels: channel_order, size, covers, filter, mean, std })
+                Ok(Preparation { layout, channels: channel_order, size, covers, filter, mean, std })
             }
             _ => Err(wrong(format!("resizes to more pixels than kiln holds: {resize}"))),
         }
@@ -103,7 +134,7 @@ impl Preparation {
         Ok([new_width as u32, new_height as u32])
     }
 
-    /// One image of the input, `[C, H, W]`: the photo resized, its middle cut out, each channel `(p - mean) / std`.
+    /// One image of the input, `[C, H, W]` or `[H, W, C]`: the photo resized, its middle cut out, each channel `(p - mean) / std`.
     ///
     /// The middle is where torchvision's `CenterCrop` finds it.
     ///
@@ -121,13 +152,15 @@ impl Preparation {
         let [width, height] = self.size;
         let (left, top) = (middle(resized.width(), width), middle(resized.height(), height));
         let mut values = Vec::with_capacity(self.len());
-        for (&channel, (mean, std)) in self.channels.iter().zip(self.mean.iter().zip(&self.std)) {
-            for y in top..top + height {
-                for x in left..left + width {
-                    let level = f64::from(resized.get_pixel(x, y).channels()[channel]);
-                    values.push(((level - mean) / std) as f32);
-                }
-            }
+        let value = |channel: usize, x: u32, y: u32| {
+            let level = f64::from(resized.get_pixel(x, y).channels()[self.channels[channel]]);
+            ((level - self.mean[channel]) / self.std[channel]) as f32
+        };
+        let pixels = || (top..top + height).flat_map(move |y| (left..left + width).map(move |x| (x, y)));
+        let channels = self.channels.len();
+        match self.layout {
+            Layout::Nchw => (0..channels).for_each(|c| values.extend(pixels().map(|(x, y)| value(c, x, y)))),
+            Layout::Nhwc => pixels().for_each(|(x, y)| values.extend((0..channels).map(|c| value(c, x, y)))),
         }
         values
     }

@@ -36,6 +36,11 @@ impl Doing {
         }
     }
 
+    /// Says something that stays.
+    pub(crate) fn note(&self, what: &str) {
+        self.0.suspend(|| eprintln!("{what}"));
+    }
+
     /// One part is done.
     pub(crate) fn one_done(&self) {
         self.0.inc(1);

@@ -39,6 +39,14 @@ impl Failure {
         }
     }
 
+    /// What went wrong, without places: all mistakes of a spec.
+    pub(crate) fn messages(&self) -> Vec<String> {
+        match self {
+            Failure::Other(diagnostic) => vec![diagnostic.message.clone()],
+            Failure::Spec(errors) => errors.diagnostics.iter().map(|diagnostic| diagnostic.message.clone()).collect(),
+        }
+    }
+
     /// Prints it to standard error. A reader that has gone away misses it; the exit code still says that it failed.
     pub(crate) fn print(self) {
         let mut err = io::stderr().lock();

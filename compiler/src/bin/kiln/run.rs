@@ -1,5 +1,7 @@
 //! `kiln run`: a network on a tensor, a photo, or a folder of photos, by one of three engines.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
@@ -10,15 +12,19 @@ use kiln_compiler::target::Target;
 
 use crate::answers::{self, Answer, Output, Said};
 use crate::classes::{Labels, gives_probabilities, rank};
+use crate::compare::{self, Difference};
 use crate::dump::print;
-use crate::engine::{Engine, Runner, thread_count};
+use crate::engine::{Engine, Runner};
 use crate::file::NewFile;
 use crate::folder::NewFolder;
+use crate::image_option;
 use crate::inputs::{Inputs, tensors};
 use crate::npy;
+use crate::photos::Photos;
 use crate::progress::Doing;
 use crate::report::Failure;
 use crate::spec::{Network, Spec};
+use crate::threads;
 use crate::weights;
 
 /// How many numbers are printed of an output that has no classes.
@@ -35,7 +41,15 @@ pub(crate) struct Args {
     /// `NAME=FILE` where there are several inputs. What an ONNX file needs when it is compiled, as the shape of a Reshape,
     /// is a constant of the network that runs
     #[arg(long)]
-    input: Vec<String>,
+    input: Vec<OsString>,
+    /// How a photo becomes the first input: `imagenet`, or settings as "resize=256 crop=224 mean=0.485,0.456,0.406
+    /// std=0.229,0.224,0.225", with the names of the language's `image(…)`. Numbers above 1 are of pixels from 0 to 255; range=1
+    /// or range=255 says it. Default: what the network says
+    #[arg(long, value_name = "SETTINGS")]
+    image: Option<String>,
+    /// Fail where a photo of a folder is broken, in place of leaving it out
+    #[arg(long)]
+    strict: bool,
     /// Write the first output to a `.npy` file, that of several photos stacked in their order
     #[arg(long)]
     output: Option<PathBuf>,
@@ -43,6 +57,8 @@ pub(crate) struct Args {
     /// must not be there yet
     #[arg(long, value_name = "DIR")]
     outputs: Option<PathBuf>,
+    #[command(flatten)]
+    compare: compare::Comparison,
     /// How many classes to print of each image; default: 5, and 1 in a table of several images
     #[arg(long)]
     top: Option<usize>,
@@ -58,9 +74,8 @@ pub(crate) struct Args {
     /// What runs it
     #[arg(long, value_enum, default_value = "aot")]
     engine: Engine,
-    /// Threads of the emitted crate
-    #[arg(long, default_value_t = 1, value_parser = thread_count)]
-    threads: usize,
+    #[command(flatten)]
+    threads: threads::ThreadCount,
     /// The instruction set; default: the best that this processor has
     #[arg(long)]
     target: Option<Target>,
@@ -68,17 +83,28 @@ pub(crate) struct Args {
 
 /// Runs a network.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
+    let threads = args.threads.count();
     let doing = Doing::new(format!("reading {}", args.spec.name()));
-    let Network { graph, weights, constants } = args.spec.load_with(&args.weights, &tensors(&args.input)?)?;
+    let Network { mut graph, weights, constants } = args.spec.load_with(&args.weights, &tensors(&args.input)?)?;
     args.engine.check(&graph)?;
+    if let Some(settings) = &args.image {
+        let input = graph.inputs().first().map(|&id| graph.node(id));
+        let input = input.ok_or_else(|| Failure::new("`--image` is for networks with an input"))?;
+        graph.preprocessing = Some(image_option::preprocessing(settings, &input.origin.name, &input.ty.shape)?);
+    }
+    let expected = args.compare.read(&graph)?;
     let file = args.output.as_deref().map(|path| NewFile::begin(path, true)).transpose()?;
     let folder = args.outputs.as_deref().map(NewFolder::begin).transpose()?;
-    let mut inputs = Inputs::read(&graph, &constants, &args.input, &doing)?;
+    let mut inputs = Inputs::read(&graph, &constants, &args.input, args.strict, &doing)?;
     let has_classes = PerImage::of(&graph, 0, inputs.batch())?.classes().is_some();
     let prints_outputs = args.json && !has_classes;
-    let wanted = if folder.is_some() || prints_outputs { graph.outputs().len() } else { 1 };
+    let compared = expected.iter().map(|expected| expected.output + 1).max().unwrap_or(1);
+    let wanted = if folder.is_some() || prints_outputs { graph.outputs().len() } else { compared };
     let outputs = (0..wanted).map(|i| PerImage::of(&graph, i, inputs.batch())).collect::<Result<Vec<_>, _>>()?;
     let output = &outputs[0];
+    for expected in &expected {
+        expected.check_shape(&outputs[expected.output].of_all(inputs.photos().map(Photos::count)))?;
+    }
     if args.csv && !has_classes {
         return Err(Failure::new(format!(
             "the first output has shape {:?}: there are no classes to print",
@@ -91,13 +117,13 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let targets = if args.engine == Engine::Interp { Vec::new() } else { vec![target] };
     doing.now(format!("compiling {}", args.spec.name()));
     let compiled = compile(graph, &Options { targets, ..Options::default() })?;
-    let runner = Runner::new(args.engine, &compiled, &weights, target, args.threads)?;
+    let runner = Runner::new(args.engine, &compiled, &weights, target, threads)?;
     doing.now_counting(format!("running {}", args.spec.name()), inputs.runs());
     let probabilities = gives_probabilities(&compiled.source);
     let several = inputs.runs() > 1 || inputs.names(0, output.images).len() > 1;
     let top = args.top.unwrap_or(if several && !args.csv && !args.json { 1 } else { 5 });
     // Outputs that go to files are held until all are there; what is only printed is not.
-    let held = if file.is_some() || folder.is_some() { wanted } else { 0 };
+    let held = if file.is_some() || folder.is_some() || !expected.is_empty() { wanted } else { 0 };
     let (mut answers, mut stacked) = (Vec::new(), vec![None::<Elements>; held]);
     for run in 0..inputs.runs() {
         let values = runner.run(inputs.load(run)?)?;
@@ -131,23 +157,38 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         file.write(|out| npy::write(out, &output.stacked(first.len()), first))?.finish()?;
     }
     if let Some(folder) = folder {
-        let names: Vec<&str> = compiled.source.outputs().iter().map(|output| output.name.as_str()).collect();
-        let OutputFiles { files, json } = OutputFiles::of(&names);
-        folder.write("outputs.json", json.as_bytes())?;
-        for ((name, output), values) in files.iter().zip(&outputs).zip(&stacked) {
-            let mut bytes = Vec::new();
-            npy::write(&mut bytes, &output.stacked(values.len()), values)?;
-            folder.write(name, &bytes)?;
-        }
-        folder.finish()?;
+        write_all(folder, &compiled.source, &outputs, &stacked)?;
     }
-    print(&if args.json {
-        format!("{}\n", answers::json(&compiled.source.name, &answers, &labels))
+    let differences: Vec<Difference> =
+        expected.iter().map(|expected| expected.difference(&stacked[expected.output])).collect();
+    let compared: String = differences.iter().map(Difference::line).collect();
+    if args.json {
+        let mut object = answers::json(&compiled.source.name, &answers, &labels);
+        if !differences.is_empty() {
+            object["compared"] = differences.iter().map(Difference::object).collect();
+        }
+        print(&format!("{object}\n"))?;
     } else if args.csv {
-        answers::csv(&answers, &labels)
+        eprint!("{compared}");
+        print(&answers::csv(&answers, &labels))?;
     } else {
-        answers::table(&answers, &labels, std::io::stdout().is_terminal())
-    })
+        print(&answers::table(&answers, &labels, std::io::stdout().is_terminal()))?;
+        print(&compared)?;
+    }
+    Difference::check(&differences)
+}
+
+/// Writes each output to a file of its own, and beside them which output is in which.
+fn write_all(folder: NewFolder, graph: &Graph, outputs: &[PerImage], stacked: &[Elements]) -> Result<(), Failure> {
+    let names: Vec<&str> = graph.outputs().iter().map(|output| output.name.as_str()).collect();
+    let OutputFiles { files, json } = OutputFiles::of(&names);
+    folder.write("outputs.json", json.as_bytes())?;
+    for ((name, output), values) in files.iter().zip(outputs).zip(stacked) {
+        let mut bytes = Vec::new();
+        npy::write(&mut bytes, &output.stacked(values.len()), values)?;
+        folder.write(name, &bytes)?;
+    }
+    folder.finish()
 }
 
 /// What a run says in full: all outputs of each photo, or of the tensors, as they are.
@@ -208,6 +249,11 @@ impl PerImage {
     /// How many classes there are, where the numbers are scores of classes.
     fn classes(&self) -> Option<usize> {
         (self.counted && self.shape.len() == 2 && self.dtype == DType::F32).then(|| self.shape[1])
+    }
+
+    /// The shape of the outputs of so many photos, or of tensors.
+    fn of_all(&self, photos: Option<usize>) -> Vec<usize> {
+        photos.map_or_else(|| self.shape.clone(), |photos| self.stacked(photos * self.len()))
     }
 
     /// The shape of the outputs of several images, one after the other, so many numbers in all.

@@ -1,14 +1,18 @@
 //! What SPEC names: `zoo:NAME`, `FILE.net`, `FILE.net#NET`, a printed graph, `FILE.graph`, or a model, `FILE.onnx`.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use clap_lex::OsStrExt;
 use kiln_compiler::checkpoint::names::{Convention, conventions};
 use kiln_compiler::files::{Files, beside};
 use kiln_compiler::front;
 use kiln_compiler::front::onnx::{self, Bytes, Import, Tensors};
-use kiln_compiler::graph::Graph;
+use kiln_compiler::graph::{Graph, count};
+use kiln_rt::fill::DEFAULT_GAIN;
 
 use crate::content::Content;
 use crate::inputs::Tensor;
@@ -22,7 +26,7 @@ use crate::weights::{Argument, Weights};
 pub(crate) struct Spec {
     /// `zoo:NAME`, a `.net` file, `FILE.net#NET` where it has several, a `.graph` file, or an `.onnx` file
     #[arg(value_name = "SPEC")]
-    spec: String,
+    spec: OsString,
     /// Set a parameter of the network; of an ONNX file, a dimension that it names
     #[arg(long = "set", value_name = "NAME=VALUE")]
     set: Vec<String>,
@@ -31,7 +35,7 @@ pub(crate) struct Spec {
     input_shape: Vec<String>,
     /// Make an input of an ONNX file a constant: its value, a `.npy` file
     #[arg(long, value_name = "NAME=FILE")]
-    constant: Vec<String>,
+    constant: Vec<OsString>,
 }
 
 /// A network as it was read.
@@ -43,9 +47,9 @@ pub(crate) struct Network {
 }
 
 impl Spec {
-    /// The argument as it was given.
-    pub(crate) fn name(&self) -> &str {
-        &self.spec
+    /// The argument as it was given, as far as it is text.
+    pub(crate) fn name(&self) -> Cow<'_, str> {
+        self.spec.to_string_lossy()
     }
 
     /// Reads the network.
@@ -60,8 +64,9 @@ impl Spec {
         let weights = match argument.open(&graph, &self.conventions()?)? {
             Some(named) => named,
             None if self.is_model() => Weights::Own(tensors),
+            None if count::sources(&graph).is_empty() => Weights::Fill(DEFAULT_GAIN),
             None => {
-                return Err(Failure::new(format!("{} comes without weights", self.spec))
+                return Err(Failure::new(format!("{} comes without weights", self.name()))
                     .help("name them: `--weights FILE`, or `--weights fill` for weights by formula"));
             }
         };
@@ -77,7 +82,7 @@ impl Spec {
 
     /// How other programs name the weights of a network of the zoo.
     pub(crate) fn conventions(&self) -> Result<Vec<Convention>, Failure> {
-        match self.spec.strip_prefix("zoo:").and_then(front::zoo::find) {
+        match self.name().strip_prefix("zoo:").and_then(front::zoo::find) {
             Some(entry) => conventions(entry.family.names).context(format!("the names of zoo::{}", entry.family.name)),
             None => Ok(Vec::new()),
         }
@@ -112,27 +117,38 @@ impl Spec {
         let mut constants = Vec::new();
         for setting in &self.constant {
             let of_file = splits(setting).find(|(_, file)| Path::new(file).is_file());
-            constants.push(of_file.or_else(|| setting.split_once('=')).ok_or_else(|| {
-                Failure::new(format!("`--constant {setting}` is no input's value")).help("write `--constant NAME=FILE`")
+            constants.push(of_file.or_else(|| splits(setting).next()).ok_or_else(|| {
+                Failure::new(format!("`--constant {}` is no input's value", setting.display()))
+                    .help("write `--constant NAME=FILE`")
             })?);
         }
-        once("--constant", constants.iter().map(|&(name, _)| name.to_owned()))?;
+        once("--constant", constants.iter().map(|(name, _)| name.clone()))?;
         for (name, file) in constants {
             let (shape, elements) = npy::read(Path::new(file))?;
-            settings.fix(name, shape, elements);
+            settings.fix(&name, shape, elements);
         }
         for Tensor { input, shape, elements } in given {
             settings.offer(input.as_deref(), shape.clone(), elements.clone());
         }
         let file = Bytes::from_owner(Mapped::open(Path::new(&self.spec))?);
         let folder = ModelFolder { model: Path::new(&self.spec), open: RefCell::default() };
-        Ok(onnx::import(&self.spec, file, &settings, &folder)?)
+        Ok(onnx::import(&self.name(), file, &settings, &folder)?)
     }
 }
 
-/// The ways to read `NAME=FILE`, of which either may hold an `=`, the shortest name first.
-pub(crate) fn splits(setting: &str) -> impl Iterator<Item = (&str, &str)> {
-    setting.match_indices('=').map(|(at, _)| (&setting[..at], &setting[at + 1..]))
+/// The ways to read `NAME=FILE`, of which either may hold an `=`, the shortest name first. A name is text, a file's may not
+/// be.
+pub(crate) fn splits(setting: &OsStr) -> impl Iterator<Item = (String, &OsStr)> {
+    let (mut name, mut rest) = (String::new(), setting);
+    std::iter::from_fn(move || {
+        if !name.is_empty() || rest.len() < setting.len() {
+            name.push('=');
+        }
+        let (more, file) = rest.split_once("=")?;
+        name.push_str(more.to_str()?);
+        rest = file;
+        Some((name.clone(), file))
+    })
 }
 
 /// Makes sure that an option says one thing of each name.
@@ -148,20 +164,24 @@ fn once(option: &str, names: impl Iterator<Item = String>) -> Result<(), Failure
 }
 
 /// Reads and elaborates a network.
-pub(crate) fn load(spec: &str, set: &[String]) -> Result<Graph, Failure> {
-    let (source, net) = match spec.split_once('#') {
-        Some((source, net)) => (source, Some(net)),
+fn load(spec: &OsStr, set: &[String]) -> Result<Graph, Failure> {
+    let (source, net) = match spec.split_once("#") {
+        Some((source, net)) => (source, Some(net.to_string_lossy())),
         None => (spec, None),
     };
-    match Content::of_file(Path::new(source)) {
+    let (path, files) = (Path::new(source), Files::default());
+    match Content::of_file(path) {
         Some(Content::Onnx) => {
-            return Err(Failure::new(format!("{source} is an ONNX model, but its name does not end in .onnx"))
-                .help("rename it: what a network is written in is told by its file's name"));
+            return Err(Failure::new(format!(
+                "{} is an ONNX model, but its name does not end in .onnx",
+                path.display()
+            ))
+            .help("rename it: what a network is written in is told by its file's name"));
         }
-        Some(content) => return Err(Failure::new(format!("{source} is {content}, not a network"))),
+        Some(content) => return Err(Failure::new(format!("{} is {content}, not a network", path.display()))),
         None => {}
     }
-    Ok(front::load(source, net, set, &Files::default())?)
+    Ok(front::load(&files.name(path), net.as_deref(), set, &files)?)
 }
 
 /// The files beside a model, mapped, each once.

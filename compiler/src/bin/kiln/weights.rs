@@ -1,7 +1,9 @@
 //! Where a network's weights come from: a file, the model that the network is from, or the formula.
 
+use std::ffi::OsString;
 use std::path::Path;
 
+use clap_lex::OsStrExt;
 use kiln_compiler::checkpoint::Checkpoint;
 use kiln_compiler::checkpoint::names::{Convention, Match, Names, match_names};
 use kiln_compiler::front::onnx::Tensors;
@@ -17,9 +19,9 @@ use crate::report::Failure;
 #[derive(clap::Args, Clone, Default)]
 pub(crate) struct Argument {
     /// A safetensors file, a PyTorch state dict, or `fill[:GAIN]` for weights by formula; default: those of an ONNX file,
-    /// and where no answer is asked for, `fill`
+    /// and where only times are asked for, `fill`
     #[arg(long)]
-    weights: Option<String>,
+    weights: Option<OsString>,
     #[command(flatten)]
     prefixes: Prefixes,
 }
@@ -45,7 +47,7 @@ pub(crate) enum Weights {
 impl Argument {
     /// `fill` where nothing is named.
     pub(crate) fn or_fill(&self) -> Self {
-        Argument { weights: self.weights.clone().or_else(|| Some("fill".to_owned())), prefixes: self.prefixes.clone() }
+        Argument { weights: self.weights.clone().or_else(|| Some("fill".into())), prefixes: self.prefixes.clone() }
     }
 
     fn is_file(&self) -> bool {
@@ -62,28 +64,30 @@ impl Argument {
         if argument == "fill" {
             return Ok(Some(Weights::Fill(DEFAULT_GAIN)));
         }
+        let shown = argument.display();
         if let Some(gain) = argument.strip_prefix("fill:") {
-            let parsed = gain.parse().ok().filter(|gain: &f64| gain.is_finite() && *gain > 0.0);
+            let parsed =
+                gain.to_str().and_then(|gain| gain.parse().ok()).filter(|gain: &f64| gain.is_finite() && *gain > 0.0);
             return parsed
                 .map(|gain| Some(Weights::Fill(gain)))
-                .ok_or_else(|| Failure::new(format!("the gain in `{argument}` is not a positive number")));
+                .ok_or_else(|| Failure::new(format!("the gain in `{shown}` is not a positive number")));
         }
         let file = Mapped::open(Path::new(argument))?;
-        let content = checkpoint(&file, argument)?;
+        let content = checkpoint(&file, &shown.to_string())?;
         let found = self.prefixes.find(graph, &content, conventions)?;
         if !found.mistakes.is_empty() {
-            let failure = Failure::new(format!("the weights in {argument} do not fit the network:\n{found}"));
+            let failure = Failure::new(format!("the weights in {shown} do not fit the network:\n{found}"));
             return Err(match found.help() {
                 Some(help) => failure.help(help),
                 None => failure,
             });
         }
         if let Some(convention) = found.names.convention() {
-            eprintln!("the tensors in {argument} are named as in {convention}");
+            eprintln!("the tensors in {shown} are named as in {convention}");
         }
         let names = found.names;
         drop(content);
-        Ok(Some(Weights::File(file, argument.clone(), names)))
+        Ok(Some(Weights::File(file, shown.to_string(), names)))
     }
 }
 
@@ -120,7 +124,7 @@ pub(crate) fn checkpoint<'a>(file: &'a Mapped, name: &str) -> Result<Checkpoint<
 impl Weights {
     /// A safetensors file under its own names.
     pub(crate) fn of_file(path: &Path, graph: &Graph) -> Result<Self, Failure> {
-        let argument = Argument { weights: Some(path.display().to_string()), ..Argument::default() };
+        let argument = Argument { weights: Some(path.into()), ..Argument::default() };
         argument.open(graph, &[])?.ok_or_else(|| Failure::new("there are no weights"))
     }
 

@@ -5,10 +5,12 @@
 //! inputs, give one file for each, in the network's order. The first output is printed, as its largest classes where it
 //! has classes. Outputs are written to the files that are named, in the network's order; `--outputs` writes all of them to
 //! a folder, each to a file of its own, and `outputs.json` beside them, which says by its name where each is. `--threads`
-//! is at most what the machine has, `--exact-threads` any number.
+//! is at most what the machine has, `--exact-threads` any number. Built without the feature `embed`, it takes the weights
+//! too: `--weights weights.bin`.
 
+use std::ffi::OsString;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use __CRATE__::{DType, Elements, TensorInfo, Threads};
@@ -40,7 +42,7 @@ fn main() -> ExitCode {
 }
 
 fn run() -> Result<()> {
-    let options = Options::parse(std::env::args().skip(1))?;
+    let options = Options::parse(std::env::args_os().skip(1))?;
     if options.inputs.len() != Network::INPUTS.len() {
         let names: Vec<String> = Network::INPUTS.iter().map(TensorInfo::to_string).collect();
         return Err(format!("give a file for each input: {}", names.join(", ")).into());
@@ -50,19 +52,16 @@ fn run() -> Result<()> {
     }
     let mut tensors = Vec::new();
     for (path, info) in options.inputs.iter().zip(Network::INPUTS) {
-        tensors.push(read(path, info).map_err(|error| format!("{path}: {error}"))?);
+        tensors.push(read(path, info).map_err(|error| format!("{}: {error}", path.display()))?);
     }
-    let model = match &options.target {
-        Some(name) => Network::load_for(name.parse()?)?,
-        None => Network::load()?,
-    };
+    let model = load(&options)?;
     let mut session = model.session(options.threads);
     let named: Vec<(&str, Elements<'_>)> =
         Network::INPUTS.iter().zip(&tensors).map(|(info, tensor)| (info.name, tensor.elements())).collect();
     session.run_elements(&named)?;
     for (path, info) in options.outputs.iter().zip(Network::OUTPUTS) {
         let Some(output) = session.elements(info.name) else { continue };
-        fs::write(path, npy(info.shape, output)).map_err(|error| format!("{path}: {error}"))?;
+        fs::write(path, npy(info.shape, output)).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     if let Some(folder) = &options.folder {
         let written = |name: &str, contents: &[u8]| {
@@ -82,32 +81,84 @@ fn run() -> Result<()> {
     Ok(())
 }
 
+/// The model with the weights in the program.
+#[cfg(feature = "embed")]
+fn load(options: &Options) -> Result<Network> {
+    Ok(match &options.target {
+        Some(name) => Network::load_for(name.parse()?)?,
+        None => Network::load()?,
+    })
+}
+
+/// The model with the weights of a file.
+#[cfg(not(feature = "embed"))]
+fn load(options: &Options) -> Result<Network> {
+    let path = options.weights.as_ref().ok_or("the program has no weights: --weights weights.bin")?;
+    let weights = aligned(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let weights = __CRATE__::Weights::Static(weights);
+    Ok(match &options.target {
+        Some(name) => Network::load_from_for(weights, name.parse()?)?,
+        None => Network::load_from(weights)?,
+    })
+}
+
+/// A file's bytes, on a cache line: weights that lie so are used where they are. They stay until the program ends.
+#[cfg(not(feature = "embed"))]
+fn aligned(path: &Path) -> std::io::Result<&'static [u8]> {
+    const LINE: usize = 64;
+    let mut file = fs::File::open(path)?;
+    let len = usize::try_from(file.metadata()?.len()).map_err(std::io::Error::other)?;
+    let bytes = vec![0; len + LINE].leak();
+    let start = bytes.as_ptr().align_offset(LINE).min(LINE);
+    let bytes = &mut bytes[start..start + len];
+    std::io::Read::read_exact(&mut file, bytes)?;
+    Ok(bytes)
+}
+
 /// The command line.
 struct Options {
-    inputs: Vec<String>,
+    inputs: Vec<PathBuf>,
     threads: Threads,
     target: Option<String>,
     top: usize,
-    outputs: Vec<String>,
+    outputs: Vec<PathBuf>,
     folder: Option<PathBuf>,
+    #[cfg(not(feature = "embed"))]
+    weights: Option<PathBuf>,
 }
 
 impl Options {
-    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self> {
-        let (inputs, threads, outputs) = (Vec::new(), Threads::new(1), Vec::new());
-        let mut options = Self { inputs, threads, target: None, top: 5, outputs, folder: None };
+    fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Self> {
+        let mut options = Self {
+            inputs: Vec::new(),
+            threads: Threads::new(1),
+            target: None,
+            top: 5,
+            outputs: Vec::new(),
+            folder: None,
+            #[cfg(not(feature = "embed"))]
+            weights: None,
+        };
         while let Some(arg) = args.next() {
-            let mut value = || args.next().ok_or_else(|| format!("{arg} needs a value"));
-            let number = |flag: &str, text: String| text.parse::<usize>().map_err(|error| format!("{flag}: {error}"));
-            match arg.as_str() {
-                "--threads" => options.threads = Threads::new(number(&arg, value()?)?),
-                "--exact-threads" => options.threads = Threads::exactly(number(&arg, value()?)?),
-                "--top" => options.top = number(&arg, value()?)?,
-                "--target" => options.target = Some(value()?),
-                "--output" => options.outputs.push(value()?),
+            // The name of a file may be no text.
+            let flag = arg.to_str().filter(|arg| arg.starts_with("--"));
+            let Some(flag) = flag else {
+                options.inputs.push(arg.into());
+                continue;
+            };
+            let mut value = || args.next().ok_or_else(|| format!("{flag} needs a value"));
+            let text = |value: OsString| value.into_string().map_err(|_| format!("{flag} needs text"));
+            let number = |text: String| text.parse::<usize>().map_err(|error| format!("{flag}: {error}"));
+            match flag {
+                "--threads" => options.threads = Threads::new(number(text(value()?)?)?),
+                "--exact-threads" => options.threads = Threads::exactly(number(text(value()?)?)?),
+                "--top" => options.top = number(text(value()?)?)?,
+                "--target" => options.target = Some(text(value()?)?),
+                "--output" => options.outputs.push(value()?.into()),
                 "--outputs" => options.folder = Some(value()?.into()),
-                flag if flag.starts_with("--") => return Err(format!("there is no option {flag}").into()),
-                _ => options.inputs.push(arg),
+                #[cfg(not(feature = "embed"))]
+                "--weights" => options.weights = Some(value()?.into()),
+                _ => return Err(format!("there is no option {flag}").into()),
             }
         }
         Ok(options)
@@ -138,7 +189,7 @@ const fn descr(dtype: DType) -> &'static str {
 }
 
 /// The numbers of a file, as many as the input takes.
-fn read(path: &str, info: &TensorInfo) -> Result<Numbers> {
+fn read(path: &Path, info: &TensorInfo) -> Result<Numbers> {
     let bytes = fs::read(path)?;
     let data = if bytes.starts_with(b"\x93NUMPY") { npy_data(&bytes, info.dtype)? } else { &bytes };
     let wanted = info.dtype.size() * info.len();

@@ -100,6 +100,8 @@ fn command(crate_folder: &Path, arguments: &[&str]) -> Command {
     let target = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/emitted");
     let mut command = Command::new(env!("CARGO"));
     command.current_dir(crate_folder).args(arguments).env("CARGO_TARGET_DIR", target).env("RUSTFLAGS", "-D warnings");
+    // What the assembler reads is not seen to have changed.
+    command.env_remove("CARGO_INCREMENTAL");
     command
 }
 
@@ -132,7 +134,7 @@ fn a_crate_answers_as_the_interpreter() {
         license: None,
         weights_metadata: Vec::new(),
         workspace: Workspace::Own,
-        content_hash: written.content_hash,
+        content_hash: Some(written.content_hash),
         golden: Some(Golden { inputs: vec![input.clone()], outputs: vec![outputs[1].clone()] }),
     };
     let emitted = emit_crate(&compiled, &options).unwrap();
@@ -155,6 +157,35 @@ fn a_crate_answers_as_the_interpreter() {
         let bits = |bytes: &[u8]| bytes.chunks_exact(4).map(|b| u32::from_le_bytes(b.try_into().unwrap())).collect();
         let found: Vec<u32> = bits(&file[file.len() - 4 * expected.len()..]);
         assert_eq!(found, expected.iter().map(|x| x.to_bits()).collect::<Vec<_>>(), "{target}");
+    }
+
+    // A crate for any weights takes them from a file when it runs, and is not built again.
+    let any = folder.join("any");
+    let options = CrateOptions { package: "any-weights".to_owned(), content_hash: None, golden: None, ..options };
+    for file in &emit_crate(&compiled, &options).unwrap().files {
+        let path = any.join(&file.path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, &file.contents).unwrap();
+    }
+    let run =
+        "run --release --offline --no-default-features --features std --example run -- ../input.bin --output y.npy";
+    let run: Vec<&str> = run.split(' ').chain(["--target", "base", "--weights", "other.bin"]).collect();
+    let answer = |weights: &[u8]| {
+        fs::write(any.join("other.bin"), weights).unwrap();
+        let output = command(&any, &run).output().unwrap();
+        let message = String::from_utf8_lossy(&output.stderr).into_owned();
+        output.status.success().then(|| fs::read(any.join("y.npy")).unwrap()).ok_or(message)
+    };
+    let base = outputs[targets.iter().position(|&target| target == Target::Base).unwrap()].clone();
+    let expected: Vec<u8> = base.iter().flat_map(|x| x.to_le_bytes()).collect();
+    if Target::Base.is_available() {
+        assert!(answer(&weights).unwrap().ends_with(&expected));
+        let mut other = Vec::new();
+        packing.program().write(&FillSource { gain: 3.0 }, packing.hash, &mut other).unwrap();
+        assert!(!answer(&other).unwrap().ends_with(&expected));
+        other[200] ^= 1;
+        assert!(answer(&other).unwrap_err().contains("the weights file is damaged"));
+        assert!(answer(&weights[..99]).unwrap_err().contains("is cut"));
     }
 
     // A weights file of another content is refused.

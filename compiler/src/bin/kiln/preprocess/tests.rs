@@ -212,3 +212,24 @@ fn numbers_that_make_no_sense_for_the_input_are_refused() {
     check(&Preprocessing { std: vec![], ..good.clone() }, &[1, 3, 4, 4], "0 numbers for `std`");
     check(&Preprocessing { std: vec![1.0, 0.0, 1.0], ..good }, &[1, 3, 4, 4], "divides by 0");
 }
+
+#[test]
+fn channels_are_first_or_last_as_the_input_has_them() {
+    let photo = pattern(40, 30);
+    let spec = Preprocessing { order: "bgr".to_owned(), mean: vec![1.0, 2.0, 3.0], ..spec(20, "bilinear", 16) };
+    let image = |shape: &[usize]| prepare(&spec, shape).image(&photo).expect("an image");
+    let (first, last) = (image(&[1, 3, 12, 16]), image(&[1, 12, 16, 3]));
+    assert_eq!((first.len(), last.len()), (3 * 12 * 16, 3 * 12 * 16));
+    let moved: Vec<f32> = (0..12 * 16)
+        .flat_map(|pixel| (0..3).map(move |channel| (channel, pixel)))
+        .map(|(channel, pixel)| first[channel * 12 * 16 + pixel])
+        .collect();
+    assert_eq!(last, moved);
+    assert_ne!(first, last);
+    let layout = |shape: &[usize]| Extents::of("x", shape).expect("extents").layout;
+    assert_eq!(
+        [&[1, 1, 28, 28][..], &[1, 28, 28, 1], &[1, 3, 8, 3]].map(layout),
+        [Layout::Nchw, Layout::Nhwc, Layout::Nchw]
+    );
+    assert!(Extents::of("x", &[1, 4, 8, 8]).is_err() && Extents::of("x", &[3, 8, 8]).is_err());
+}
