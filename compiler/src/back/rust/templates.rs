@@ -141,7 +141,7 @@ impl Template<'_> {
                 ("__PACKAGE__", self.options.package.as_str()),
                 ("__NAME__", &one_line(&signature.name)),
                 ("__SOURCE__", &one_line(&self.options.source)),
-                ("__SPEC__", &one_line(spec)),
+                ("__SPEC__", &one_line(&spec)),
                 ("__SETTING__", &one_line(&setting)),
                 ("__TARGETS__", &target_list(self.compiled)),
                 ("__RUN__", &run),

@@ -1,6 +1,5 @@
 //! `kiln run`: a network on a tensor, a photo, or a folder of photos, by one of three engines.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::io::IsTerminal;
 use std::path::PathBuf;

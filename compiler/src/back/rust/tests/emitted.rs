@@ -161,7 +161,7 @@ fn a_crate_answers_as_the_interpreter() {
 
     // A crate for any weights takes them from a file when it runs, and is not built again.
     let any = folder.join("any");
-    let options = CrateOptions { package: "any-weights".to_owned(), content_hash: None, golden: None, ..options };
+    let options = CrateOptions { package: PackageName::like("any-weights"), content_hash: None, golden: None, ..options };
     for file in &emit_crate(&compiled, &options).unwrap().files {
         let path = any.join(&file.path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
