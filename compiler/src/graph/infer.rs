@@ -277,8 +277,8 @@ fn infer_shape(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeErro
         }
         Op::Resize(resize) => {
             let [n, c, ..] = feature_map("resize", operands)?;
-            if resize.scale.iter().any(|scale| !(scale.get().is_finite() && scale.get() > 0.0)) {
-                return Err(TypeError::new(format!("resize cannot scale by {:?}", resize.scale)));
+            if let Some(scale) = resize.scale.into_iter().find(|scale| !scale.is_bounded()) {
+                return Err(TypeError::new(format!("resize cannot scale by {scale}")));
             }
             like(vec![n, c, resize.size[0], resize.size[1]])
         }

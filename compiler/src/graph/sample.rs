@@ -4,7 +4,7 @@ use super::infer::{Role, weight_shapes};
 use super::weights::{HOLE, Kind, WeightId};
 use super::{
     Activation, Binary, Constant, Conv, Coordinates, Core, F32, Filter, Graph, Linear, NodeId, Op, Origin, Pads, Pool,
-    Resize, Rounding,
+    Resize, Rounding, Scale,
 };
 use super::{Preprocessing, Stage, TensorType, Window};
 
@@ -123,7 +123,7 @@ pub(crate) fn every_op() -> Graph {
     let y = node(Op::MaxPool(pool(odd, false, false)), &[y], "max_pool");
     let y = node(Op::AvgPool(pool(Window { pads: Pads::default(), ..window }, true, true)), &[y], "avg_pool");
     let y = node(Op::Pad { pads, value: F32::new(-0.5) }, &[y], "pad");
-    let scale = [F32::new(1.5), F32::new(0.75)];
+    let scale = [Scale::Number(F32::new(1.5)), Scale::Ratio { outputs: 3, inputs: 4 }];
     let (filter, coordinates) = (Filter::Nearest(Rounding::HalfDown), Coordinates::HalfPixel);
     let y = node(Op::Resize(Resize { size: [4, 3], scale, filter, coordinates }), &[y], "nearest");
     let linear = Resize { size: [3, 2], scale, filter: Filter::Linear, coordinates: Coordinates::AlignCorners };

@@ -6,7 +6,7 @@ use crate::diag::Diagnostic;
 use crate::graph::infer::{self, Role};
 use crate::graph::{
     Activation, Binary, Constant, Conv, Coordinates, F32, Filter, Linear, NodeId, Op, Pads, Pool, Resize, Rounding,
-    Window,
+    Scale, Window,
 };
 
 impl<'a> Elaborator<'a> {
@@ -250,7 +250,7 @@ pub(super) fn resize<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Valu
     let (x, size, filter, align) = (x?, size?, filter?, align?);
     // Of what is no feature map, inference says so.
     let extents = e.graph.node(x).ty.nchw().map_or([1, 1], |[_, _, h, w]| [h, w]);
-    let scale = [0, 1].map(|i| F32::new(size[i] as f32 / extents[i] as f32));
+    let scale = [0, 1].map(|i| Scale::Ratio { outputs: size[i], inputs: extents[i] });
     let (filter, coordinates) = match (filter.as_str(), align) {
         ("nearest", _) => (Filter::Nearest(Rounding::Floor), Coordinates::Asymmetric),
         (_, true) => (Filter::Linear, Coordinates::AlignCorners),

@@ -1,7 +1,8 @@
 //! Which operators compute with elements of which types.
 
 use super::{TypeError, name};
-use crate::graph::op::{Activation, Binary, F32, Filter, Op, Stage};
+use crate::graph::Filter;
+use crate::graph::op::{Activation, Binary, F32, Op, Stage};
 use crate::graph::{DType, TensorType};
 
 /// Refuses operands of types that an operator does not compute with, or that do not mix.

@@ -1,4 +1,4 @@
-use super::super::{Activation, Binary, Constant, Conv, Coordinates, DType, F32, Filter, Linear, Resize};
+use super::super::{Activation, Binary, Constant, Conv, Coordinates, DType, F32, Filter, Linear, Resize, Scale};
 use super::*;
 
 fn window(kernel: usize, stride: usize, pad: usize) -> Window {
@@ -170,10 +170,17 @@ fn values_are_neither_empty_nor_huge() {
     );
     let resize = |size, by: f32| {
         let (filter, coordinates) = (Filter::Linear, Coordinates::HalfPixel);
-        Op::Resize(Resize { size, scale: [F32::new(1.0), F32::new(by)], filter, coordinates })
+        Op::Resize(Resize { size, scale: [1.0, by].map(|by| Scale::Number(F32::new(by))), filter, coordinates })
     };
     gives(&resize([5, 3], 2.0), &[&[2, 3, 1, 1]], &[2, 3, 5, 3]);
-    refuses(&resize([5, 3], 0.0), &[&[2, 3, 1, 1]], "resize cannot scale by [1.0, 0.0]");
+    let by_ratio = |outputs, inputs| {
+        let (filter, coordinates) = (Filter::Linear, Coordinates::HalfPixel);
+        Op::Resize(Resize { size: [5, 3], scale: [Scale::Ratio { outputs, inputs }; 2], filter, coordinates })
+    };
+    gives(&by_ratio(5, 2), &[&[2, 3, 1, 1]], &[2, 3, 5, 3]);
+    refuses(&by_ratio(5, 0), &[&[2, 3, 1, 1]], "resize cannot scale by 5/0");
+    refuses(&by_ratio(usize::MAX, 1), &[&[2, 3, 1, 1]], &format!("resize cannot scale by {}/1", usize::MAX));
+    refuses(&resize([5, 3], 0.0), &[&[2, 3, 1, 1]], "resize cannot scale by 0");
     assert!(infer_with(&resize([0, 3], 1.0), &[&[2, 3, 1, 1]]).is_err());
     assert!(infer_with(&resize([usize::MAX, 3], 1.0), &[&[2, 3, 1, 1]]).is_err());
     gives(&Op::Weight { shape: vec![2, 3] }, &[], &[2, 3]);

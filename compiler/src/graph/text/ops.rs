@@ -3,10 +3,8 @@
 //! Attributes have the names of the network language. Those that are not written are their defaults: stride 1, padding
 //! 0, dilation 1, groups 1, flags off. Whether there is a bias or a gamma shows in the weights below a node.
 
-use super::super::op::{
-    Activation, Binary, Chain, Constant, Conv, Coordinates, Core, F32, Filter, Linear, Op, Pads, Pool, Resize,
-    Rounding, Stage, Window,
-};
+use super::super::op::{Activation, Binary, Chain, Constant, Conv, Core, F32, Linear, Op, Pads, Pool, Stage, Window};
+use super::super::resize::{Coordinates, Filter, Resize, Rounding, Scale};
 use super::super::{DType, TensorType, infer};
 use super::ParseError;
 use super::syntax::{Call, Kind, Term, write_f32};
@@ -54,7 +52,7 @@ pub(in super::super) fn write(op: &Op, operands: &[String]) -> String {
             vec![format!("padding = {}", write_pads(*pads)), format!("value = {}", write_f32(value.bits()))]
         }
         Op::Resize(Resize { size, scale, filter, coordinates }) => {
-            let [rows, columns] = scale.map(|scale| write_f32(scale.bits()));
+            let [rows, columns] = scale.map(write_scale);
             vec![
                 format!("size = {size:?}, scale = [{rows}, {columns}]"),
                 format!("filter = \"{}\", coordinates = \"{}\"", filter_name(*filter), coordinates_name(*coordinates)),
@@ -187,8 +185,14 @@ const FILTERS: [Filter; 5] = [
     Filter::Linear,
 ];
 
-const COORDINATES: [Coordinates; 4] =
-    [Coordinates::HalfPixel, Coordinates::PytorchHalfPixel, Coordinates::Asymmetric, Coordinates::AlignCorners];
+const COORDINATES: [Coordinates; 6] = [
+    Coordinates::HalfPixel,
+    Coordinates::PytorchHalfPixel,
+    Coordinates::HalfPixelSymmetric,
+    Coordinates::TfHalfPixelForNn,
+    Coordinates::Asymmetric,
+    Coordinates::AlignCorners,
+];
 
 fn filter_name(filter: Filter) -> &'static str {
     match filter {
@@ -204,16 +208,35 @@ fn coordinates_name(coordinates: Coordinates) -> &'static str {
     match coordinates {
         Coordinates::HalfPixel => "half_pixel",
         Coordinates::PytorchHalfPixel => "pytorch_half_pixel",
+        Coordinates::HalfPixelSymmetric => "half_pixel_symmetric",
+        Coordinates::TfHalfPixelForNn => "tf_half_pixel_for_nn",
         Coordinates::Asymmetric => "asymmetric",
         Coordinates::AlignCorners => "align_corners",
     }
+}
+
+fn write_scale(scale: Scale) -> String {
+    match scale {
+        Scale::Ratio { outputs, inputs } => format!("ratio({outputs}, {inputs})"),
+        Scale::Number(number) => write_f32(number.bits()),
+    }
+}
+
+fn read_scale(term: Term<'_>) -> Result<Scale, ParseError> {
+    let mut call = match read_f32(&term) {
+        Ok(number) => return Ok(Scale::Number(number)),
+        Err(error) => Call::new(term).ok().filter(|call| call.name == "ratio").ok_or(error)?,
+    };
+    let [outputs, inputs] = call.exactly()?;
+    let scale = Scale::Ratio { outputs: outputs.usize()?, inputs: inputs.usize()? };
+    call.finish().map(|()| scale)
 }
 
 fn read_resize(call: &mut Call<'_>) -> Result<Resize, ParseError> {
     let at = call.at;
     let unknown = |what: &str, name: &str| ParseError::new(at, format!("no {what} is called `{name}`"));
     let size = call.require("size")?.usizes()?;
-    let scale = call.require("scale")?.list()?.iter().map(read_f32).collect::<Result<Vec<F32>, _>>()?;
+    let scale = call.require("scale")?.list()?.into_iter().map(read_scale).collect::<Result<Vec<Scale>, _>>()?;
     let (&[rows, columns], &[by_rows, by_columns]) = (&*size, &*scale) else {
         return Err(ParseError::new(at, "a size and a scale are two numbers each"));
     };

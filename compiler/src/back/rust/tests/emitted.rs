@@ -11,7 +11,7 @@ use kiln_rt::weights::FillSource;
 use super::super::{Compiled, CrateOptions, ExpandOptions, Golden, Signature, emit_crate, emit_tokens};
 use crate::graph::{
     Activation, Binary, Conv, Coordinates, F32, Filter, Graph, Linear, NodeId, Op, Origin, Pads, Pool, Resize,
-    Rounding, TensorType, Verified, Window,
+    Rounding, Scale, TensorType, Verified, Window,
 };
 use crate::kernel::interp;
 use crate::kernel::{Buffer, Place, Program};
@@ -35,7 +35,7 @@ fn network() -> Graph {
     let b = net.add("average", Op::AvgPool(pool), &[x]);
     let x = net.add("concat", Op::Concat { axis: 1 }, &[a, b]);
     let x = net.add("shuffle", Op::ChannelShuffle { groups: 4 }, &[x]);
-    let scale = [F32::new(1.5), F32::new(2.0)];
+    let scale = [Scale::Number(F32::new(1.5)), Scale::Ratio { outputs: 2, inputs: 1 }];
     let (filter, coordinates) = (Filter::Nearest(Rounding::Floor), Coordinates::Asymmetric);
     let x = net.add("nearest", Op::Resize(Resize { size: [9, 10], scale, filter, coordinates }), &[x]);
     let linear = Resize { size: [7, 6], scale, filter: Filter::Linear, coordinates: Coordinates::AlignCorners };
