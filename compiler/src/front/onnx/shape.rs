@@ -157,8 +157,18 @@ pub(super) fn pad(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, 
     let rank = builder.ty(x).shape.len();
     let sides = call.integers("pads", 1)?.ok_or_else(|| Problem::new("it does not say by how much"))?;
     let value = match call.known(2)? {
-        Some(known) => known.tensor.scalar().ok_or_else(|| Problem::new("its value is no number"))? as f32,
-        None => call.attributes().float_or("value", 0.0)?,
+        Some(known) => {
+            let number = known.tensor.scalar().ok_or_else(|| Problem::new("its value is no number"))?;
+            match known.tensor.to_integers().as_deref() {
+                // An integer that f32 does not hold is put together by the graph.
+                Some(&[integer]) if number as f32 as i128 != i128::from(integer) => {
+                    let point = builder.reshaped(&known.clone(), vec![]);
+                    Fill::Node(builder.known_node(&point, Some(call.span))?)
+                }
+                Some(_) | None => Fill::Number(number as f32),
+            }
+        }
+        None => Fill::Number(call.attributes().float_or("value", 0.0)?),
     };
     let axes = call.known_integers(3)?.unwrap_or_else(|| (0..rank as i64).collect());
     if sides.len() != 2 * axes.len() {
@@ -185,18 +195,31 @@ pub(super) fn pad(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, 
         }
         return Ok(vec![Value::Node(x)]);
     }
-    let is_image = rank == 4;
-    for (axis, &side) in pads.iter().enumerate().filter(|(axis, _)| !is_image || *axis < 2) {
+    let of_image = match value {
+        Fill::Number(value) if rank == 4 => Some(value),
+        Fill::Number(_) | Fill::Node(_) => None,
+    };
+    for (axis, &side) in pads.iter().enumerate().filter(|(axis, _)| of_image.is_none() || *axis < 2) {
         if side != [0, 0] {
             x = surround(builder, call, x, axis, side, value)?;
         }
     }
-    if is_image && pads[2..] != [[0, 0], [0, 0]] {
+    if let Some(value) = of_image
+        && pads[2..] != [[0, 0], [0, 0]]
+    {
         let [[top, bottom], [left, right]] = [pads[2], pads[3]];
         let op = Op::Pad { pads: Pads { top, left, bottom, right }, value: F32::new(value) };
         x = builder.add(call, op, &[x], vec![])?;
     }
     Ok(vec![Value::Node(x)])
+}
+
+/// What stands around a value.
+#[derive(Clone, Copy)]
+enum Fill {
+    Number(f32),
+    /// A value of one element, of the type of that which it surrounds.
+    Node(NodeId),
 }
 
 /// The runs of an axis that is continued on both sides: by its end (`edge`), backwards (`reflect`), or anew (`wrap`).
@@ -227,13 +250,19 @@ fn surround(
     x: NodeId,
     axis: usize,
     [before, after]: [usize; 2],
-    value: f32,
+    value: Fill,
 ) -> Result<NodeId, Problem> {
     let shape = builder.ty(x).shape.clone();
     let mut filled = |part: &str, count: usize| {
         let mut shape = shape.clone();
         shape[axis] = count;
-        everywhere(builder, call, part, shape, value, x)
+        match value {
+            Fill::Number(value) => everywhere(builder, call, part, shape, value, x),
+            Fill::Node(value) => {
+                let ones = everywhere(builder, call, part, shape, 1.0, x)?;
+                builder.add_part(call, part, Op::Binary(Binary::Mul), &[ones, value], vec![])
+            }
+        }
     };
     let mut parts = Vec::new();
     if before > 0 {
