@@ -1,7 +1,7 @@
 //! Errors for people: the compiler's diagnostics through miette, everything else as a message with its help.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use kiln_compiler::diag::{self, Diagnostic, Errors, shown};
 use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report};
@@ -55,6 +55,13 @@ impl Failure {
             }
         };
     }
+}
+
+/// Says on standard error what was decided without being asked for. A line that says what is being done is written anew.
+pub(crate) fn note(text: &str) {
+    let mut err = io::stderr().lock();
+    let clear = if err.is_terminal() { "\r\x1b[2K" } else { "" };
+    let _ = writeln!(err, "{clear}note: {}", shown(text));
 }
 
 impl From<diag::Error> for Failure {

@@ -32,8 +32,8 @@ pub(crate) struct Args {
     weights: weights::Argument,
     /// A `.npy` file of the input's type, a photo (`.png`, `.jpg`, `.jpeg`), a folder of photos, or `fill` for an input
     /// by formula;
-    /// `NAME=FILE` where there are several inputs. What an ONNX file needs when it is compiled, as the shape of a Reshape,
-    /// is a constant of the network that runs
+    /// `NAME=FILE` where there are several inputs. What says how an operator of an ONNX file works, as the shape of a
+    /// Reshape, is a constant of the network that runs
     #[arg(long)]
     input: Vec<String>,
     /// Write the first output to a `.npy` file, that of several photos stacked in their order
@@ -68,11 +68,11 @@ pub(crate) struct Args {
 /// Runs a network.
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let doing = Doing::new(format!("reading {}", args.spec.name()));
-    let Network { graph, weights, constants } = args.spec.load_with(&args.weights, &tensors(&args.input)?)?;
+    let Network { graph, weights, absent } = args.spec.load_with(&args.weights, &tensors(&args.input))?;
     args.engine.check(&graph)?;
     let file = args.output.as_deref().map(|path| NewFile::begin(path, true)).transpose()?;
     let folder = args.outputs.as_deref().map(NewFolder::begin).transpose()?;
-    let mut inputs = Inputs::read(&graph, &constants, &args.input, &doing)?;
+    let mut inputs = Inputs::read(&graph, &absent, &args.input, &doing)?;
     let has_classes = PerImage::of(&graph, 0, inputs.batch())?.classes().is_some();
     let prints_outputs = args.json && !has_classes;
     let wanted = if folder.is_some() || prints_outputs { graph.outputs().len() } else { 1 };

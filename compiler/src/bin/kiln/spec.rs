@@ -14,7 +14,7 @@ use crate::content::Content;
 use crate::inputs::Tensor;
 use crate::map::Mapped;
 use crate::npy;
-use crate::report::{Context, Failure};
+use crate::report::{Context, Failure, note};
 use crate::weights::{Argument, Weights};
 
 /// The network that an argument names, and changes to its parameters.
@@ -38,8 +38,8 @@ pub(crate) struct Spec {
 pub(crate) struct Network {
     pub(crate) graph: Graph,
     pub(crate) weights: Weights,
-    /// The inputs of a model that are constants of the network.
-    pub(crate) constants: Vec<String>,
+    /// The inputs of a model that the network does not have: constants, and those that nothing reads.
+    pub(crate) absent: Vec<String>,
 }
 
 impl Spec {
@@ -56,7 +56,7 @@ impl Spec {
     /// Reads the network and its weights: those that an argument names, else the model's own. A model may need some of the
     /// given inputs when it is compiled.
     pub(crate) fn load_with(&self, argument: &Argument, given: &[Tensor]) -> Result<Network, Failure> {
-        let Import { graph, tensors, constants } = self.read(given)?;
+        let Import { graph, tensors, constants, unread, .. } = self.read(given)?;
         let weights = match argument.open(&graph, &self.conventions()?)? {
             Some(named) => named,
             None if self.is_model() => Weights::Own(tensors),
@@ -65,7 +65,7 @@ impl Spec {
                     .help("name them: `--weights FILE`, or `--weights fill` for weights by formula"));
             }
         };
-        Ok(Network { graph, weights, constants })
+        Ok(Network { graph, weights, absent: [constants, unread].concat() })
     }
 
     /// As [`Spec::load_with`], with weights by formula where there are none.
@@ -100,7 +100,8 @@ impl Spec {
         if !self.constant.is_empty() {
             return Err(Failure::new("`--constant` is for ONNX files"));
         }
-        Ok(Import { graph: load(&self.spec, &self.set)?, tensors: Tensors::default(), constants: Vec::new() })
+        let graph = load(&self.spec, &self.set)?;
+        Ok(Import { graph, tensors: Tensors::default(), constants: Vec::new(), unread: Vec::new(), notes: Vec::new() })
     }
 
     fn import(&self, given: &[Tensor]) -> Result<Import, Failure> {
@@ -126,7 +127,9 @@ impl Spec {
         }
         let file = Bytes::from_owner(Mapped::open(Path::new(&self.spec))?);
         let folder = ModelFolder { model: Path::new(&self.spec), open: RefCell::default() };
-        Ok(onnx::import(&self.spec, file, &settings, &folder)?)
+        let import = onnx::import(&self.spec, file, &settings, &folder)?;
+        import.notes.iter().for_each(|text| note(text));
+        Ok(import)
     }
 }
 

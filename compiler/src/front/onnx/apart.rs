@@ -27,7 +27,7 @@ pub(super) fn computed(
     }
     let mut apart = builder.apart();
     let results = convert(&mut apart, call);
-    builder.budget = apart.budget.clone();
+    builder.budget.after(&apart.budget);
     let results = results?;
     let mut outputs = Vec::new();
     for (i, result) in results.iter().enumerate() {
@@ -38,8 +38,8 @@ pub(super) fn computed(
         }
     }
     let work = apart.graph.order().into_iter().map(|id| steps(&apart.graph, id)).fold(0, u64::saturating_add);
-    let Some(left) = builder.work.checked_sub(work) else { return Ok(None) };
-    builder.work = left;
+    let Some(left) = builder.budget.work.checked_sub(work) else { return Ok(None) };
+    builder.budget.work = left;
     for &node in &outputs {
         builder.budget.take(&apart.ty(node).shape)?;
     }
@@ -54,7 +54,9 @@ pub(super) fn computed(
             Value::Known(known) => builder.value(name, known.tensor),
             Value::Node(_) => {
                 let (shape, elements) = found.next().ok_or_else(|| Problem::new("it has no value"))?;
-                builder.value(name, Tensor::of(&elements, shape).into())
+                let tensor = Tensor::of(&elements, shape);
+                builder.budget.hold(&tensor);
+                builder.value(name, tensor.into())
             }
         });
     }

@@ -70,7 +70,7 @@ impl Call<'_> {
                     input + 1,
                     self.node.input.get(input).map_or("", String::as_str)
                 );
-                Err(Problem { message, needs: vec![*node] })
+                Err(Problem { needs: vec![*node], ..Problem::new(message) })
             }
         }
     }
@@ -82,7 +82,7 @@ impl Call<'_> {
             Value::Known(_) => None,
         });
         let message = format!("kiln computes {what} of values alone that do not depend on the network's inputs");
-        Problem { message, needs: nodes.collect() }
+        Problem { needs: nodes.collect(), ..Problem::new(message) }
     }
 
     /// An input that must be given and known.

@@ -85,7 +85,11 @@ fn names_mean_one_thing() {
     assert!(mistakes(no_output.bytes()).contains("the model has no output"));
     let other_output = Model::new(17).input("x", &[1]).node("Relu", "x", "y", &[]).output("z");
     assert!(mistakes(other_output.bytes()).contains("the output `z` is nothing that"));
-    let two = around(Model::new(17)).node("Relu", "x", "y", &[]).weight("w", &[1], &[1.0]).weight("w", &[1], &[1.0]);
+    let two = around(Model::new(17))
+        .node("Relu", "x", "y", &[])
+        .node("Add", "y w", "z", &[])
+        .weight("w", &[1], &[1.0])
+        .weight("w", &[1], &[2.0]);
     assert!(mistakes(two.bytes()).contains("there are two initializers `w`"));
 }
 
@@ -153,7 +157,7 @@ fn tensors_are_what_their_shapes_say() {
 
 #[test]
 fn shapes_of_inputs_are_positive_and_of_a_size() {
-    for shape in [&[1, 3, 0, 4][..], &[-1, 3], &[i64::MIN]] {
+    for shape in [&[1, 3, 0, 4][..], &[3, -1], &[3, i64::MIN]] {
         let model = Model::new(17).input("x", shape).node("Relu", "x", "y", &[]).output("y");
         assert!(mistakes(model.bytes()).contains("--input-shape"), "{shape:?}");
     }
