@@ -5,6 +5,7 @@ use super::call::Call;
 use super::geometry::axis;
 use super::resample::{Around, Kernel, resample};
 use super::{Listed, Problem};
+use crate::diag::counted;
 use crate::graph::{Coordinates, F32, Filter, Op, Resize, Rounding};
 
 /// `Resize` of rows and columns, and what it was before version 11 and, as `Upsample`, before version 10.
@@ -26,7 +27,7 @@ pub(super) fn resize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
         if count == axes.len() {
             Ok(())
         } else {
-            Err(Problem::new(format!("it has {count} numbers for {} axes", axes.len())))
+            Err(Problem::new(format!("it has {} where one an axis is needed", counted(count, "number"))))
         }
     };
     if let Some(scales) = scales(call, given_scales)? {
@@ -142,7 +143,10 @@ fn region(call: &Call<'_>, axes: &[usize], rank: usize, crops: bool) -> Result<V
     }
     let given = call.required_known(1)?.tensor.to_floats();
     if given.len() != 2 * axes.len() {
-        return Err(Problem::new(format!("its roi has {} numbers for {} axes", given.len(), axes.len())));
+        return Err(Problem::new(format!(
+            "its roi has {} where two an axis are needed",
+            counted(given.len(), "number")
+        )));
     }
     for (i, &axis) in axes.iter().enumerate() {
         region[axis] = [given[i], given[axes.len() + i]];
