@@ -10,6 +10,8 @@ use kiln_rt::safetensors::{Dtype, SafeTensors, View, write};
 mod inputs;
 #[path = "cli/outputs.rs"]
 mod outputs;
+#[path = "cli/weights.rs"]
+mod weight_files;
 
 const NET: &str = r#"
 /// A layer of each kind.
@@ -115,7 +117,7 @@ fn weights_that_do_not_fit_are_named_and_nothing_is_written() {
     check(b"\x80\x02}.", &["w.safetensors", "a pickle"]);
     check(b"\x89HDF\r\n\x1a\n", &["w.safetensors", "HDF5"]);
     check(&prefixed(&whole, "module."), &["stem.weight", "all names would match with `--strip-prefix module.`"]);
-    check(b"", &["not a safetensors file"]);
+    check(b"", &["w.safetensors is an empty file, not a file of weights"]);
     assert!(fails(path, &["build", "small.net", "--weights", "nowhere", "--out", "crate"]).contains("nowhere"));
     assert!(fails(path, &["build", "small.net", "--weights", "fill:x", "--out", "crate"]).contains("gain"));
 }
@@ -465,7 +467,7 @@ fn all_files_that_are_no_photos_are_told_before_anything_runs() {
     assert!(refused("photos/more", &[]).contains("no photo in photos/more"));
     let good = |more: &[&str]| refused("photos/good.png", more);
     assert!(good(&["--input", "photos/cut.png"]).contains("given twice"));
-    assert!(good(&["--labels", "photos/notes.txt"]).contains("names 1 classes, but the output has 3"));
+    assert!(good(&["--labels", "photos/notes.txt"]).contains("names 1 class, but the output has 3"));
     assert!(good(&["--set", "image=[1, 4, 4, 4]"]).contains("[1, 4, 4, 4]"));
     fs::write(path.join("colours.net"), COLOURS.replace(".flatten()", "")).expect("a file");
     assert!(good(&["--csv"]).contains("[1, 3, 1, 1]"));
@@ -574,5 +576,5 @@ fn weights_are_held_beside_a_network() {
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(found["missing"][0]["name"], "stem.weight");
     assert_eq!(found["other_shape"][0], serde_json::json!({"name": "norm.bias", "network": [20], "file": [4, 5]}));
-    assert!(fails(folder.path(), &args).contains("lacks 1 tensors of `small.net`, and 1 have another shape"));
+    assert!(fails(folder.path(), &args).contains("tensors of `small.net`: 1 is missing, 1 has another shape"));
 }

@@ -3,6 +3,7 @@
 use self::elements::check_elements;
 use super::TensorType;
 use super::op::{Core, Op, Pads, Pool, Stage, Window};
+use crate::diag::counted;
 
 /// Why an operator does not fit what it is applied to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -129,8 +130,8 @@ pub enum Role {
 pub fn infer(op: &Op, operands: &[&TensorType], weights: &[&[usize]]) -> Result<TensorType, TypeError> {
     let expected = arity(op);
     if expected.is_some_and(|n| n != operands.len()) || operands.is_empty() && expected.is_none() {
-        let wanted = expected.map_or("at least one".to_owned(), |n| n.to_string());
-        return Err(TypeError::new(format!("{} takes {wanted} operands, not {}", name(op), operands.len())));
+        let wanted = expected.map_or("at least one operand".to_owned(), |n| counted(n, "operand"));
+        return Err(TypeError::new(format!("{} takes {wanted}, not {}", name(op), operands.len())));
     }
     check_elements(op, operands)?;
     let ty = infer_shape(op, operands)?;
@@ -243,7 +244,11 @@ fn infer_shape(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeErro
         Op::ChannelShuffle { groups } => {
             let [_, c, ..] = feature_map("channel_shuffle", operands)?;
             if *groups == 0 || c % groups != 0 {
-                return Err(TypeError::new(format!("cannot shuffle {c} channels in {groups} groups")));
+                return Err(TypeError::new(format!(
+                    "cannot shuffle {} in {}",
+                    counted(c, "channel"),
+                    counted(*groups, "group")
+                )));
             }
             operands[0].clone()
         }
@@ -251,9 +256,9 @@ fn infer_shape(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeErro
             let len = shape.iter().try_fold(1usize, |len, &extent| len.checked_mul(extent));
             if len != Some(operands[0].len()) {
                 return Err(TypeError::new(format!(
-                    "cannot reshape a tensor of shape {:?} ({} elements) to {shape:?}",
+                    "cannot reshape a tensor of shape {:?} ({}) to {shape:?}",
                     operands[0].shape,
-                    operands[0].len()
+                    counted(operands[0].len(), "element")
                 )));
             }
             like(shape.clone())

@@ -81,7 +81,7 @@ fn what_a_file_is_says_its_content() {
     let weights_of = |file| fails(path, &["build", "small.net", "--out", "crate", "--weights", file]);
     assert!(weights_of("m.onnx").contains("m.onnx is an ONNX model, not a file of weights"));
     assert!(weights_of("a.npy").contains("a.npy is an array"));
-    assert_eq!(weights_of("short").matches("not a safetensors file").count(), 1);
+    assert!(weights_of("short").contains("short is a text, not a file of weights"));
     assert!(fails(path, &["inspect", "m.bin"]).contains("m.bin is an ONNX model, but its name does not end in .onnx"));
     assert!(fails(path, &["inspect", "w.safetensors"]).contains("w.safetensors is a safetensors file, not a network"));
 }

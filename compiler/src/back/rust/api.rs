@@ -33,7 +33,7 @@ pub(super) fn api(compiled: &Compiled<'_>, rt: &TokenStream, from: WeightsFrom, 
     let session_doc = doc(&format!("Runs [`{model}`]: memory and workers of one caller."));
     quote! {
         #about
-        #[derive(Clone)]
+        #[derive(Clone, Debug)]
         pub struct #model(#rt::model::Model);
 
         impl #model {
@@ -56,6 +56,7 @@ pub(super) fn api(compiled: &Compiled<'_>, rt: &TokenStream, from: WeightsFrom, 
         }
 
         #session_doc
+        #[derive(Debug)]
         pub struct #session(#rt::session::Session);
 
         #methods
@@ -115,7 +116,7 @@ fn loaders(rt: &TokenStream, from: WeightsFrom) -> TokenStream {
             /// # Errors
             /// What the file lacks or has in another shape, all of it; or a processor that has none of the targets.
             pub fn load(file: &[u8]) -> Result<Self, #rt::load::LoadError> {
-                #rt::load::load(&network::NETWORK, weights::PROGRAM, file, None).map(Self)
+                Self::load_with(file, &#rt::load::LoadOptions::new())
             }
 
             /// The model with the weights of a safetensors file, on one target.
@@ -123,7 +124,18 @@ fn loaders(rt: &TokenStream, from: WeightsFrom) -> TokenStream {
             /// # Errors
             /// As [`Self::load`], and a target that this processor lacks or that was not built.
             pub fn load_for(file: &[u8], target: #rt::target::Target) -> Result<Self, #rt::load::LoadError> {
-                #rt::load::load(&network::NETWORK, weights::PROGRAM, file, Some(target)).map(Self)
+                Self::load_with(file, &#rt::load::LoadOptions::new().target(target))
+            }
+
+            /// The model with the weights of a safetensors file whose names have prefixes, as `module.`.
+            ///
+            /// # Errors
+            /// As [`Self::load_for`], and two names that are one without their prefixes.
+            pub fn load_with(
+                file: &[u8],
+                options: &#rt::load::LoadOptions,
+            ) -> Result<Self, #rt::load::LoadError> {
+                #rt::load::load(&network::NETWORK, weights::PROGRAM, file, options).map(Self)
             }
         },
     }

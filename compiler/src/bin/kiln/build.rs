@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kiln_compiler::diag::counted;
 use kiln_compiler::front::short_name;
 use kiln_compiler::kernel::{Place, Program};
 use kiln_compiler::pipeline::{Options, compile};
@@ -66,10 +67,10 @@ pub(crate) fn build(args: &Args) -> Result<(), Failure> {
     let mut known = std::collections::HashSet::new();
     for program in &compiled.programs {
         print_line(format_args!(
-            "{:>9}: {} steps, {} kernels, arena {} bytes, adds {} bytes of weights",
+            "{:>9}: {}, {}, arena {} bytes, adds {} bytes of weights",
             program.target.name(),
-            program.steps.len(),
-            program.kernels.len(),
+            counted(program.steps.len(), "step"),
+            counted(program.kernels.len(), "kernel"),
             grouped(4 * program.arena as u64),
             grouped(added_weights(program, &mut known))
         ))?;

@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use kiln_compiler::diag::counted;
 use kiln_compiler::graph::{DType, Elements, Graph, TensorType};
 
 use crate::array;
@@ -243,7 +244,7 @@ fn look_through(
         [] => return Ok(Images::Photos { paths, preparation, batch: ty.shape[0] }),
         [only] => only.clone(),
         several => {
-            let mut message = format!("{} of {} files cannot be used:", several.len(), paths.len());
+            let mut message = format!("{} of {} cannot be used:", several.len(), counted(paths.len(), "file"));
             several.iter().take(MOST_TOLD).for_each(|mistake| message.push_str(&format!("\n{mistake}")));
             if several.len() > MOST_TOLD {
                 message.push_str(&format!("\nand {} more", several.len() - MOST_TOLD));

@@ -5,7 +5,6 @@ mod array;
 mod bench;
 mod build;
 mod classes;
-mod content;
 mod crates;
 mod demo;
 mod dump;
@@ -26,6 +25,7 @@ mod progress;
 mod report;
 mod run;
 mod spec;
+mod template;
 mod weights;
 mod zoo;
 
@@ -61,7 +61,7 @@ enum Verb {
     Kernels(dump::KernelArgs),
     /// Say which rewrites led to a node, and which did not happen
     Explain(dump::ExplainArgs),
-    /// Say which tensors of a weights file a network reads, which it lacks, and which are left over
+    /// List the tensors that a network reads, or say which of them a file has, which it lacks, and which are left over
     Weights(matching::Args),
     /// List the networks that come with kiln, show one, or check them against their frameworks
     Zoo(zoo::Args),

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
-use kiln_compiler::diag::{self, Diagnostic, Errors, shown};
+use kiln_compiler::diag::{self, Diagnostic, Errors, counted, shown};
 use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report};
 
 /// What went wrong, ready to print.
@@ -29,6 +29,14 @@ impl Failure {
         }
     }
 
+    /// Adds what to do about it, where something is known.
+    pub(crate) fn help_if_known(self, help: Option<impl Into<String>>) -> Self {
+        match help {
+            Some(help) => self.help(help),
+            None => self,
+        }
+    }
+
     /// What went wrong in one line: the first mistake of a spec.
     pub(crate) fn line(&self) -> String {
         match self {
@@ -46,12 +54,13 @@ impl Failure {
             Failure::Other(diagnostic) => writeln!(err, "{:?}", Report::new(*diagnostic)),
             Failure::Spec(errors) => {
                 let count = errors.diagnostics.len() + errors.more;
-                let plural = if count == 1 { "" } else { "s" };
                 let mut reports = errors.diagnostics.iter();
                 reports
                     .try_for_each(|diagnostic| writeln!(err, "{:?}", report(diagnostic, &errors)))
                     .and_then(|()| if errors.more > 0 { writeln!(err, "and {} more\n", errors.more) } else { Ok(()) })
-                    .and_then(|()| writeln!(err, "error: could not compile the network due to {count} error{plural}"))
+                    .and_then(|()| {
+                        writeln!(err, "error: could not compile the network due to {}", counted(count, "error"))
+                    })
             }
         };
     }

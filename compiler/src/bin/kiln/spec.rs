@@ -2,17 +2,19 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
-use kiln_compiler::checkpoint::names::{Convention, conventions};
+use kiln_compiler::checkpoint::convention::{Convention, conventions};
 use kiln_compiler::files::{Files, beside};
 use kiln_compiler::front;
 use kiln_compiler::front::onnx::{self, Bytes, Import, Tensors};
 use kiln_compiler::graph::Graph;
+use kiln_rt::content::{Content, START};
 
-use crate::content::Content;
 use crate::inputs::Tensor;
-use crate::map::Mapped;
+use crate::map::{Mapped, folder};
 use crate::npy;
 use crate::report::{Context, Failure, note};
 use crate::weights::{Argument, Weights};
@@ -156,15 +158,32 @@ pub(crate) fn load(spec: &str, set: &[String]) -> Result<Graph, Failure> {
         Some((source, net)) => (source, Some(net)),
         None => (spec, None),
     };
-    match Content::of_file(Path::new(source)) {
+    let path = Path::new(source);
+    if path.is_dir() {
+        return Err(folder(path));
+    }
+    match content(path) {
         Some(Content::Onnx) => {
             return Err(Failure::new(format!("{source} is an ONNX model, but its name does not end in .onnx"))
                 .help("rename it: what a network is written in is told by its file's name"));
         }
-        Some(content) => return Err(Failure::new(format!("{source} is {content}, not a network"))),
-        None => {}
+        // A network is a text, and says better itself what is wrong with it.
+        Some(Content::Empty | Content::Text | Content::Json | Content::ProtocolText) | None => {}
+        Some(content) => {
+            return Err(Failure::new(format!("{source} is {content}, not a network")).help_if_known(content.help()));
+        }
     }
     Ok(front::load(source, net, set, &Files::default())?)
+}
+
+/// What a file is by its start; None where there is none, or nothing that can be read twice.
+fn content(path: &Path) -> Option<Content> {
+    let mut start = Vec::new();
+    if !path.is_file() {
+        return None;
+    }
+    File::open(path).ok()?.take(START as u64).read_to_end(&mut start).ok()?;
+    Content::of(&start)
 }
 
 /// The files beside a model, mapped, each once.

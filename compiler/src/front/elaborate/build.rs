@@ -2,7 +2,7 @@
 
 use super::attribute::Args;
 use super::{Elaborator, Value};
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, counted};
 use crate::graph::infer::{self, Role};
 use crate::graph::{
     Activation, Binary, Constant, Conv, Coordinates, F32, Filter, Linear, NodeId, Op, Pads, Pool, Resize, Rounding,
@@ -276,7 +276,8 @@ pub(super) fn reshape<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Val
     let known = known.fold(1usize, |len, &extent| len.saturating_mul(usize::try_from(extent).unwrap_or(0)));
     let elements: usize = e.shape(x).iter().product();
     if open > 1 || known == 0 || open == 1 && !elements.is_multiple_of(known) {
-        let message = format!("cannot reshape a tensor of shape {:?} ({elements} elements) to {wanted:?}", e.shape(x));
+        let elements = counted(elements, "element");
+        let message = format!("cannot reshape a tensor of shape {:?} ({elements}) to {wanted:?}", e.shape(x));
         e.report(Diagnostic::error(args.place, message));
         return None;
     }

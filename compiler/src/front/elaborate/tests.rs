@@ -301,6 +301,12 @@ fn mistakes_say_what_to_do() {
         "x.conv(\"8\", 1, padding = \"sam\", name = 3)",
         "x.relu();",
         "match x.channels() { 1 => x, 2 => x }",
+        "x.Conv2d(8, kernel_size = 3).batch_norm()",
+        "x.conv(8, kernel_size = 3, in_channels = 8)",
+        "cat([x, x], dim = 1).layer_norm()",
+        "let y = torch.relu(x);\nlet z = self.conv1(y);\nnn::Linear(z, 10)",
+        "for c in [8, 16].iter() { }\nx.clone().relu(1)",
+        "let (a, b) = [x];\n[x][1]",
     ]
     .into_iter()
     .enumerate()

@@ -6,7 +6,7 @@ use super::builder::{Known, Value};
 use super::geometry::{self, Stride};
 use super::model::operator_name;
 use super::proto::NodeProto;
-use crate::diag::Span;
+use crate::diag::{Span, counted};
 
 /// The most integers of an input that says how an operator works.
 const INTEGERS: usize = 1 << 16;
@@ -133,7 +133,7 @@ impl Call<'_> {
         let results = self.node.output.len();
         let parts = geometry::parts(extent, sizes.as_deref(), results)?;
         if parts.len() < results {
-            return Err(Problem::new(format!("it has {results} results and makes {} parts", parts.len())));
+            return Err(Problem::new(format!("it has {results} results and makes {}", counted(parts.len(), "part"))));
         }
         Ok(parts)
     }

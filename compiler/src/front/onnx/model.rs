@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
+use kiln_rt::content::Content;
+
 use super::budget::Budget;
 use super::proto::{Bytes, Message, ModelProto, NodeProto, SparseTensorProto, TensorProto, ValueInfoProto};
 use super::tensor::{Folder, Tensor, Unreadable};
@@ -88,8 +90,17 @@ impl Model {
     /// # Errors
     /// All mistakes of a stage: the bytes, then the parts and how they are named, then how they hang together.
     pub(super) fn read(name: &str, file: Bytes, folder: &dyn Folder) -> Result<Self, Errors> {
+        let content = Content::of(&file);
         let unreadable = |why: String| {
-            let mistake = Diagnostic::error(Span::NOWHERE, format!("cannot read {name} as an ONNX file: {why}"));
+            let mistake = match content {
+                None | Some(Content::Onnx) => {
+                    Diagnostic::error(Span::NOWHERE, format!("cannot read {name} as an ONNX file: {why}"))
+                }
+                Some(other) => Diagnostic {
+                    help: other.help().map(str::to_owned),
+                    ..Diagnostic::error(Span::NOWHERE, format!("{name} is {other}, not an ONNX model"))
+                },
+            };
             Errors::new(vec![mistake], Sources::default())
         };
         wire::check(&file).map_err(unreadable)?;

@@ -5,6 +5,7 @@ use super::call::Call;
 use super::geometry::axis;
 use super::resample::{Around, Kernel, Places, resample};
 use super::{Listed, Problem};
+use crate::diag::counted;
 use crate::graph::{Coordinates, F32, Filter, Op, Resize, Rounding, Scale};
 
 /// `Resize` of rows and columns, and what it was before version 11 and, as `Upsample`, before version 10.
@@ -90,7 +91,7 @@ fn extents(
         if count == axes.len() {
             Ok(())
         } else {
-            Err(Problem::new(format!("it has {count} numbers for {} axes", axes.len())))
+            Err(Problem::new(format!("it has {} where one an axis is needed", counted(count, "number"))))
         }
     };
     if let Some(scales) = scales(call, given_scales)? {
@@ -145,7 +146,10 @@ fn region(call: &Call<'_>, axes: &[usize], rank: usize, crops: bool) -> Result<V
     }
     let given = call.required_known(1)?.tensor.to_floats();
     if given.len() != 2 * axes.len() {
-        return Err(Problem::new(format!("its roi has {} numbers for {} axes", given.len(), axes.len())));
+        return Err(Problem::new(format!(
+            "its roi has {} where two an axis are needed",
+            counted(given.len(), "number")
+        )));
     }
     for (i, &axis) in axes.iter().enumerate() {
         region[axis] = [given[i], given[axes.len() + i]].map(|end| end as f32);

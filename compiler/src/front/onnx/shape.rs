@@ -10,6 +10,7 @@ use super::geometry;
 use super::geometry::axis;
 use super::tensor::Tensor;
 use super::{Listed, Problem};
+use crate::diag::counted;
 use crate::graph::{Binary, DType, Elements, F32, NodeId, Op, Pads, Pool, TensorType, Window};
 
 /// `Reshape`.
@@ -172,7 +173,7 @@ pub(super) fn pad(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, 
     };
     let axes = call.known_integers(3)?.unwrap_or_else(|| (0..rank as i64).collect());
     if sides.len() != 2 * axes.len() {
-        return Err(Problem::new(format!("it has {} pads for {} axes", sides.len(), axes.len())));
+        return Err(Problem::new(format!("it has {} where two an axis are needed", counted(sides.len(), "pad"))));
     }
     let mut pads = vec![[0i64; 2]; rank];
     for (i, &at) in axes.iter().enumerate() {

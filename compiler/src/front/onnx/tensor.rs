@@ -8,6 +8,7 @@ use kiln_rt::safetensors::{Dtype, MAX_RANK, View};
 use super::narrow::Narrow;
 use super::proto::tensor_proto::{DataLocation, DataType};
 use super::proto::{self, Bytes, TensorProto};
+use crate::diag::counted;
 use crate::graph::{DType, Elements};
 
 /// The folder that a model lies in, for what it keeps outside of its file.
@@ -97,7 +98,8 @@ impl Tensor {
         if bytes.len() != wanted {
             let size = if narrow.is_some() { 1 } else { dtype.size() };
             let [have, want] = [bytes.len(), wanted].map(|bytes| bytes / size);
-            return Err(format!("it holds {have} elements, and its shape {shape:?} says {want}").into());
+            let held = counted(have, "element");
+            return Err(format!("it holds {held}, and its shape {shape:?} says {want}").into());
         }
         Ok(match narrow {
             Some(narrow) => Tensor::narrowed(narrow, shape, &narrow.numbers(&bytes)),

@@ -196,8 +196,8 @@ fn values_are_neither_empty_nor_huge() {
 #[test]
 fn arity_and_weights_are_counted() {
     refuses(&Op::Binary(Binary::Add), &[&[1]], "add takes 2 operands, not 1");
-    refuses(&Op::Concat { axis: 0 }, &[], "concat takes at least one operands, not 0");
-    refuses(&conv(1, Window::POINT, 1), &[], "conv takes 1 operands, not 0");
+    refuses(&Op::Concat { axis: 0 }, &[], "concat takes at least one operand, not 0");
+    refuses(&conv(1, Window::POINT, 1), &[], "conv takes 1 operand, not 0");
     let ty = TensorType::f32([1, 3, 2, 2]);
     let error = |weights: &[&[usize]]| infer(&conv(4, window(1, 1, 0), 1), &[&ty], weights).unwrap_err().message;
     assert_eq!(error(&[]), "conv reads 1 weights, not 0");

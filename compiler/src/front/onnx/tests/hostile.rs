@@ -33,8 +33,19 @@ fn cut_off_and_garbled_files_are_refused() {
             let _ = super::super::import("m.onnx", garbled.into(), &Default::default(), &super::Alone);
         }
     }
-    assert!(mistakes(b"not a model".as_slice().into()).contains("cannot read m.onnx as an ONNX file"));
-    assert!(mistakes(Vec::new().into()).contains("it holds no graph"));
+    assert!(mistakes(b"\x01\x02".as_slice().into()).contains("cannot read m.onnx as an ONNX file"));
+    for (bytes, what) in [
+        (&b"not a model"[..], "a text"),
+        (b"", "an empty file"),
+        (b"<html></html>", "an HTML page"),
+        (b"ir_version: 8", "an ONNX model written as text"),
+        // A message of another kind, which reads as one without a graph.
+        (b"\x08\x01\x12\x02\x0a\0", "a SavedModel of TensorFlow"),
+    ] {
+        let message = mistakes(bytes.to_vec().into());
+        assert!(message.contains(&format!("m.onnx is {what}, not an ONNX model")), "{message}");
+    }
+    assert!(mistakes(b"\x08\x08".as_slice().into()).contains("it holds no graph"));
 }
 
 #[test]
