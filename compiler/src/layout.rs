@@ -253,6 +253,7 @@ fn wish(graph: &Graph, conversion: &Conversion) -> Option<(NodeId, Vec<(usize, u
             | Op::Softmax { .. }
             | Op::Concat { .. }
             | Op::Slice { .. }
+            | Op::Gather { .. }
             | Op::ChannelShuffle { .. }
             | Op::Pad { .. }
             | Op::Transpose { .. }
@@ -358,6 +359,14 @@ fn assign_node(graph: &Graph, id: NodeId, layouts: &mut Layouts) -> Layout {
                 layouts.require(graph, id, 0, Wanted::Plain);
                 Layout::Plain
             }
+        },
+        Op::Gather { axis, indices } => match layout(layouts, 0) {
+            Layout::Blocked(map) if *axis == 1 => {
+                Layout::Blocked(ChannelMap(indices.iter().map(|&index| map.0[index as usize]).collect()))
+            }
+            // Images, rows and columns are taken in blocks.
+            Layout::Blocked(map) => Layout::Blocked(layouts.fresh(&map.lanes())),
+            Layout::Plain => Layout::Plain,
         },
         Op::ChannelShuffle { groups } => {
             let map = layouts.require_map(graph, id, 0, Wanted::AnyBlocked);

@@ -64,6 +64,7 @@ impl Lowering<'_> {
             | Op::GlobalAvgPool
             | Op::GlobalMaxPool
             | Op::Softmax { .. }
+            | Op::Gather { .. }
             | Op::ChannelShuffle { .. }
             | Op::Reshape { .. }
             | Op::Pad { .. }
