@@ -150,7 +150,13 @@ pub(crate) fn network(seed: u64, size: usize) -> Graph {
             }
             12 => {
                 let start = random.range(0, c - 1);
-                (Op::Slice { axis: 1, start, end: random.range(start + 1, c) }, vec![from])
+                let slice = Op::Slice { axis: 1, start, end: random.range(start + 1, c) };
+                // As many images as there were.
+                let axis = random.range(0, 3);
+                let extent = [n, c, h, w][axis];
+                let taken = if axis == 0 { n } else { random.range(1, extent + 2) };
+                let indices = (0..taken).map(|_| random.range(0, extent - 1) as u32).collect();
+                (if random.chance(2) { slice } else { Op::Gather { axis, indices } }, vec![from])
             }
             13 => {
                 let groups = (2..=4).find(|g| c % g == 0).unwrap_or(1);

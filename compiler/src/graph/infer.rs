@@ -93,6 +93,7 @@ pub fn weight_shapes(op: &Op, operands: &[&TensorType]) -> Result<Vec<(Role, Vec
         | Op::Softmax { .. }
         | Op::Concat { .. }
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::ChannelShuffle { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }
@@ -241,6 +242,19 @@ fn infer_shape(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeErro
             shape[*axis] = end - start;
             like(shape)
         }
+        Op::Gather { axis, indices } => {
+            check_axis("gather", *axis, operands[0])?;
+            let mut shape = operands[0].shape.clone();
+            if let Some(index) = indices.iter().find(|&&index| index as usize >= shape[*axis]) {
+                let message = format!("cannot take element {index} of axis {axis} of a tensor of shape {shape:?}");
+                return Err(TypeError::new(message));
+            }
+            if indices.is_empty() {
+                return Err(TypeError::new(format!("takes no element of axis {axis} of a tensor of shape {shape:?}")));
+            }
+            shape[*axis] = indices.len();
+            like(shape)
+        }
         Op::ChannelShuffle { groups } => {
             let [_, c, ..] = feature_map("channel_shuffle", operands)?;
             if *groups == 0 || c % groups != 0 {
@@ -333,6 +347,7 @@ pub fn arity(op: &Op) -> Option<usize> {
         | Op::GlobalMaxPool
         | Op::Softmax { .. }
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::ChannelShuffle { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }
@@ -369,6 +384,7 @@ pub fn name(op: &Op) -> &'static str {
         Op::Softmax { .. } => "softmax",
         Op::Concat { .. } => "concat",
         Op::Slice { .. } => "slice",
+        Op::Gather { .. } => "gather",
         Op::ChannelShuffle { .. } => "channel_shuffle",
         Op::Reshape { .. } => "reshape",
         Op::Transpose { .. } => "transpose",

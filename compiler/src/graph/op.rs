@@ -356,6 +356,14 @@ pub enum Op {
         /// One past the last.
         end: usize,
     },
+    /// Elements of an axis by their index, which may occur several times: element i of the result is element `indices[i]`
+    /// of the operand.
+    Gather {
+        /// The axis.
+        axis: usize,
+        /// At least one; each less than the extent.
+        indices: Vec<u32>,
+    },
     /// Channels seen as `[groups, C / groups]` and transposed: output channel `j * groups + g` is input channel
     /// `g * (C / groups) + j` (Zhang et al. 2017, ShuffleNet, figure 1).
     ChannelShuffle {

@@ -8,6 +8,7 @@ mod build;
 mod chain;
 mod conv;
 mod depthwise;
+mod gather;
 mod integers;
 mod lanewise;
 mod matmul;
@@ -165,6 +166,7 @@ impl<'g> Lowering<'g> {
                 Layout::Blocked(_) => {}
                 Layout::Plain => self.lower_plain(id),
             },
+            Op::Gather { axis, indices } => self.lower_gather(id, *axis, indices),
             Op::ChannelShuffle { .. } => {}
             Op::Transpose { .. } => self.lower_plain(id),
             Op::Pad { pads, value } => self.lower_pad(id, *pads, value.get()),

@@ -71,7 +71,7 @@ impl Lowering<'_> {
     }
 
     /// The table of these entries, one for all that need it.
-    fn table(&mut self, name: &str, values: &[u32]) -> TableId {
+    pub(super) fn table(&mut self, name: &str, values: &[u32]) -> TableId {
         let tables = &mut self.program.tables;
         let known = tables.iter().position(|table| table.values == values);
         let position = known.unwrap_or_else(|| {

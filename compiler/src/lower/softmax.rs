@@ -1,5 +1,7 @@
 //! Softmax over any axis of a row-major value.
 
+mod columns;
+
 use super::build::{KernelBuilder, for_loop, load, store, whole};
 use super::chain::{constant, div, exp, sub};
 use super::{Lowering, Stored};
@@ -14,6 +16,9 @@ impl Lowering<'_> {
         let line = shape[axis];
         let inner: usize = shape[axis + 1..].iter().product();
         let outer: usize = shape[..axis].iter().product();
+        if inner >= LANES {
+            return self.lower_softmax_columns(id, [outer, line, inner]);
+        }
         let Stored::Plain(from) = self.operand(id, 0) else { unreachable!("layout gives softmax row-major values") };
 
         let mut kb = KernelBuilder::new();
@@ -82,16 +87,23 @@ impl Lowering<'_> {
 }
 
 /// The elements of a line.
-struct Line<'a> {
-    len: usize,
+pub(super) struct Line<'a> {
+    pub(super) len: usize,
     /// Whether they lie one after the other.
-    side_by_side: bool,
-    at: &'a dyn Fn(Index) -> At,
+    pub(super) side_by_side: bool,
+    pub(super) at: &'a dyn Fn(Index) -> At,
 }
 
 /// Accumulates over a line and stores the result in every lane of a place. Of a long line whose elements lie side by side,
 /// each lane takes every sixteenth; then the lanes are taken together, and what is left of the line.
-fn fold(kb: &mut KernelBuilder, body: &mut Vec<Stmt>, line: Line<'_>, init: f32, update: fn(Value) -> Update, to: &At) {
+pub(super) fn fold(
+    kb: &mut KernelBuilder,
+    body: &mut Vec<Stmt>,
+    line: Line<'_>,
+    init: f32,
+    update: fn(Value) -> Update,
+    to: &At,
+) {
     let full = if line.side_by_side { line.len / LANES } else { 0 };
     let mut reductions = Vec::new();
     let mut first = 0;

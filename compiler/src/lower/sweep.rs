@@ -26,8 +26,10 @@ pub(super) struct Spot {
     pub(super) image: Index,
     /// The output element of lane 0, in the block.
     pub(super) output: Index,
-    /// The output pixel in its image.
-    pub(super) pixel: Index,
+    /// The output row.
+    pub(super) row: Index,
+    /// The output column.
+    pub(super) column: Index,
 }
 
 impl Sweep {
@@ -94,9 +96,8 @@ impl Sweep {
                     Reduction { axes, prefetch: None, update }
                 };
                 let reductions = (0..reductions).map(|number| over_window(kb, number)).collect();
-                let pixel = oh * out_w + ow;
-                let output = (n.clone() * (out_h * out_w) + pixel.clone()) * LANES;
-                let spot = Spot { block: block.clone(), image: n.clone(), output, pixel };
+                let output = (n.clone() * (out_h * out_w) + oh * out_w + ow.clone()) * LANES;
+                let spot = Spot { block: block.clone(), image: n.clone(), output, row: Index::var(oh), column: ow };
                 let tile = Stmt::Tile(Tile {
                     pixel: p,
                     pixels: run.pixels,

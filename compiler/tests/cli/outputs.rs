@@ -120,3 +120,18 @@ fn outputs_without_classes_are_printed_as_json() {
     assert_eq!(large[0]["outputs"][1]["first"].as_array().map(Vec::len), Some(8));
     assert!(large[1].is_null() && large[0]["outputs"][1].get("numbers").is_none());
 }
+
+/// Plain loops over so many numbers take more time and memory than compiling does.
+#[test]
+fn a_large_network_has_a_stored_answer_where_it_is_asked_for() {
+    let folder = folder();
+    let path = folder.path();
+    fs::write(path.join("large.net"), "pub net Large(x: [1, 1, 2048, 1536]) { x.relu() }").expect("a file");
+    let build = ["build", "large.net", "--target", "base", "--out"];
+    assert!(succeeds(path, &[&build[..], &["large"]].concat()).contains("no stored answer"));
+    assert!(!path.join("large/tests/golden.rs").exists());
+    assert!(!succeeds(path, &[&build[..], &["asked", "--golden"]].concat()).contains("no stored answer"));
+    let answer = fs::metadata(path.join("asked/tests/golden_output.bin")).expect("the answer");
+    assert_eq!(answer.len(), 4 * 2048 * 1536);
+    assert!(path.join("asked/tests/golden.rs").exists());
+}

@@ -90,6 +90,7 @@ fn has_round(graph: &Graph) -> bool {
         | Op::Softmax { .. }
         | Op::Concat { .. }
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::ChannelShuffle { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }

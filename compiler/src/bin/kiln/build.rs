@@ -11,6 +11,7 @@ use kiln_compiler::target::Target;
 use crate::crates::{Recipe, package_name};
 use crate::dump::print_line;
 use crate::folder::NewFolder;
+use crate::golden;
 use crate::inspect::grouped;
 use crate::progress::Doing;
 use crate::report::{Context, Failure};
@@ -29,6 +30,9 @@ pub(crate) struct Args {
     /// The licence of the network with these weights, an SPDX expression as `MIT OR Apache-2.0`
     #[arg(long, value_parser = spdx_expression)]
     license: Option<String>,
+    /// Store an input and its answer for the crate's test, however long the reference interpreter takes
+    #[arg(long)]
+    golden: bool,
     /// Replace a folder that kiln made
     #[arg(long)]
     force: bool,
@@ -51,19 +55,25 @@ pub(crate) fn build(args: &Args) -> Result<(), Failure> {
     let compiled = compile(graph, &options)?;
     doing.now("packing weights and writing the crate");
     let stem = args.out.file_name().map_or_else(|| compiled.source.name.clone(), |n| n.to_string_lossy().into_owned());
+    let has_golden = args.golden || golden::is_quick(&compiled.source);
     let recipe = Recipe {
         compiled: &compiled,
         weights: &weights,
         package: package_name(&stem),
         source: short_name(args.spec.name()).to_owned(),
         workspace_table: inside_workspace(&args.out)?,
-        golden: true,
+        golden: has_golden,
         license: args.license.clone(),
     };
     recipe.write(&folder)?;
     folder.finish()?;
     drop(doing);
     print_line(format_args!("{} in {}", compiled.source.name, args.out.display()))?;
+    if !has_golden {
+        print_line(format_args!(
+            "no stored answer: the reference interpreter would take long for it; `--golden` stores one"
+        ))?;
+    }
     let mut known = std::collections::HashSet::new();
     for program in &compiled.programs {
         print_line(format_args!(

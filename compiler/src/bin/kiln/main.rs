@@ -12,6 +12,7 @@ mod engine;
 mod export;
 mod file;
 mod folder;
+mod golden;
 mod inputs;
 mod inspect;
 mod map;

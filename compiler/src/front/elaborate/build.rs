@@ -216,6 +216,14 @@ pub(super) fn split<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Value
     Some(e.make_list(true, parts, args.place))
 }
 
+/// Elements by index; those outside of the axis inference refuses.
+pub(super) fn gather<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Value> {
+    let x = e.tensor(args, "x")?;
+    let axis = e.axis(args, "axis", e.shape(x).len());
+    let indices = e.indices(args, "indices");
+    e.simple(args, Op::Gather { axis: axis?, indices: indices? })
+}
+
 /// Reshape to blocks, transpose, reshape.
 pub(super) fn depth_to_space<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Value> {
     let (x, block) = (e.tensor(args, "x"), e.count(args, "block"));

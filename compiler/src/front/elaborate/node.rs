@@ -179,6 +179,7 @@ impl Elaborator<'_> {
                 | Op::MatMul
                 | Op::Concat { .. }
                 | Op::Slice { .. }
+                | Op::Gather { .. }
                 | Op::Reshape { .. }
                 | Op::Transpose { .. }
                 | Op::Fused { .. } => false,

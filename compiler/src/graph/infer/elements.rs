@@ -35,6 +35,7 @@ pub(super) fn check_elements(op: &Op, operands: &[&TensorType]) -> Result<(), Ty
         | Op::Cast(_)
         | Op::Concat { .. }
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::ChannelShuffle { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }

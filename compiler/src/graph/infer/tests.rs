@@ -147,6 +147,10 @@ fn movers_say_what_does_not_fit() {
     gives(&slice(1, 3), &[&[1, 4]], &[1, 2]);
     refuses(&slice(3, 3), &[&[1, 4]], "cannot take 3..3 of axis 1 of a tensor of shape [1, 4]");
     refuses(&slice(3, 5), &[&[1, 4]], "cannot take 3..5 of axis 1 of a tensor of shape [1, 4]");
+    let gather = |indices: &[u32]| Op::Gather { axis: 1, indices: indices.to_vec() };
+    gives(&gather(&[3, 0, 0, 1, 2]), &[&[1, 4]], &[1, 5]);
+    refuses(&gather(&[0, 4]), &[&[1, 4]], "cannot take element 4 of axis 1 of a tensor of shape [1, 4]");
+    refuses(&gather(&[]), &[&[1, 4]], "takes no element of axis 1 of a tensor of shape [1, 4]");
     refuses(
         &Op::Reshape { shape: vec![3, 3] },
         &[&[2, 4]],

@@ -218,6 +218,8 @@ fn movers_move() {
     check(Op::Concat { axis: 1 }, &[x, (&[2, 1, 1, 1], &[5.0, 6.0])], &[], &[1.0, 2.0, 5.0, 3.0, 4.0, 6.0]);
     check(Op::Concat { axis: 0 }, &[x, x], &[], &[1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0]);
     check(Op::Slice { axis: 1, start: 1, end: 2 }, &[x], &[], &[2.0, 4.0]);
+    check(Op::Gather { axis: 1, indices: vec![1, 0, 1] }, &[x], &[], &[2.0, 1.0, 2.0, 4.0, 3.0, 4.0]);
+    check(Op::Gather { axis: 0, indices: vec![1, 0] }, &[x], &[], &[3.0, 4.0, 1.0, 2.0]);
     check(Op::Reshape { shape: vec![4] }, &[x], &[], x.1);
     check(Op::Transpose { perm: vec![1, 0, 2, 3] }, &[x], &[], &[1.0, 3.0, 2.0, 4.0]);
     check(Op::Dropout, &[x], &[], x.1);

@@ -45,6 +45,7 @@ pub(in super::super) fn write(op: &Op, operands: &[String]) -> String {
         Op::Cast(dtype) => vec![format!("to = {dtype}")],
         Op::Softmax { axis } | Op::Concat { axis } => vec![format!("axis = {axis}")],
         Op::Slice { axis, start, end } => vec![format!("axis = {axis}, start = {start}, end = {end}")],
+        Op::Gather { axis, indices } => vec![format!("axis = {axis}, indices = {indices:?}")],
         Op::ChannelShuffle { groups } => vec![format!("groups = {groups}")],
         Op::Reshape { shape } => vec![format!("shape = {shape:?}")],
         Op::Transpose { perm } => vec![format!("perm = {perm:?}")],
@@ -112,6 +113,9 @@ pub(super) fn read<'a>(
             start: call.require("start")?.usize()?,
             end: call.require("end")?.usize()?,
         },
+        "gather" => {
+            Op::Gather { axis: call.require("axis")?.usize()?, indices: read_indices(call.require("indices")?)? }
+        }
         "channel_shuffle" => Op::ChannelShuffle { groups: call.require("groups")?.usize()? },
         "reshape" => Op::Reshape { shape: call.require("shape")?.usizes()? },
         "transpose" => Op::Transpose { perm: call.require("perm")?.usizes()? },
@@ -395,6 +399,12 @@ fn read_pads(term: Term<'_>) -> Result<Pads, ParseError> {
         [top, left, bottom, right] => Ok(Pads { top, left, bottom, right }),
         _ => Err(ParseError::new(at, "a number, [rows, columns] or [top, left, bottom, right]")),
     }
+}
+
+fn read_indices(term: Term<'_>) -> Result<Vec<u32>, ParseError> {
+    let at = term.at;
+    let index = |index| u32::try_from(index).map_err(|_| ParseError::new(at, "an index below 2^32"));
+    term.usizes()?.into_iter().map(index).collect()
 }
 
 fn read_dtype(term: &Term<'_>) -> Result<DType, ParseError> {

@@ -65,6 +65,7 @@ fn every_op() -> Graph {
     let resize = Resize { size: [5, 3], scale, filter: Filter::Linear, coordinates: Coordinates::HalfPixel };
     y = b.node(Op::Resize(resize), &[y]);
     y = b.node(Op::ChannelShuffle { groups: 2 }, &[y]);
+    y = b.node(Op::Gather { axis: 2, indices: vec![4, 0, 0, 2, 1] }, &[y]);
     let first = b.node(Op::Slice { axis: 1, start: 0, end: 3 }, &[y]);
     y = b.node(Op::Concat { axis: 1 }, &[y, first, y]);
     y = b.node(Op::Transpose { perm: vec![0, 1, 3, 2] }, &[y]);

@@ -45,7 +45,9 @@ fn network() -> Graph {
     let x = net.add("by anchors", Op::Binary(Binary::Add), &[x, anchors.unwrap()]);
     let x = net.conv("grouped", x, 48, 3, 1, 4);
     let x = net.add("tanh", Op::Activate(Activation::Tanh), &[x]);
+    let x = net.add("mirrored", Op::Gather { axis: 3, indices: vec![5, 4, 3, 3, 1, 0] }, &[x]);
     let rows = net.add("rows", Op::Reshape { shape: vec![2, 48, 42] }, &[x]);
+    let rows = net.add("turned", Op::Gather { axis: 1, indices: (0..48).rev().collect() }, &[rows]);
     let columns = net.add("columns", Op::Transpose { perm: vec![0, 2, 1] }, &[rows]);
     let x = net.add("products", Op::MatMul, &[rows, columns]);
     let x = net.add("map", Op::Reshape { shape: vec![2, 48, 6, 8] }, &[x]);

@@ -280,6 +280,42 @@ fn elements_are_taken_in_any_order() {
     near(&of(model, "Gather", "x i", &[("axis", Is::Int(1))], &x), &expected, 0.0);
 }
 
+/// However many pieces of an axis there are, they are one node with their indices.
+#[test]
+fn long_lists_of_elements_are_one_node() {
+    const LONG: i64 = 1500;
+    let x = ramp(2 * LONG as usize);
+    let input = || Model::new(19).input("x", &[2, LONG]);
+    let row = |row: usize, at: i64| x[row * LONG as usize + at as usize];
+    let both =
+        |list: &[i64]| (0..2).flat_map(|r| list.iter().map(move |&at| (r, at))).map(|(r, at)| row(r, at)).collect();
+    let check = |model: Model, op: &str, operands: &str, attributes: &[(&str, Is<'_>)], list: &[i64]| {
+        let expected: Vec<f32> = both(list);
+        near(&of(model, op, operands, attributes, &x), &expected, 0.0);
+    };
+    let backwards: Vec<i64> = (0..LONG).rev().collect();
+    let flip = input().integers("s", &[1], &[-1]).integers("e", &[1], &[i64::MIN]).integers("a", &[1], &[1]);
+    check(flip.integers("t", &[1], &[-1]), "Slice", "x s e a t", &[], &backwards);
+    let third: Vec<i64> = (1..LONG).step_by(3).collect();
+    let strided = input().integers("s", &[1], &[1]).integers("e", &[1], &[i64::MAX]).integers("a", &[1], &[1]);
+    check(strided.integers("t", &[1], &[3]), "Slice", "x s e a t", &[], &third);
+    let mixed: Vec<i64> = (0..2000).map(|i| i * 7 % LONG).collect();
+    check(input().integers("i", &[2000], &mixed), "Gather", "x i", &[("axis", Is::Int(1))], &mixed);
+    let reflected: Vec<i64> = (1..700).rev().chain(0..LONG).chain((LONG - 800..LONG - 1).rev()).collect();
+    let pad = input().integers("p", &[4], &[0, 699, 0, 799]);
+    check(pad, "Pad", "x p", &[("mode", Is::Text("reflect"))], &reflected);
+}
+
+#[test]
+fn expanding_repeats_what_is_there_once() {
+    let x = [1.0, -0.0, f32::INFINITY];
+    let model = Model::new(13).input("x", &[3, 1]).integers("shape", &[4], &[2, 1, 3, 2]);
+    let rows = [1.0, 1.0, -0.0, -0.0, f32::INFINITY, f32::INFINITY];
+    let found = of(model, "Expand", "x shape", &[], &x);
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&found), bits(&[rows, rows].concat()));
+}
+
 /// Numbers of the formulas that ONNX's text of `Resize` gives, at one line.
 #[test]
 fn resizing_by_cubics_and_by_regions_is_a_product_with_a_matrix() {
