@@ -8,6 +8,7 @@ mod build;
 mod chain;
 mod conv;
 mod depthwise;
+mod edges;
 mod integers;
 mod lanewise;
 mod matmul;
@@ -17,6 +18,7 @@ mod reduce;
 mod relayout;
 mod resize;
 mod softmax;
+mod sums;
 mod sweep;
 mod winograd;
 
