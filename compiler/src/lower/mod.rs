@@ -8,6 +8,7 @@ mod build;
 mod chain;
 mod conv;
 mod depthwise;
+mod edges;
 mod gather;
 mod integers;
 mod lanewise;
@@ -18,6 +19,7 @@ mod reduce;
 mod relayout;
 mod resize;
 mod softmax;
+mod sums;
 mod sweep;
 mod winograd;
 

@@ -2,17 +2,18 @@
 
 use super::build::{KernelBuilder, for_loop, load, store, whole};
 use super::chain::{constant, div, mul};
-use super::conv::{fixed_row_classes, row_classes};
+use super::edges::{fixed_row_classes, row_classes};
 use super::reduce::Output;
-use super::softmax::{Line, fold};
-use super::sweep::Sweep;
+use super::softmax::{Fold, Line, fold};
+use super::sums;
+use super::sweep::{Over, Sweep};
 use super::{Lowering, Stored};
 use crate::graph::{NodeId, Pool, Window};
 use crate::kernel::{
     Access, At, Axis, BufferId, Index, LANES, Place, Range, Reduction, Stmt, Tile, Update, Value, Var,
 };
 use crate::layout::Layout;
-use crate::schedule;
+use crate::schedule::{self, WindowSum};
 use kiln_rt::weights::Form;
 
 /// What a pool keeps of a window.
@@ -70,33 +71,40 @@ impl Lowering<'_> {
                 kb.flat(name, counts.len(), Access::Read, whole(buffer))
             })
         });
+        let order = match kind {
+            Kind::Max => WindowSum::InOrder,
+            Kind::Average => schedule::window_sum(window),
+        };
+        let element = |block: &Index, from: Index| load(At::block(x, block.clone(), from));
+        let update = |_: usize, block: &Index, _: Index, from: Index| kind.update(element(block, from));
+        let over = match order {
+            WindowSum::InOrder => Over::Taps { reductions: 1, rows_apart: false, update: &update },
+            WindowSum::ByRows => Over::Taps { reductions: 1, rows_apart: true, update: &update },
+            WindowSum::Tree => Over::Sum(&element),
+        };
         let sweep = Sweep {
             window,
             images,
             blocks,
             input: [h, w],
             output: [oh, ow],
-            schedule: schedule::lanewise(&self.machine, ow, window, false),
+            schedule: match order {
+                WindowSum::InOrder | WindowSum::ByRows => schedule::lanewise(&self.machine, ow, window, false),
+                WindowSum::Tree => schedule::tree_of_sums(&self.machine, ow),
+            },
         };
         let classes = if pool.ceil_mode { fixed_row_classes(&window, h, oh) } else { row_classes(&window, h, oh) };
-        let body = sweep.build(
-            &mut kb,
-            &classes,
-            &|_| kind.init(),
-            1,
-            &|_, block, _, from| kind.update(load(At::block(x, block.clone(), from))),
-            &mut |_, spot| {
-                let value = match (kind, divisors) {
-                    (Kind::Max, _) => Value::Acc,
-                    (Kind::Average, None) => div(Value::Acc, constant(counts[0][0] * counts[1][0])),
-                    (Kind::Average, Some([rows, columns])) => {
-                        let [rows, columns] = [At::flat(rows, spot.row), At::flat(columns, spot.column)];
-                        div(Value::Acc, mul(Value::Splat(rows), Value::Splat(columns)))
-                    }
-                };
-                vec![store(At::block(y, spot.block, spot.output), value)]
-            },
-        );
+        let body = sweep.build(&mut kb, &classes, &|_| kind.init(), &over, &mut |_, spot| {
+            let value = match (kind, divisors) {
+                (Kind::Max, _) => Value::Acc,
+                (Kind::Average, None) => div(Value::Acc, constant(counts[0][0] * counts[1][0])),
+                (Kind::Average, Some([rows, columns])) => {
+                    let [rows, columns] = [At::flat(rows, spot.row), At::flat(columns, spot.column)];
+                    div(Value::Acc, mul(Value::Splat(rows), Value::Splat(columns)))
+                }
+            };
+            vec![store(At::block(y, spot.block, spot.output), value)]
+        });
         let Window { kernel: [kh, kw], stride: [sh, sw], .. } = window;
         let stride = if sh == sw { sh.to_string() } else { format!("{sh}x{sw}") };
         let images_name = if images > 1 { format!("{images}x") } else { String::new() };
@@ -137,13 +145,22 @@ impl Lowering<'_> {
             if count == 0 {
                 continue;
             }
-            let (cb, pixel, p, b) = (kb.var("cb"), kb.var("pixel"), kb.var("p"), kb.var("b"));
+            let (cb, p, b) = (kb.var("cb"), kb.var("p"), kb.var("b"));
             let block = Index::var(cb) + first;
             let value = match kind {
                 Kind::Max => Value::Acc,
                 Kind::Average => div(Value::Acc, constant((h * w) as f32)),
             };
-            let from = (n * (h * w) + pixel) * LANES;
+            let from = |pixel: Index| load(At::block(x, block.clone(), (n * (h * w) + pixel) * LANES));
+            let reductions = match kind {
+                Kind::Max => {
+                    let pixel = kb.var("pixel");
+                    let axes = vec![Axis::Loop { var: pixel, range: Range::new(0usize, h * w) }];
+                    let update = Update::Max(from(Index::var(pixel)));
+                    vec![Reduction { axes, apart: 0, prefetch: None, update }]
+                }
+                Kind::Average => sums::sum(&mut kb, h * w, &from),
+            };
             let at = match output {
                 Output::Blocked(param) => At::block(param, block.clone(), n * LANES),
                 Output::Plain { param, channels } => At::flat(param, n * channels + block.clone() * LANES),
@@ -154,11 +171,7 @@ impl Lowering<'_> {
                 block: b,
                 blocks: 1,
                 init: kind.init(),
-                reductions: vec![Reduction {
-                    axes: vec![Axis::Loop { var: pixel, range: Range::new(0usize, h * w) }],
-                    prefetch: None,
-                    update: kind.update(load(At::block(x, block, from))),
-                }],
+                reductions,
                 finish: vec![Stmt::Store { at, value, lanes }],
             });
             body.push(for_loop(cb, Range::units(n * blocks + first, count), vec![tile]));
@@ -191,11 +204,11 @@ impl Lowering<'_> {
         let mut body = Vec::new();
         let value = match kind {
             Kind::Max => {
-                fold(&mut kb, &mut body, line, f32::NEG_INFINITY, Update::Max, &folded);
+                fold(&mut kb, &mut body, line, Fold::Largest, &folded);
                 load(folded)
             }
             Kind::Average => {
-                fold(&mut kb, &mut body, line, 0.0, Update::Add, &folded);
+                fold(&mut kb, &mut body, line, Fold::Sum, &folded);
                 div(load(folded), constant(len as f32))
             }
         };

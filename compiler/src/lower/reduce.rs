@@ -242,6 +242,6 @@ impl ReduceTile<'_> {
         let input = self.before.apply_splat(read, &element, &lane);
         let next = weight.clone() + place.blocks * panel;
         let prefetch = self.prefetch.then(|| Prefetch { at: At::flat(self.weight, next), level: 2 });
-        Reduction { axes, prefetch, update: Update::Fma(input, load(At::flat(self.weight, weight))) }
+        Reduction { axes, apart: 0, prefetch, update: Update::Fma(input, load(At::flat(self.weight, weight))) }
     }
 }

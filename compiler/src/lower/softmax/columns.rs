@@ -1,10 +1,11 @@
 //! Softmax down columns: the lines of sixteen neighbours along the axes behind are computed side by side, a lane each.
 
 use super::super::build::{KernelBuilder, for_loop, load, store, whole};
-use super::super::chain::{constant, div, exp, sub};
+use super::super::chain::{div, exp, sub};
 use super::super::{Lowering, Stored};
+use super::{Fold, accumulate};
 use crate::graph::NodeId;
-use crate::kernel::{Access, At, Axis, Index, LANES, ParamId, Place, Range, Reduction, Stmt, Tile, Update, Value, Var};
+use crate::kernel::{Access, At, Index, LANES, ParamId, Place, Range, Stmt, Value};
 
 /// What the units of a kernel share.
 struct Columns {
@@ -56,31 +57,27 @@ impl Columns {
         let folded = At::flat(lines, line * LANES);
         let mut body = Vec::new();
 
-        let k = kb.var("k");
-        body.push(self.fold(kb, f32::NEG_INFINITY, (k, Update::Max(given(Index::var(k)))), &folded));
+        body.push(accumulate_over(kb, Fold::Largest, line, &given, &folded));
         let k = kb.var("k");
         let below = sub(given(Index::var(k)), load(folded.clone()));
         body.push(for_loop(k, Range::new(0usize, line), vec![store(power(Index::var(k)), exp(below))]));
-        let k = kb.var("k");
-        body.push(self.fold(kb, 0.0, (k, Update::Add(load(power(Index::var(k))))), &folded));
+        body.push(accumulate_over(kb, Fold::Sum, line, &|k| load(power(k)), &folded));
         let k = kb.var("k");
         let value = div(load(power(Index::var(k))), load(folded));
         let share = Stmt::Store { at: At::flat(y, start.clone() + k * inner), value, lanes };
         body.push(for_loop(k, Range::new(0usize, line), vec![share]));
         body
     }
+}
 
-    /// Accumulates over the elements of the lines.
-    fn fold(&self, kb: &mut KernelBuilder, init: f32, (k, update): (Var, Update), to: &At) -> Stmt {
-        let axes = vec![Axis::Loop { var: k, range: Range::new(0usize, self.line) }];
-        Stmt::Tile(Tile {
-            pixel: kb.var("p"),
-            pixels: 1,
-            block: kb.var("b"),
-            blocks: 1,
-            init: constant(init),
-            reductions: vec![Reduction { axes, prefetch: None, update }],
-            finish: vec![store(to.clone(), Value::Acc)],
-        })
-    }
+/// Accumulates over the elements of lines.
+fn accumulate_over(
+    kb: &mut KernelBuilder,
+    fold: Fold,
+    len: usize,
+    element: &dyn Fn(Index) -> Value,
+    to: &At,
+) -> Stmt {
+    let reductions = fold.over(kb, len, element);
+    accumulate(kb, fold, reductions, to)
 }

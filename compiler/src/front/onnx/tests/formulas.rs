@@ -2,7 +2,11 @@
 
 use super::answers::of;
 use super::model::{Is, Model};
-use super::{answers, mistakes, near, ramp};
+use super::{Import, answers, imported, mistakes, near, ramp};
+use crate::graph::interp;
+use crate::kernel;
+use crate::pipeline::{Options, compile};
+use crate::target::Target;
 
 fn by(x: &[f32], f: impl Fn(f64) -> f64) -> Vec<f32> {
     x.iter().map(|&v| f(f64::from(v)) as f32).collect()
@@ -218,6 +222,48 @@ fn layers_and_groups_are_normalized_by_their_own_statistics() {
     let odd = Model::new(18).input("x", &[2, 6, 5]).weight("s", &[4], &[1.0; 4]);
     let odd = odd.node("GroupNormalization", "x s s", "y", &[("num_groups", Is::Int(4))]).output("y");
     assert!(mistakes(odd.bytes()).contains("its num_groups do not divide 6 channels"));
+}
+
+#[test]
+fn values_a_thousand_deviations_from_zero_are_normalized_to_a_millionth() {
+    const EPS: f64 = 1e-5;
+    let len = 2 * 3 * 91 * 90;
+    // Of deviation 1, in no order that a sum could profit from.
+    let x: Vec<f32> = (0..len).map(|i| 1000.0 + 1.414 * (i as f32 * 0.91).sin() + 0.01 * (i % 7) as f32).collect();
+    let expected = |parts: usize| -> Vec<f32> {
+        let part = |part: &[f32]| {
+            let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+            let values: Vec<f64> = part.iter().map(|&v| v.into()).collect();
+            let middle = mean(&values);
+            let off: Vec<f64> = values.iter().map(|v| v - middle).collect();
+            let var = mean(&off.iter().map(|v| v * v).collect::<Vec<f64>>());
+            off.into_iter().map(|v| (v / (var + EPS).sqrt()) as f32).collect::<Vec<f32>>()
+        };
+        x.chunks_exact(len / parts).flat_map(part).collect()
+    };
+    let model = |opset: i64, op: &str, extent: usize, attributes: &[(&str, Is<'_>)]| {
+        let (ones, zeros) = (vec![1.0; extent], vec![0.0; extent]);
+        let model = Model::new(opset).input("x", &[2, 3, 91, 90]);
+        let model = model.weight("s", &[extent as i64], &ones).weight("b", &[extent as i64], &zeros);
+        model.node(op, "x s b", "y", attributes).output("y")
+    };
+    let eps = || ("epsilon", Is::Float(EPS as f32));
+    for (model, parts) in [
+        (model(17, "InstanceNormalization", 3, &[eps()]), 6),
+        (model(21, "GroupNormalization", 3, &[eps(), ("num_groups", Is::Int(1))]), 2),
+        (model(17, "LayerNormalization", 90, &[eps(), ("axis", Is::Int(-1))]), 2 * 3 * 91),
+    ] {
+        let Import { graph, tensors, .. } = imported(&model);
+        let targets = vec![Target::Avx512, Target::Avx2, Target::Neon, Target::Base];
+        let compiled = compile(graph, &Options { targets, ..Options::default() }).expect("it compiles");
+        let inputs = std::slice::from_ref(&x);
+        near(&interp::run_f32(&compiled.source, &tensors, inputs).expect("it runs")[0], &expected(parts), 1e-6);
+        let options = kernel::interp::Options::default();
+        let run = |program| kernel::interp::run_with(program, &tensors, inputs, options).expect("it runs");
+        let found: Vec<Vec<f32>> = compiled.programs.iter().map(|program| run(program).swap_remove(0)).collect();
+        found.iter().for_each(|found| near(found, &expected(parts), 1e-6));
+        assert!(found[0] == found[1] && found[1] == found[2], "targets with FMA give other bits");
+    }
 }
 
 #[test]
