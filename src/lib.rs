@@ -43,7 +43,7 @@
 //! ```
 
 pub use kiln_rt::detect::UnknownTarget;
-pub use kiln_rt::load::LoadError;
+pub use kiln_rt::load::{LoadError, LoadOptions};
 pub use kiln_rt::session::{RunError, Threads};
 pub use kiln_rt::target::Target;
 pub use kiln_rt::tensor::TensorInfo;
@@ -70,8 +70,9 @@ pub mod __private {
 /// use zoo::blocks;                                               blocks that come with kiln
 /// ```
 ///
-/// Of a net `Net` there are `Net::load` and `load_for` (from the bytes of a safetensors file), `Net::INPUTS` and
-/// `OUTPUTS`, and `session`; of its session `run`, `run_named` for several inputs, `run_array` for arrays whose sizes are
+/// Of a net `Net` there are `Net::load`, `load_for` and `load_with` (from the bytes of a safetensors file, whose names may
+/// have a prefix: `Net::load_with(&file, &LoadOptions::new().strip_prefix("module."))`), `Net::INPUTS` and `OUTPUTS`, and
+/// `session`; of its session `run`, `run_named` for several inputs, `run_array` for arrays whose sizes are
 /// checked by type, and `output`.
 ///
 /// # Debug builds

@@ -10,7 +10,8 @@ use kiln_rt::weights::{FillSource, Source};
 
 use crate::back::rust::{Compiled, ModuleOptions, Signature, emit_module};
 use crate::checkpoint::Checkpoint;
-use crate::checkpoint::names::{Names, conventions, match_names};
+use crate::checkpoint::convention::conventions;
+use crate::checkpoint::names::{Names, Selection, Suggestion, match_names};
 use crate::diag::{Diagnostic, Error, Span};
 use crate::files::Files;
 use crate::front;
@@ -50,7 +51,7 @@ pub struct Build {
     input_shapes: Vec<String>,
     targets: Option<Vec<Target>>,
     weights: Option<Weights>,
-    prefixes: Vec<String>,
+    selection: Selection,
     module: String,
 }
 
@@ -74,7 +75,10 @@ enum Tensors {
 }
 
 fn checkpoint<'a>(shown: &str, bytes: &'a [u8]) -> Result<Checkpoint<'a>, Error> {
-    Checkpoint::parse(bytes).map_err(|error| mistake(format!("{shown} is {error}")))
+    Checkpoint::parse(bytes).map_err(|error| {
+        let mistake = Diagnostic::error(Span::NOWHERE, format!("{shown} is {error}"));
+        Diagnostic { help: error.help().map(str::to_owned), ..mistake }.into()
+    })
 }
 
 impl Build {
@@ -87,7 +91,7 @@ impl Build {
             input_shapes: Vec::new(),
             targets: None,
             weights: None,
-            prefixes: Vec::new(),
+            selection: Selection::default(),
             module: "model".to_owned(),
         }
     }
@@ -118,7 +122,14 @@ impl Build {
 
     /// Takes something off the names in the weights file, as `module.`; given several times, one after the other.
     pub fn strip_prefix(mut self, prefix: impl Into<String>) -> Self {
-        self.prefixes.push(prefix.into());
+        self.selection.prefixes.push(prefix.into());
+        self
+    }
+
+    /// Which dict of the weights file is the network's, as `params_ema`, where a training program keeps several beside
+    /// each other. Without it the likeliest is taken, which is said as a warning of the build script.
+    pub fn key(mut self, key: impl Into<String>) -> Self {
+        self.selection.key = Some(key.into());
         self
     }
 
@@ -161,7 +172,9 @@ impl Build {
     /// would run whenever any file of the package changes.
     fn tell_cargo(&self, files: &Files) -> Result<(), Error> {
         let mut paths = files.were_read();
-        if let Some(Weights::File(path)) = &self.weights {
+        if let Some(Weights::File(path)) = &self.weights
+            && !paths.contains(path)
+        {
             paths.push(path.clone());
         }
         paths.push(PathBuf::from("Cargo.toml"));
@@ -174,7 +187,7 @@ impl Build {
             return Err(mistake(format!("`{}` is not the name of a module", self.module)));
         }
         let Network { graph, own } = self.network(files)?;
-        let tensors = self.tensors(&graph, own)?;
+        let tensors = self.tensors(&graph, own, files)?;
         let options = Options { targets: self.targets_for(package)?, ..Options::default() };
         let stages = compile(graph, &options)?;
         let bug = |error: crate::back::rust::Error| Error::Bug(error.to_string());
@@ -213,10 +226,12 @@ impl Build {
     }
 
     /// Finds the weights of a network: those that are named, else its own.
-    fn tensors(&self, graph: &Graph, own: Option<Box<dyn Source>>) -> Result<Tensors, Error> {
+    fn tensors(&self, graph: &Graph, own: Option<Box<dyn Source>>, files: &Files) -> Result<Tensors, Error> {
         let path = match (&self.weights, own) {
             (Some(Weights::File(path)), _) => path,
-            _ if !self.prefixes.is_empty() => return Err(mistake("`.strip_prefix` is for a file of weights")),
+            _ if self.selection != Selection::default() => {
+                return Err(mistake("`.key` and `.strip_prefix` are for a file of weights"));
+            }
             (Some(Weights::Fill), _) => return Ok(Tensors::Formula),
             (None, Some(own)) => return Ok(Tensors::Own(own)),
             (None, None) => {
@@ -226,23 +241,22 @@ impl Build {
             }
         };
         let shown = path.display().to_string();
-        let bytes = fs::read(path).map_err(|error| mistake(format!("cannot read {shown}: {error}")))?;
+        let bytes = files.read_bytes(path).map_err(|why| mistake(format!("cannot read {shown}: {why}")))?;
         let family = self.source.strip_prefix("zoo:").and_then(front::zoo::find).map(|entry| entry.family);
         let conventions = conventions(family.map_or("", |family| family.names)).map_err(Error::Bug)?;
         let wanted = count::sources(graph);
         let content = checkpoint(&shown, &bytes)?;
-        let found = match_names(&wanted, &content, &self.prefixes, &conventions).map_err(mistake)?;
+        let found = match_names(&wanted, &content, &self.selection, &conventions).map_err(mistake)?;
         if found.mistakes.is_empty() {
+            if let Some(choice) = found.choice() {
+                warn(&format!("{shown}: {choice}; `.key(\"NAME\")` names another"))?;
+            }
             let names = found.names;
             drop(content);
             return Ok(Tensors::File { shown, bytes, names });
         }
         let error = Diagnostic::error(Span::NOWHERE, format!("{shown} does not fit the network:\n{found}"));
-        Err(match found.prefix() {
-            Some(prefix) => error.help(format!("all names would match with `.strip_prefix({prefix:?})`")),
-            None => error,
-        }
-        .into())
+        Err(Diagnostic { help: found.help(Suggestion::calls), ..error }.into())
     }
 
     #[cfg(feature = "onnx")]
@@ -343,12 +357,20 @@ impl Package {
     }
 }
 
+/// Has Cargo show a warning.
+fn warn(message: &str) -> Result<(), Error> {
+    let line = format!("cargo::warning={}\n", message.replace('\n', " "));
+    io::stdout().write_all(line.as_bytes()).map_err(|error| mistake(format!("cargo: {error}")))
+}
+
 fn mistake(message: impl Into<String>) -> Error {
     Diagnostic::error(Span::NOWHERE, message).into()
 }
 
 #[cfg(test)]
 mod tests {
+    use kiln_rt::safetensors::{Dtype, View, write};
+
     use super::*;
 
     fn package(architecture: &str) -> (tempfile::TempDir, Package) {
@@ -394,7 +416,13 @@ mod tests {
         let (folder, package) = package("x86_64");
         let path = |name: &str| folder.path().join(name).display().to_string();
         fs::write(path("a.net"), NET).expect("a file");
-        fs::write(path("w.safetensors"), "PK").expect("a file");
+        fs::write(path("w.safetensors"), "Not Found").expect("a file");
+        fs::write(path("page.onnx"), "<html></html>").expect("a file");
+        let shape = [3, 5];
+        let kernel = View { dtype: Dtype::U8, shape: &shape, bytes: &[0; 15] };
+        let all = [("ema.fc.weight", kernel), ("ema.fc.bias", View { shape: &shape[..1], bytes: &[0; 3], ..kernel })];
+        fs::write(path("ema.safetensors"), write(all)).expect("a file");
+        let given = ["a.net", "ema.safetensors", "page.onnx", "w.safetensors"];
         let net = Build::new(path("a.net"));
         for (build, words) in [
             (net.clone(), "has no weights"),
@@ -402,16 +430,23 @@ mod tests {
             (net.clone().fill().targets([]), "no target"),
             (net.clone().fill().set("featurs=4"), "`features` is near"),
             (net.clone().fill().net("Other"), "Other"),
-            (net.clone().fill().strip_prefix("a."), "`.strip_prefix` is for a file of weights"),
+            (net.clone().fill().strip_prefix("a."), "`.strip_prefix` are for a file of weights"),
+            (net.clone().fill().key("ema"), "`.key` and `.strip_prefix` are for a file of weights"),
             (net.clone().fill().input_shape("x=1x5"), "`.input_shape` is for ONNX files"),
-            (net.clone().weights(path("w.safetensors")), "w.safetensors is not a safetensors file"),
+            (net.clone().weights(path("w.safetensors")), "w.safetensors is a text, not a file of weights"),
+            (net.clone().weights(path("")), "it is a folder"),
+            (net.clone().weights(path("ema.safetensors")), "all names would match with `.strip_prefix(\"ema.\")`"),
+            (net.clone().weights(path("ema.safetensors")).key("model"), "has no dict of tensors `model`"),
+            (Build::new(path("page.onnx")), "page.onnx is an HTML page, not an ONNX model"),
             (net.weights(path("v.safetensors")), "cannot read "),
             (Build::new("zoo:resnet17").fill(), "the zoo has no network `resnet17`"),
             (Build::new(path("b.net")).fill(), "cannot read "),
         ] {
             let error = build.write(&package, &Files::default()).expect_err(words).to_string();
             assert!(error.starts_with("error: ") && error.contains(words), "{error}");
-            assert_eq!(names(&package), ["a.net", "w.safetensors"]);
+            assert_eq!(names(&package), given);
         }
+        let build = Build::new(path("a.net")).weights(path("ema.safetensors")).key("ema");
+        build.write(&package, &Files::default()).unwrap_or_else(|error| panic!("{error}"));
     }
 }

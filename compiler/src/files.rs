@@ -6,6 +6,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Component, Path, PathBuf};
 
+use kiln_rt::content::Content;
+
 use crate::front::Loader;
 
 /// The most bytes of a source.
@@ -26,6 +28,9 @@ impl Files {
     /// What the operating system says, what is no text in UTF-8, and a file of more than 64 MiB.
     pub fn read(&self, path: &Path) -> Result<(String, String), String> {
         let path = without_dots(path);
+        if path.is_dir() {
+            return Err("it is a folder".to_owned());
+        }
         // What is no file, as a pipe, has no size to ask for, and maybe no end.
         let mut source = File::open(&path).map_err(|error| error.to_string())?.take(LIMIT + 1);
         let mut bytes = Vec::new();
@@ -33,7 +38,10 @@ impl Files {
         if bytes.len() as u64 > LIMIT {
             return Err(format!("it has more than the {} MiB of any source", LIMIT >> 20));
         }
-        let text = String::from_utf8(bytes).map_err(|_| "it is no text in UTF-8".to_owned())?;
+        let text = String::from_utf8(bytes).map_err(|error| match Content::of(error.as_bytes()) {
+            Some(content) => format!("it is {content}, not a text"),
+            None => "it is no text in UTF-8".to_owned(),
+        })?;
         let name = self.name(&path);
         self.read.borrow_mut().insert(path);
         Ok((name, text))
@@ -60,7 +68,11 @@ impl Files {
     /// What the operating system says, and what is not a file.
     pub fn read_bytes(&self, path: &Path) -> Result<Vec<u8>, String> {
         let path = without_dots(path);
-        if !std::fs::metadata(&path).map_err(|error| error.to_string())?.is_file() {
+        let metadata = std::fs::metadata(&path).map_err(|error| error.to_string())?;
+        if metadata.is_dir() {
+            return Err("it is a folder".to_owned());
+        }
+        if !metadata.is_file() {
             return Err("it is not a file".to_owned());
         }
         let bytes = std::fs::read(&path).map_err(|error| error.to_string())?;

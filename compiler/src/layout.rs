@@ -253,6 +253,7 @@ fn wish(graph: &Graph, conversion: &Conversion) -> Option<(NodeId, Vec<(usize, u
             | Op::Softmax { .. }
             | Op::Concat { .. }
             | Op::Slice { .. }
+            | Op::Gather { .. }
             | Op::ChannelShuffle { .. }
             | Op::Pad { .. }
             | Op::Transpose { .. }
@@ -288,6 +289,8 @@ fn assign_node(graph: &Graph, id: NodeId, layouts: &mut Layouts) -> Layout {
             Layout::Plain => Layout::Plain,
             Layout::Blocked(map) => Layout::Blocked(layouts.fresh(&map.lanes())),
         },
+        // Rows of numbers stay so: as blocks of channels they could be very many, of a pixel each.
+        Op::GlobalAvgPool | Op::GlobalMaxPool if layout(layouts, 0) == Layout::Plain => Layout::Plain,
         Op::GlobalAvgPool | Op::GlobalMaxPool if is_read_plain(graph, id) && is_dense_read(layouts, operands[0]) => {
             Layout::Plain
         }
@@ -358,6 +361,14 @@ fn assign_node(graph: &Graph, id: NodeId, layouts: &mut Layouts) -> Layout {
                 layouts.require(graph, id, 0, Wanted::Plain);
                 Layout::Plain
             }
+        },
+        Op::Gather { axis, indices } => match layout(layouts, 0) {
+            Layout::Blocked(map) if *axis == 1 => {
+                Layout::Blocked(ChannelMap(indices.iter().map(|&index| map.0[index as usize]).collect()))
+            }
+            // Images, rows and columns are taken in blocks.
+            Layout::Blocked(map) => Layout::Blocked(layouts.fresh(&map.lanes())),
+            Layout::Plain => Layout::Plain,
         },
         Op::ChannelShuffle { groups } => {
             let map = layouts.require_map(graph, id, 0, Wanted::AnyBlocked);
@@ -481,6 +492,13 @@ fn is_pixel(ty: &TensorType) -> bool {
 fn is_read_plain(graph: &Graph, id: NodeId) -> bool {
     graph.users(id).into_iter().all(|user| match &graph.node(user).op {
         Op::Softmax { .. } | Op::Transpose { .. } | Op::MatMul | Op::Activate(_) | Op::Cast(_) => true,
+        Op::Concat { axis } | Op::Slice { axis, .. } | Op::Gather { axis, .. } => *axis != 1,
+        Op::Binary(_) => {
+            let operands = graph.operands(user);
+            let by_lanes = by_lanes(&graph.node(operands[0]).ty, &graph.node(operands[1]).ty).is_some();
+            let by_literal = (0..2).any(|i| scalar_operand(graph, &operands, i).is_some());
+            if by_literal { is_read_plain(graph, user) } else { !by_lanes }
+        }
         op => is_alias(op) && is_read_plain(graph, user),
     })
 }
@@ -530,10 +548,22 @@ mod tests {
     }
 
     #[test]
+    fn rows_of_numbers_are_pooled_where_they_lie() {
+        let mut g = Graph::new("Rows");
+        let x = g.add(Op::Input(TensorType::f32([1, 5000, 1, 2])), &[], vec![], Origin::named("x")).unwrap();
+        let y = g.add(Op::GlobalAvgPool, &[x], vec![], Origin::named("y")).unwrap();
+        g.add_output("y", y);
+        let layouts = assign(&g);
+        assert!(layouts.conversions().is_empty());
+        assert_eq!(*layouts.of(y), Layout::Plain);
+    }
+
+    #[test]
     fn images_that_become_features_move() {
         for (shape, stays) in [(vec![3, 2], true), (vec![3, 2, 1, 1], true), (vec![6, 1], false), (vec![2, 3], false)] {
             let mut g = Graph::new("Pixels");
             let x = g.add(Op::Input(TensorType::f32([3, 2, 4, 4])), &[], vec![], Origin::named("x")).unwrap();
+            let x = conv(&mut g, x, 2, "a");
             let pooled = g.add(Op::GlobalMaxPool, &[x], vec![], Origin::named("pooled")).unwrap();
             let y = g.add(Op::Reshape { shape }, &[pooled], vec![], Origin::named("y")).unwrap();
             let z = conv_or_linear(&mut g, y);

@@ -7,6 +7,8 @@
 //! The **lower bound** is the largest sum, over the steps in their order, of the bytes of the allocations then alive:
 //! no plan of these steps can need less.
 
+mod place;
+
 use std::collections::{BTreeMap, HashMap};
 
 use crate::kernel::{Arg, BufferId, LANES, ParamId, Place, Program, Region, Step};
@@ -16,12 +18,6 @@ use crate::kernel::{Arg, BufferId, LANES, ParamId, Place, Program, Region, Step}
 struct Life {
     first: usize,
     last: usize,
-}
-
-impl Life {
-    fn meets(self, other: Life) -> bool {
-        self.first <= other.last && other.first <= self.last
-    }
 }
 
 /// A run of elements that one buffer, or several one after the other, occupy.
@@ -36,16 +32,16 @@ struct Allocation {
 /// is fewer than all.
 pub fn plan(mut program: Program, lanes: &HashMap<BufferId, usize>) -> Program {
     let allocations = allocations(&program);
-    let steps = program.steps.len();
-    program.arena_lower_bound = lower_bound(&allocations, steps, |a| a.len);
-    program.logical_lower_bound = lower_bound(&allocations, steps, |a| {
+    let most = |loads: Vec<usize>| loads.into_iter().max().unwrap_or(0);
+    program.arena_lower_bound = most(loads(&allocations, |a| a.len));
+    program.logical_lower_bound = most(loads(&allocations, |a| {
         let used = |buffer: &BufferId| match lanes.get(buffer) {
             Some(used) => a.len / LANES * used,
             None => program.buffer(*buffer).len,
         };
         a.buffers.iter().map(used).max().unwrap_or(0)
-    });
-    let offsets = place(&allocations);
+    }));
+    let offsets = place::place(&allocations);
     program.arena = 0;
     for (allocation, offset) in allocations.iter().zip(&offsets) {
         program.arena = program.arena.max(offset + allocation.len);
@@ -137,13 +133,16 @@ fn allocations(program: &Program) -> Vec<Allocation> {
 
 /// Pairs (result, operand) of whole buffers that a step's kernel allows to be the same memory.
 fn in_place_pairs(program: &Program, step: &Step) -> Vec<(BufferId, BufferId)> {
-    let uses =
-        |buffer: BufferId| step.args.iter().flat_map(regions_of).filter(|region| region.buffer == buffer).count();
+    if program.kernel(step).in_place.is_empty() {
+        return Vec::new();
+    }
+    let mut uses: HashMap<BufferId, usize> = HashMap::new();
+    step.args.iter().flat_map(regions_of).for_each(|region| *uses.entry(region.buffer).or_default() += 1);
     let mut pairs = Vec::new();
     for &(ParamId(written), ParamId(read)) in &program.kernel(step).in_place {
         let (written, read) = (regions_of(&step.args[written as usize]), regions_of(&step.args[read as usize]));
         for (written, read) in written.iter().zip(read) {
-            if written.offset == 0 && read.offset == 0 && uses(read.buffer) == 1 && uses(written.buffer) == 1 {
+            if written.offset == 0 && read.offset == 0 && uses[&read.buffer] == 1 && uses[&written.buffer] == 1 {
                 pairs.push((written.buffer, read.buffer));
             }
         }
@@ -151,79 +150,21 @@ fn in_place_pairs(program: &Program, step: &Step) -> Vec<(BufferId, BufferId)> {
     pairs
 }
 
-fn lower_bound(allocations: &[Allocation], steps: usize, size: impl Fn(&Allocation) -> usize) -> usize {
-    (0..steps)
-        .map(|step| {
-            let now = Life { first: step, last: step };
-            allocations.iter().filter(|a| a.life.meets(now)).map(&size).sum()
-        })
-        .max()
-        .unwrap_or(0)
-}
-
-/// Places allocations in several greedy orders, each at the lowest place where it meets nothing alive with it, and
-/// keeps the best.
-fn place(allocations: &[Allocation]) -> Vec<usize> {
-    let span = |a: &Allocation| a.life.last - a.life.first + 1;
-    type Key = fn(&Allocation) -> (std::cmp::Reverse<usize>, usize);
-    let by_size: Key = |a| (std::cmp::Reverse(a.len), a.life.first);
-    let by_birth: Key = |a| (std::cmp::Reverse(usize::MAX - a.life.first), usize::MAX - a.len);
-    let by_death: Key = |a| (std::cmp::Reverse(a.life.last), a.life.first);
-    let by_volume: Key = |a| (std::cmp::Reverse(a.len * (a.life.last - a.life.first + 1)), a.life.first);
-    let mut best: Option<(usize, Vec<usize>)> = None;
-    let mut consider = |mut order: Vec<usize>, key: &dyn Fn(&Allocation) -> (std::cmp::Reverse<usize>, usize)| {
-        order.sort_by_key(|&i| key(&allocations[i]));
-        let (arena, offsets) = place_in_order(allocations, &order);
-        if best.as_ref().is_none_or(|(least, _)| arena < *least) {
-            best = Some((arena, offsets));
-        }
-    };
-    let all: Vec<usize> = (0..allocations.len()).collect();
-    for key in [by_size, by_birth, by_death, by_volume] {
-        consider(all.clone(), &key);
-    }
-    // What is alive at the fullest step first, longest lives first: it must fit exactly; then outwards in time.
+/// The sum of the sizes of what is alive, step by step.
+fn loads(allocations: &[Allocation], size: impl Fn(&Allocation) -> usize) -> Vec<usize> {
     let steps = allocations.iter().map(|a| a.life.last + 1).max().unwrap_or(0);
-    let load = |step: usize| -> usize {
-        let now = Life { first: step, last: step };
-        allocations.iter().filter(|a| a.life.meets(now)).map(|a| a.len).sum()
+    let (mut born, mut dead) = (vec![0; steps], vec![0; steps + 1]);
+    for allocation in allocations {
+        let size = size(allocation);
+        born[allocation.life.first] += size;
+        dead[allocation.life.last + 1] += size;
+    }
+    let mut alive = 0;
+    let load = |(born, dead): (usize, usize)| {
+        alive = alive - dead + born;
+        alive
     };
-    if let Some(peak) = (0..steps).max_by_key(|&step| (load(step), std::cmp::Reverse(step))) {
-        let distance = move |a: &Allocation| {
-            if a.life.first > peak { a.life.first - peak } else { peak.saturating_sub(a.life.last) }
-        };
-        consider(all.clone(), &|a| (std::cmp::Reverse(usize::MAX - distance(a)), usize::MAX - a.len));
-        consider(all.clone(), &|a| (std::cmp::Reverse(usize::MAX - distance(a)), usize::MAX - span(a)));
-    }
-    best.map(|(_, offsets)| offsets).unwrap_or_default()
-}
-
-fn place_in_order(allocations: &[Allocation], order: &[usize]) -> (usize, Vec<usize>) {
-    let steps = allocations.iter().map(|a| a.life.last + 1).max().unwrap_or(0);
-    // By step what is placed and alive then, and of that what was born then: a large network has tens of thousands of
-    // blocks, of which few meet.
-    let mut alive: Vec<Vec<usize>> = vec![Vec::new(); steps];
-    let mut born = alive.clone();
-    let mut offsets = vec![0; allocations.len()];
-    let mut arena = 0;
-    for &i in order {
-        let Allocation { len, life, .. } = allocations[i];
-        let met = alive[life.first].iter().chain(born[life.first + 1..=life.last].iter().flatten());
-        let mut taken: Vec<(usize, usize)> = met.map(|&j| (offsets[j], offsets[j] + allocations[j].len)).collect();
-        taken.sort_unstable();
-        let mut at = 0;
-        for (start, end) in taken {
-            if start >= at + len {
-                break;
-            }
-            at = at.max(end);
-        }
-        offsets[i] = at;
-        arena = arena.max(at + len);
-        alive[life.first..=life.last].iter_mut().for_each(|step| step.push(i));
-        born[life.first].push(i);
-    }
-    (arena, offsets)
+    born.into_iter().zip(dead).map(load).collect()
 }
 
 /// A plan that loses a value.
@@ -306,8 +247,10 @@ fn stolen(
 
 /// Makes a buffer the owner of a range, cutting what was there.
 fn claim(owners: &mut BTreeMap<usize, (usize, BufferId)>, start: usize, end: usize, buffer: BufferId) {
+    // Ranges lie apart, so that of those that begin before this one only the last may reach into it.
+    let before = owners.range(..start).next_back().filter(|(_, (to, _))| *to > start);
     let overlapping: Vec<(usize, (usize, BufferId))> =
-        owners.range(..end).filter(|(_, (to, _))| *to > start).map(|(&from, &rest)| (from, rest)).collect();
+        before.into_iter().chain(owners.range(start..end)).map(|(&from, &rest)| (from, rest)).collect();
     for (from, (to, owner)) in overlapping {
         owners.remove(&from);
         if from < start {
@@ -324,39 +267,17 @@ fn claim(owners: &mut BTreeMap<usize, (usize, BufferId)>, start: usize, end: usi
 mod tests {
     use super::*;
 
-    fn allocation(len: usize, first: usize, last: usize) -> Allocation {
+    pub(super) fn allocation(len: usize, first: usize, last: usize) -> Allocation {
         Allocation { buffers: Vec::new(), len, life: Life { first, last } }
     }
 
-    #[test]
-    fn a_chain_of_equal_blocks_needs_two() {
-        let chain: Vec<Allocation> = (0..10).map(|i| allocation(64, i, i + 1)).collect();
-        let offsets = place(&chain);
-        assert_eq!(offsets.iter().max(), Some(&64));
-        assert_eq!(lower_bound(&chain, 11, |a| a.len), 128);
-    }
+    /// Numbers by a formula.
+    pub(super) struct Random(pub(super) u64);
 
-    #[test]
-    fn allocations_alive_at_once_never_overlap() {
-        let mut state = 7u64;
-        let mut random = move |below: u64| {
-            state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-            (state >> 33) % below
-        };
-        for _ in 0..50 {
-            let all: Vec<Allocation> = (0..40)
-                .map(|_| {
-                    let first = random(30) as usize;
-                    allocation(16 * (1 + random(8) as usize), first, first + random(6) as usize)
-                })
-                .collect();
-            let offsets = place(&all);
-            for i in 0..all.len() {
-                for j in 0..i {
-                    let apart = offsets[i] + all[i].len <= offsets[j] || offsets[j] + all[j].len <= offsets[i];
-                    assert!(apart || !all[i].life.meets(all[j].life));
-                }
-            }
+    impl Random {
+        pub(super) fn below(&mut self, below: usize) -> usize {
+            self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+            (self.0 >> 33) as usize % below
         }
     }
 

@@ -250,6 +250,32 @@ pub fn lanewise(machine: &Machine, row: usize, window: Window, arranged: bool) -
     Lanewise { tiling, shares_taps: in_common && tiling.pixels <= sharing }
 }
 
+/// In what order the elements of a window are added up: by its shape alone, so that all targets add alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowSum {
+    /// One after the other.
+    InOrder,
+    /// Row by row, each apart.
+    ByRows,
+    /// As a tree.
+    Tree,
+}
+
+/// Chooses for a mean: its rounding error stays near a millionth, whatever the window.
+pub fn window_sum(window: Window) -> WindowSum {
+    let [rows, columns] = window.kernel;
+    match () {
+        () if rows * columns <= 64 => WindowSum::InOrder,
+        () if rows.max(columns) <= 16 => WindowSum::ByRows,
+        () => WindowSum::Tree,
+    }
+}
+
+/// Chooses for a mean that is a tree of sums: each has accumulators of its own.
+pub fn tree_of_sums(machine: &Machine, row: usize) -> Lanewise {
+    Lanewise { tiling: Tiling::of(row, machine.depthwise_pixels.min(4)), shares_taps: false }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

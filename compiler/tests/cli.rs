@@ -23,6 +23,8 @@ mod packages;
 mod paths;
 #[path = "cli/photos.rs"]
 mod photos;
+#[path = "cli/weights.rs"]
+mod weight_files;
 
 const NET: &str = r#"
 /// A layer of each kind.
@@ -142,7 +144,7 @@ fn weights_that_do_not_fit_are_named_and_nothing_is_written() {
     check(b"\x80\x02}.", &["w.safetensors", "a pickle"]);
     check(b"\x89HDF\r\n\x1a\n", &["w.safetensors", "HDF5"]);
     check(&prefixed(&whole, "module."), &["stem.weight", "all names would match with `--strip-prefix module.`"]);
-    check(b"", &["not a safetensors file"]);
+    check(b"", &["w.safetensors is an empty file, not a file of weights"]);
     assert!(fails(path, &["build", "small.net", "--weights", "nowhere", "--out", "crate"]).contains("nowhere"));
     assert!(fails(path, &["build", "small.net", "--weights", "fill:x", "--out", "crate"]).contains("gain"));
 }
@@ -481,5 +483,5 @@ fn weights_are_held_beside_a_network() {
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
     assert_eq!(found["missing"][0]["name"], "stem.weight");
     assert_eq!(found["other_shape"][0], serde_json::json!({"name": "norm.bias", "network": [20], "file": [4, 5]}));
-    assert!(fails(folder.path(), &args).contains("lacks 1 tensors of `small.net`, and 1 have another shape"));
+    assert!(fails(folder.path(), &args).contains("tensors of `small.net`: 1 is missing, 1 has another shape"));
 }

@@ -5,7 +5,7 @@ use core::{error, fmt};
 use super::network::Network;
 use super::plan::{Context, Plan};
 use super::target::{AvailableTarget, Target};
-use super::tensor::{DType, Elements, ElementsMut, TensorInfo};
+use super::tensor::{Counted, DType, Elements, ElementsMut, TensorInfo, Were};
 use super::weights_file::{self, WeightsError};
 
 /// A network on lent memory. Its results are the bits of a session on the same target.
@@ -18,6 +18,13 @@ pub struct LentSession<'m> {
     weights: &'m [f32],
     arena: &'m mut [f32],
     scratch: &'m mut [f32],
+}
+
+impl fmt::Debug for LentSession<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (network, target) = (self.network.name(), self.target());
+        f.debug_struct("LentSession").field("network", &network).field("target", &target).finish_non_exhaustive()
+    }
 }
 
 impl<'m> LentSession<'m> {
@@ -147,10 +154,10 @@ impl fmt::Display for LentError {
         match self {
             Self::NotBuilt { target } => write!(f, "the network was built without the target {target}"),
             Self::Arena { needed, given } => {
-                write!(f, "the arena has {given} elements, and {needed} are needed")
+                write!(f, "the arena has {}, and {needed} are needed", Counted(*given, "element"))
             }
             Self::Scratch { needed, given } => {
-                write!(f, "the scratch has {given} elements, and {needed} are needed")
+                write!(f, "the scratch has {}, and {needed} are needed", Counted(*given, "element"))
             }
             Self::Weights(error) => error.fmt(f),
             Self::Alignment => f.write_str("the weights file does not start at a multiple of four bytes"),
@@ -160,7 +167,8 @@ impl fmt::Display for LentError {
                 write!(f, "`{}` has elements of type {}, but {given} were given", tensor.name, tensor.dtype)
             }
             Self::Length { tensor, given } => {
-                write!(f, "`{}` has {} elements, but {given} were given", tensor.name, tensor.len())
+                let elements = Counted(tensor.len(), "element");
+                write!(f, "`{}` has {elements}, but {} given", tensor.name, Were(*given))
             }
         }
     }

@@ -22,6 +22,7 @@
 //! | [`session`] | running a model | std |
 //! | [`foreign`] | what the C interface of a network is made of | std, for C |
 //! | [`weights_writer`] | writing the packed weights file | |
+//! | [`content`] | what a file is, for messages | |
 //! | [`safetensors`] | the file that trained weights come in | |
 //! | [`fill`] | weights by formula, for tests | |
 //! | [`peak`] | what a core could do at best | |
@@ -41,6 +42,7 @@
 pub mod arena;
 #[allow(unsafe_code, reason = "finds places in raw memory")]
 pub mod blocks;
+pub mod content;
 pub mod content_hash;
 pub mod detect;
 pub mod fill;

@@ -133,8 +133,15 @@ fn copied(data: &[u8]) -> Result<AlignedBuf, OutOfMemory> {
     Ok(buffer)
 }
 
+impl fmt::Debug for Model {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (network, target) = (self.network().name(), self.target());
+        f.debug_struct("Model").field("network", &network).field("target", &target).finish_non_exhaustive()
+    }
+}
+
 /// Why a model cannot be made.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub enum LoadError {
     /// The weights are not this network's.
     Weights(WeightsError),
@@ -189,6 +196,13 @@ impl fmt::Display for LoadError {
 }
 
 impl error::Error for LoadError {}
+
+/// As it is displayed: a program whose `main` returns it prints this.
+impl fmt::Debug for LoadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
 
 #[cfg(test)]
 mod tests;

@@ -7,7 +7,7 @@ use super::arena::{AlignedBuf, OutOfMemory};
 use super::model::Model;
 use super::pool::Pool;
 use super::run::{Memory, StepTime};
-use super::tensor::{DType, Element, Elements, ElementsMut, TensorInfo};
+use super::tensor::{Counted, DType, Element, Elements, ElementsMut, TensorInfo, Were};
 
 /// How many threads a session uses, the caller's among them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,6 +71,15 @@ pub struct Session {
     model: Model,
     /// What it could not be made with is an error of each run.
     state: Result<State, NotReady>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (network, target) = (self.model.network().name(), self.model.target());
+        let mut parts = f.debug_struct("Session");
+        parts.field("network", &network).field("target", &target).field("threads", &self.threads());
+        parts.finish_non_exhaustive()
+    }
 }
 
 struct State {
@@ -337,20 +346,22 @@ impl fmt::Display for RunError {
             Self::Length { tensor, given } => {
                 write!(
                     f,
-                    "`{}` has shape {}, {} elements, but {given} were given",
+                    "`{}` has shape {}, {}, but {} given",
                     tensor.name,
                     shape(tensor),
-                    tensor.len()
+                    Counted(tensor.len(), "element"),
+                    Were(*given)
                 )
             }
             Self::Type { tensor, given } => {
                 write!(f, "`{}` has elements of type {}, but {given} were given", tensor.name, tensor.dtype)
             }
             Self::InputCount { expected, given } => {
-                write!(f, "the network has {} inputs, {}, but {given} were given", expected.len(), list(expected))
+                let inputs = Counted(expected.len(), "input");
+                write!(f, "the network has {inputs}, {}, but {} given", list(expected), Were(*given))
             }
             Self::OutputCount { expected, given } => {
-                write!(f, "the network has {expected} outputs, but {given} were given")
+                write!(f, "the network has {}, but {} given", Counted(*expected, "output"), Were(*given))
             }
             Self::UnknownInput { name, known } => {
                 write!(f, "the network has no input `{name}`; its inputs are {}", list(known))

@@ -212,6 +212,24 @@ impl fmt::Display for TensorInfo {
     }
 }
 
+/// So many of something, in words: `1 element`, `2 elements`.
+pub(super) struct Counted(pub(super) usize, pub(super) &'static str);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}{}", self.0, self.1, if self.0 == 1 { "" } else { "s" })
+    }
+}
+
+/// The same before what was done with them: `1 was`, `2 were`.
+pub(super) struct Were(pub(super) usize);
+
+impl fmt::Display for Were {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.0, if self.0 == 1 { "was" } else { "were" })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

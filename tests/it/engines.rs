@@ -17,6 +17,7 @@ const LANES: &str = include_str!("nets/lanes.net");
 const GROUPS: &str = include_str!("nets/groups.net");
 const WINOGRAD: &str = include_str!("nets/winograd.net");
 const WIDE: &str = include_str!("nets/wide.net");
+const GATHER: &str = include_str!("nets/gather.net");
 const ATTENTION: &str = include_str!("nets/attention.net");
 
 /// The largest difference, relative to the largest expected value.
@@ -170,6 +171,24 @@ fn products_of_values_answer_as_the_oracle_does() {
     for name in ["matmul_3x11x19x53", "matmul_3x11x53x37", "softmax_33x53x1", "softmax_111x11x1", "softmax_3x11x37"] {
         assert!(kernels.iter().any(|kernel| kernel == name), "{name}: {kernels:?}");
     }
+}
+
+#[test]
+fn gathered_elements_are_those_of_the_oracle() {
+    let kernels = check_network("gather", GATHER);
+    let gathers: Vec<&String> = kernels.iter().filter(|kernel| kernel.starts_with("gather")).collect();
+    let expected = [
+        "gather_3x24x9x7_axis2_5",
+        "gather_3x24x5x7_axis3_8",
+        "gather_3x24x5x8_axis0_2",
+        "gather_5x33x19_axis1_7",
+        "gather_5x7x19_axis2_4",
+        "gather_5x7x19_axis0_3",
+        "gather_3x20x9x7_axis1_3",
+    ];
+    // Channels of what lies in blocks are only in other places.
+    assert_eq!(gathers.len(), expected.len(), "{gathers:?}");
+    assert!(expected.iter().all(|name| gathers.iter().any(|kernel| kernel == name)), "{gathers:?}");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod onnx;
 mod random;
 mod shared;
 mod state_dicts;
+mod sums;
 mod ui;
 mod zoo;
 mod zoo_page;

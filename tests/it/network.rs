@@ -1,12 +1,12 @@
 //! Networks declared in a program, from tokens and from a file, against the oracle.
 
-use kiln::{Target, Threads, network};
+use kiln::{LoadOptions, Target, Threads, network};
 use kiln_compiler::front::{NoFiles, Overrides, elaborate, parse_text};
 use kiln_compiler::graph::weights::Source;
 use kiln_compiler::graph::{Graph, interp, text};
 use kiln_compiler::pipeline::{Compiled, Options, compile};
 use kiln_rt::fill::{fill, fill_input};
-use kiln_rt::safetensors::{Dtype, View, write};
+use kiln_rt::safetensors::{Dtype, SafeTensors, View, write};
 
 use crate::allocations;
 use crate::engines::error;
@@ -276,6 +276,54 @@ fn mistakes_of_a_caller_are_errors() {
     assert!(message.contains("the weights have no tensor `a.weight`"), "{message}");
     assert!(Small::load(&weights[..weights.len() - 1]).is_err());
     assert!(Small::load_for(&weights, Target::Portable).is_err() == (targets().count() > 0));
+}
+
+#[test]
+fn prefixes_of_names_are_taken_off() {
+    let graph = graph(SMALL, "Small");
+    let whole = weights(&graph);
+    let file = SafeTensors::parse(&whole).expect("safetensors");
+    let prefixed: Vec<(String, View<'_>)> =
+        file.names().map(|name| (format!("module.net.{name}"), file.tensor(name).expect("a tensor"))).collect();
+    let prefixed = write(prefixed.iter().map(|(name, view)| (name.as_str(), *view)));
+    let image = fill_input(&[1, 3, 19, 17]);
+    let answer = |model: Small| model.session(Threads::new(1)).run(&image).expect("it runs").to_vec();
+    let expected = answer(Small::load(&whole).expect("it loads"));
+    for prefixes in [&["module.net."][..], &["module.", "net."], &["x.", "module.net."]] {
+        let options = prefixes.iter().fold(LoadOptions::new(), |options, prefix| options.strip_prefix(*prefix));
+        assert_eq!(answer(Small::load_with(&prefixed, &options).expect("it loads")), expected, "{prefixes:?}");
+    }
+    let none = LoadOptions::new().strip_prefix("x.");
+    assert_eq!(answer(Small::load_with(&whole, &none).expect("it loads")), expected);
+
+    let message = Small::load(&prefixed).expect_err("other names").to_string();
+    let help = "\nall names would match with `.strip_prefix(\"module.net.\")`";
+    assert!(message.contains("the weights have no tensor") && message.ends_with(help), "{message}");
+    let (one, other) = ("a.x", "x");
+    let view = View { dtype: Dtype::U8, shape: &[1], bytes: &[0] };
+    let twice = write([(one, view), (other, view)]);
+    let message = Small::load_with(&twice, &LoadOptions::new().strip_prefix("a.")).expect_err("twice").to_string();
+    assert_eq!(message, "tensors `a.x` and `x` are both `x` without their prefixes");
+}
+
+#[test]
+fn models_sessions_and_errors_are_shown_in_few_words() {
+    let weights = weights(&graph(SMALL, "Small"));
+    let model = Small::load(&weights).expect("it loads");
+    let shown = format!("{model:?} {:?}", model.session(Threads::new(2)));
+    let target = format!("{:?}", model.target());
+    assert_eq!(
+        shown,
+        format!(
+            "Small(Model {{ network: \"Small\", target: {target}, .. }}) \
+             SmallSession(Session {{ network: \"Small\", target: {target}, threads: 2, .. }})"
+        )
+    );
+    // What `main` prints where it returns an error.
+    let error = Pair::load(&weights).expect_err("weights of another network");
+    assert_eq!(format!("{error:?}"), error.to_string());
+    let error = Small::load(b"<html></html>").expect_err("no weights");
+    assert!(format!("{error:?}").starts_with("not a safetensors file, but an HTML page; "), "{error:?}");
 }
 
 #[test]

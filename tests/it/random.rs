@@ -4,7 +4,7 @@
 use kiln_compiler::graph::weights::Kind;
 use kiln_compiler::graph::{
     Activation, Binary, Conv, Coordinates, F32, Filter, Graph, Linear, NodeId, Op, Origin, Pads, Pool, Resize,
-    Rounding, TensorType, WeightId, Window, infer,
+    Rounding, Scale, TensorType, WeightId, Window, infer,
 };
 
 /// SplitMix64.
@@ -150,7 +150,13 @@ pub(crate) fn network(seed: u64, size: usize) -> Graph {
             }
             12 => {
                 let start = random.range(0, c - 1);
-                (Op::Slice { axis: 1, start, end: random.range(start + 1, c) }, vec![from])
+                let slice = Op::Slice { axis: 1, start, end: random.range(start + 1, c) };
+                // As many images as there were.
+                let axis = random.range(0, 3);
+                let extent = [n, c, h, w][axis];
+                let taken = if axis == 0 { n } else { random.range(1, extent + 2) };
+                let indices = (0..taken).map(|_| random.range(0, extent - 1) as u32).collect();
+                (if random.chance(2) { slice } else { Op::Gather { axis, indices } }, vec![from])
             }
             13 => {
                 let groups = (2..=4).find(|g| c % g == 0).unwrap_or(1);
@@ -162,12 +168,17 @@ pub(crate) fn network(seed: u64, size: usize) -> Graph {
             }
             15 => {
                 let size = [random.range(1, 12), random.range(1, 12)];
-                let scale = [size[0] as f32 / h as f32, size[1] as f32 / w as f32].map(F32::new);
+                let scale = [(size[0], h), (size[1], w)].map(|(outputs, inputs)| match random.range(0, 1) {
+                    0 => Scale::Number(F32::new(outputs as f32 / inputs as f32)),
+                    _ => Scale::Ratio { outputs, inputs },
+                });
                 let rounding = random.pick(&[Rounding::Floor, Rounding::Ceil, Rounding::HalfDown, Rounding::HalfUp]);
                 let filter = random.pick(&[Filter::Linear, Filter::Nearest(rounding)]);
                 let coordinates = random.pick(&[
                     Coordinates::HalfPixel,
                     Coordinates::PytorchHalfPixel,
+                    Coordinates::HalfPixelSymmetric,
+                    Coordinates::TfHalfPixelForNn,
                     Coordinates::Asymmetric,
                     Coordinates::AlignCorners,
                 ]);

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use kiln_compiler::checkpoint::Checkpoint;
-use kiln_compiler::checkpoint::names::{conventions, match_names};
+use kiln_compiler::checkpoint::convention::conventions;
+use kiln_compiler::checkpoint::names::{Selection, Suggestion, match_names};
 use kiln_compiler::front;
 use kiln_compiler::graph::weights::{Kind, Source as Wanted};
 use kiln_compiler::graph::{Graph, count, interp};
@@ -137,17 +138,21 @@ fn a_network_answers_the_same_from_every_format() {
     let expected = answer(&graph, &parse(&safetensors));
     assert!(expected.iter().all(|value| value.is_finite() && *value != 0.0));
     let wanted = count::sources(&graph);
-    let found = |name: &str, prefixes: &[&str]| {
+    let found_in = |name: &str, key: Option<&str>, prefixes: &[&str]| {
         let prefixes: Vec<String> = prefixes.iter().map(|&prefix| prefix.to_owned()).collect();
+        let selection = Selection { key: key.map(str::to_owned), prefixes };
         let file = read(name);
         let file = parse(&file);
-        let found = match_names(&wanted, &file, &prefixes, &[]).unwrap_or_else(|error| panic!("{name}: {error}"));
+        let found = match_names(&wanted, &file, &selection, &[]).map_err(|error| (error, None))?;
         match found.mistakes.is_empty() {
-            true => Ok(answer(&graph, &found.names.of(&file))),
-            false => Err(found.help().unwrap_or_default()),
+            true => Ok((answer(&graph, &found.names.of(&file)), found.choice())),
+            false => Err((found.help(Suggestion::flags).unwrap_or_default(), found.help(Suggestion::calls))),
         }
     };
-    for name in ["small.pth", "legacy_small.pth", "protocol4.pth"] {
+    let found = |name: &str, prefixes: &[&str]| {
+        found_in(name, None, prefixes).map(|(answer, _)| answer).map_err(|(help, _)| help)
+    };
+    for name in ["small.pth", "legacy_small.pth", "protocol4.pth", "kinds.pth", "legacy_kinds.pth"] {
         assert_eq!(found(name, &[]).as_ref(), Ok(&expected), "{name}");
     }
     for name in ["checkpoint.pth", "legacy_checkpoint.pth"] {
@@ -157,19 +162,68 @@ fn a_network_answers_the_same_from_every_format() {
         assert_eq!(found(name, &["model.module."]).as_ref(), Ok(&expected), "{name}");
         let other = found(name, &["ema."]).expect("another state dict");
         assert_ne!(other, expected, "{name}");
+        // Said by name, it is the same one; where it is not, which was taken is said.
+        let (by_key, choice) = found_in(name, Some("ema"), &[]).expect("another state dict");
+        assert_eq!((by_key, choice), (other, None), "{name}");
+        let (_, choice) = found_in(name, None, &["module."]).expect("a state dict");
+        assert_eq!(choice.as_deref(), Some("the tensors of `model` are taken, not those of `ema`"));
+        let flags = "all names would match with `--key model --strip-prefix module.`".to_owned();
+        let calls = Some("all names would match with `.key(\"model\").strip_prefix(\"module.\")`".to_owned());
+        assert_eq!(found_in(name, Some("model"), &[]), Err((flags, calls)));
+        let (message, _) = found_in(name, Some("params"), &[]).expect_err("no such dict");
+        assert_eq!(message, "the file has no dict of tensors `params`; it has `ema`, `model`");
+    }
+    for name in ["training.pth", "legacy_training.pth", "deflated.pth"] {
+        let (answer, choice) = found_in(name, None, &[]).expect("a state dict");
+        assert_eq!(answer, expected, "{name}");
+        assert_eq!(choice.as_deref(), Some("the tensors of `params` are taken, not those of `params_ema`"));
+        let (mean, choice) = found_in(name, Some("params_ema"), &[]).expect("another state dict");
+        assert!(mean != expected && choice.is_none(), "{name}");
+        assert_eq!(found_in(name, Some("params"), &[]), Ok((expected.clone(), None)), "{name}");
+    }
+    // A network that was saved whole names its tensors as its state dict would.
+    for name in ["nested_module.pth"] {
+        assert_eq!(found(name, &[]), Err("all names would match with `--strip-prefix 0.`".to_owned()));
+        assert_eq!(found(name, &["0."]).as_ref(), Ok(&expected), "{name}");
+    }
+}
+
+#[test]
+fn tensors_that_are_not_read_are_so_alone() {
+    for format in BOTH {
+        let file = read(&format!("{format}kinds.pth"));
+        let file = parse(&file);
+        assert_eq!(elements(&file, "u16", &[2, 3]), [0.0, 7.0, 14.0, 21.0, 5.0, 12.0], "{format}");
+        assert_eq!(elements(&file, "attributed", &[2, 3]), values(6), "{format}");
+        for (name, shape, why) in [
+            ("f8", &[3][..], "elements of type float8_e4m3fn"),
+            ("complex", &[2], "elements of type complex64"),
+            ("sparse", &[3, 3], "a value made by `torch._utils._rebuild_sparse_tensor`"),
+        ] {
+            let error = file.tensor(name, Kind::Kernel, shape).expect_err(name).to_string();
+            assert_eq!(error, format!("tensor `{name}` has {why}, which kiln does not read"), "{format}");
+        }
+    }
+}
+
+#[test]
+fn nothing_of_a_file_is_run() {
+    // The pickle of `y` asks for a call of `os.system`; a module is read as the dicts that it is made of.
+    for format in BOTH {
+        let file = read(&format!("{format}call.pth"));
+        assert_eq!(parse(&file).names(), ["x"], "{format}");
+        let file = read(&format!("{format}module.pth"));
+        assert_eq!(parse(&file).names(), ["bias", "weight"], "{format}");
     }
 }
 
 #[test]
 fn what_is_no_state_dict_is_refused_by_name() {
     for (name, words) in [
-        ("call.pth", "asks for `posix.system`"),
-        ("module.pth", "asks for `torch.nn.modules.linear.Linear`"),
         ("script.pth", "TorchScript"),
-        ("sparse.pth", "asks for `torch._utils._rebuild_sparse_tensor`"),
-        ("complex.pth", "asks for `torch.ComplexFloatStorage`"),
-        ("legacy_call.pth", "the pickle of the state dict, byte "),
-        ("legacy_module.pth", "asks for `torch.nn.modules.linear.Linear`"),
+        ("sparse.pth", "`x` has a value made by `torch._utils._rebuild_sparse_tensor`"),
+        ("complex.pth", "`x` has elements of type complex64"),
+        ("lzma.pth", "is compressed by LZMA, which kiln does not unpack"),
     ] {
         let error = Checkpoint::parse(&read(name)).expect_err(name).to_string();
         assert!(error.contains(words), "{name}: {error}");
@@ -178,7 +232,7 @@ fn what_is_no_state_dict_is_refused_by_name() {
 
 #[test]
 fn no_cut_file_is_read() {
-    for name in ["checkpoint.pth", "legacy_checkpoint.pth", "legacy_views.pth", "types.pth", "protocol4.pth"] {
+    for name in ["checkpoint.pth", "legacy_checkpoint.pth", "legacy_views.pth", "types.pth", "deflated.pth"] {
         let file = read(name);
         for length in 0..file.len() {
             assert!(Checkpoint::parse(&file[..length]).is_err(), "{name}: {length} bytes of {}", file.len());
@@ -206,7 +260,7 @@ fn the_zoo_knows_the_names_of_efficientnet_pytorch() {
     let conventions = conventions(family.names).expect("rules");
 
     let wanted = count::sources(&zoo("tf_efficientnet_lite0", &[]));
-    let found = match_names(&wanted, &file, &[], &conventions).expect("names");
+    let found = match_names(&wanted, &file, &Selection::default(), &conventions).expect("names");
     assert_eq!((found.mistakes.len(), found.names.convention()), (0, Some("EfficientNet-PyTorch")), "{found}");
     // All of the file is used but the counts of training steps.
     let over: Vec<&str> = found.left_over.iter().map(|&(name, _)| name).collect();
@@ -215,7 +269,7 @@ fn the_zoo_knows_the_names_of_efficientnet_pytorch() {
 
     // Another size of the family has other blocks.
     let other = count::sources(&zoo("tf_efficientnet_lite1", &[]));
-    let found = match_names(&other, &file, &[], &conventions).expect("names");
+    let found = match_names(&other, &file, &Selection::default(), &conventions).expect("names");
     assert!(found.mistakes.iter().any(|mistake| mistake.to_string().contains("blocks.1.2.conv_pw.weight")), "{found}");
 }
 
@@ -238,7 +292,7 @@ fn a_published_state_dict_answers_as_its_framework_does() {
     let graph = zoo("tf_efficientnet_lite0", &[]);
     let family = front::zoo::find("tf_efficientnet_lite0").expect("a network").family;
     let conventions = conventions(family.names).expect("rules");
-    let found = match_names(&count::sources(&graph), &file, &[], &conventions).expect("names");
+    let found = match_names(&count::sources(&graph), &file, &Selection::default(), &conventions).expect("names");
     let model = Path::new(&shared).join("models/efficientnet_lite0");
     let (inputs, expected) = (stored(&model, "input"), stored(&model, "output"));
     let answer = interp::run(&graph, &found.names.of(&file), &inputs).expect("the oracle runs");

@@ -3,21 +3,30 @@
 //! | module | what it is |
 //! | --- | --- |
 //! | [`torch`] | PyTorch's state dicts |
-//! | [`names`] | prefixes, and the conventions under which others name the tensors of a network |
+//! | [`dict`] | which dict of a file is the network's |
+//! | [`names`] | a network's names in a file, behind prefixes and by conventions |
+//! | [`convention`] | how other programs name the tensors of a network |
 //!
 //! safetensors are read by kiln-rt, since emitted crates read them too.
 
 use std::{error, fmt};
 
+use kiln_rt::content::Content;
 use kiln_rt::safetensors::SafeTensors;
 use kiln_rt::weights::{Source, SourceError, Stored};
 
 use crate::graph::weights::Kind;
 
+pub mod convention;
+pub mod dict;
 pub mod names;
 pub mod torch;
 
+use dict::Dict;
 use torch::StateDict;
+
+/// How the reader of safetensors begins where a file is none at all.
+const NO_SAFETENSORS: &str = "not a safetensors file: ";
 
 /// A file of weights, its tensors where they lie.
 #[derive(Debug)]
@@ -32,31 +41,38 @@ impl<'a> Checkpoint<'a> {
     /// Reads a file of a format that its content tells.
     ///
     /// # Errors
-    /// The first mistake, with its place where it has one.
+    /// The first mistake, with its place where it has one; or what the file is, if it is none of weights.
     pub fn parse(file: &'a [u8]) -> Result<Self, Malformed> {
+        let content = || Content::of(file);
+        let other = |content: Content| Malformed {
+            message: format!("{content}, not a file of weights"),
+            help: Some(content.help().unwrap_or(
+                "weights are in safetensors files and in PyTorch's state dicts; those of an ONNX model come with it",
+            )),
+        };
         if torch::is_torch(file) {
-            let dict = StateDict::parse(file);
-            return dict
-                .map(Checkpoint::StateDict)
-                .map_err(|error| Malformed(format!("not a state dict of PyTorch that kiln reads: {error}")));
+            return StateDict::parse(file).map(Checkpoint::StateDict).map_err(|error| match content() {
+                Some(content @ (Content::Npz | Content::Keras)) => other(content),
+                content => {
+                    let help = content.filter(|content| *content != Content::StateDict).and_then(Content::help);
+                    Malformed { message: format!("not a state dict of PyTorch that kiln reads: {error}"), help }
+                }
+            });
         }
-        match file {
-            [0x89, b'H', b'D', b'F', ..] => {
-                Err(Malformed::new("an HDF5 file, as Keras writes it, which kiln does not read"))
+        SafeTensors::parse(file).map(Checkpoint::SafeTensors).map_err(|error| match content() {
+            Some(Content::SafeTensors) | None => {
+                let why = error.to_string();
+                let why = why.strip_prefix(NO_SAFETENSORS).unwrap_or(&why);
+                Malformed::new(format!("{NO_SAFETENSORS}{why}"))
             }
-            [0x80, 2..=5, ..] => Err(Malformed::new("a pickle, but none of `torch.save`, and kiln runs nothing")),
-            _ => SafeTensors::parse(file)
-                .map(Checkpoint::SafeTensors)
-                .map_err(|error| Malformed(format!("not a safetensors file: {error}"))),
-        }
+            Some(content) => other(content),
+        })
     }
 
     /// All tensors: their names, sorted, and their shapes.
     pub fn shapes(&self) -> Vec<(&str, &[usize])> {
         match self {
-            Checkpoint::SafeTensors(file) => {
-                file.names().filter_map(|name| Some((name, file.tensor(name)?.shape))).collect()
-            }
+            Checkpoint::SafeTensors(file) => file.names().filter_map(|name| Some((name, file.shape(name)?))).collect(),
             Checkpoint::StateDict(dict) => dict.shapes().collect(),
         }
     }
@@ -71,11 +87,27 @@ impl<'a> Checkpoint<'a> {
         }
     }
 
-    /// What stands before the names of the network's tensors: see [`StateDict::network`].
-    fn network(&self) -> &str {
+    /// The dict of the network, where a training program keeps it beside other things.
+    fn network(&self) -> Dict {
         match self {
-            Checkpoint::SafeTensors(_) => "",
+            Checkpoint::SafeTensors(_) => Dict::default(),
             Checkpoint::StateDict(dict) => dict.network(),
+        }
+    }
+
+    /// The dicts of a file that hold tensors, by name.
+    fn dicts(&self) -> Vec<&str> {
+        match self {
+            Checkpoint::SafeTensors(_) => Vec::new(),
+            Checkpoint::StateDict(dict) => dict.dicts(),
+        }
+    }
+
+    /// How many bytes follow the last tensor.
+    pub fn trailing(&self) -> usize {
+        match self {
+            Checkpoint::SafeTensors(file) => file.trailing(),
+            Checkpoint::StateDict(_) => 0,
         }
     }
 }
@@ -98,17 +130,25 @@ impl Source for Checkpoint<'_> {
 
 /// Why a file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Malformed(String);
+pub struct Malformed {
+    message: String,
+    help: Option<&'static str>,
+}
 
 impl Malformed {
     fn new(message: impl Into<String>) -> Self {
-        Malformed(message.into())
+        Malformed { message: message.into(), help: None }
+    }
+
+    /// What to do about it, where something is known.
+    pub fn help(&self) -> Option<&'static str> {
+        self.help
     }
 }
 
 impl fmt::Display for Malformed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 

@@ -9,6 +9,11 @@ mod render;
 use std::fmt;
 use std::sync::Arc;
 
+/// So many of something, in words: `1 argument`, `2 arguments`.
+pub fn counted(count: usize, one: &str) -> String {
+    if count == 1 { format!("1 {one}") } else { format!("{count} {one}s") }
+}
+
 /// A position in a source: byte offset from 0, line and column (in characters) from 1.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pos {

@@ -29,8 +29,10 @@ pub fn load(source: &str, net: Option<&str>, settings: &[String], loader: &dyn L
             (format!("zoo:{}", entry.family.name), entry.family.text.to_owned(), entry.net)
         }
         None => {
-            let (name, text) =
-                loader.load("", source).map_err(|why| unplaced(format!("cannot read {source}: {why}")))?;
+            let (name, text) = loader.load("", source).map_err(|why| {
+                let mistake = unplaced(format!("cannot read {source}: {why}"));
+                Diagnostic { help: of_zoo(source), ..mistake }
+            })?;
             (name, text, None)
         }
     };
@@ -64,6 +66,17 @@ pub fn load(source: &str, net: Option<&str>, settings: &[String], loader: &dyn L
         }
     };
     elaborate(&spec, net, &overrides, loader)
+}
+
+/// The network of the zoo that a name without a file may mean: `ResNet-50` for `resnet50`.
+fn of_zoo(source: &str) -> Option<String> {
+    if source.contains(['/', '\\', '.']) {
+        return None;
+    }
+    let plain = |name: &str| name.to_lowercase().replace(['-', '_', ' '], "");
+    let same = zoo::names().find(|name| plain(name) == plain(source));
+    let near = same.or_else(|| nearest(&source.to_lowercase(), zoo::names()))?;
+    Some(format!("`zoo:{near}` is a network that comes with kiln; a file is named with its ending, `{source}.net`"))
 }
 
 /// The nets that a family of the zoo writes out; all others are made from them.
@@ -123,6 +136,21 @@ mod tests {
     #[test]
     fn what_is_not_there_is_named() {
         assert!(fails("zoo:resnet17", None, &[], "").contains("no network `resnet17`"));
+        let missing = |source: &str| load(source, None, &[], &NoFiles).expect_err("no files").to_string();
+        for (source, meant) in [
+            ("resnet50", Some("resnet50")),
+            ("ResNet-50", Some("resnet50")),
+            ("mobilenetv2", Some("mobilenet_v2")),
+            ("mobilnet_v2", Some("mobilenet_v2")),
+            ("frobnicate", None),
+            ("resnet50.net", None),
+            ("nets/resnet50", None),
+        ] {
+            let message = missing(source);
+            let help = meant.map(|meant| format!("`zoo:{meant}` is a network that comes with kiln"));
+            assert_eq!(help.is_some_and(|help| message.contains(&help)), meant.is_some(), "{message}");
+            assert!(message.contains(&format!("cannot read {source}")), "{message}");
+        }
         assert!(fails("zoo:blocks", None, &[], "").contains("declares no `pub net`"));
         let error = load("a.net", None, &[], &NoFiles).expect_err("no files").to_string();
         assert_eq!(error, "error: cannot read a.net: files cannot be read here\n");

@@ -7,7 +7,7 @@ pub struct Family {
     pub name: &'static str,
     /// Its text.
     pub text: &'static str,
-    /// How other programs name its weights: rules for [`crate::checkpoint::names`].
+    /// How other programs name its weights: rules for [`crate::checkpoint::convention`].
     pub names: &'static str,
     /// Its networks.
     pub variants: &'static [Variant],

@@ -60,6 +60,7 @@ pub fn macs(graph: &Graph, id: NodeId) -> u64 {
         | Op::Softmax { .. }
         | Op::Concat { .. }
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::ChannelShuffle { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }
@@ -68,4 +69,16 @@ pub fn macs(graph: &Graph, id: NodeId) -> u64 {
         | Op::Dropout
         | Op::Identity => 0,
     }
+}
+
+/// What the interpreter does for a node: multiply-adds, elements that it reads and makes, taps of pools.
+pub fn steps(graph: &Graph, id: NodeId) -> u64 {
+    let len = |id: NodeId| graph.node(id).ty.len() as u64;
+    let read = graph.operands(id).into_iter().map(len).fold(len(id), u64::saturating_add);
+    let taps = if let Op::MaxPool(pool) | Op::AvgPool(pool) = &graph.node(id).op {
+        pool.window.kernel.iter().product::<usize>() as u64
+    } else {
+        0
+    };
+    read.saturating_add(macs(graph, id)).saturating_add(len(id).saturating_mul(taps))
 }

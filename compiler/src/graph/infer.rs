@@ -3,6 +3,7 @@
 use self::elements::check_elements;
 use super::TensorType;
 use super::op::{Core, Op, Pads, Pool, Stage, Window};
+use crate::diag::counted;
 
 /// Why an operator does not fit what it is applied to.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +93,7 @@ pub fn weight_shapes(op: &Op, operands: &[&TensorType]) -> Result<Vec<(Role, Vec
         | Op::Softmax { .. }
         | Op::Concat { .. }
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::ChannelShuffle { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }
@@ -129,8 +131,8 @@ pub enum Role {
 pub fn infer(op: &Op, operands: &[&TensorType], weights: &[&[usize]]) -> Result<TensorType, TypeError> {
     let expected = arity(op);
     if expected.is_some_and(|n| n != operands.len()) || operands.is_empty() && expected.is_none() {
-        let wanted = expected.map_or("at least one".to_owned(), |n| n.to_string());
-        return Err(TypeError::new(format!("{} takes {wanted} operands, not {}", name(op), operands.len())));
+        let wanted = expected.map_or("at least one operand".to_owned(), |n| counted(n, "operand"));
+        return Err(TypeError::new(format!("{} takes {wanted}, not {}", name(op), operands.len())));
     }
     check_elements(op, operands)?;
     let ty = infer_shape(op, operands)?;
@@ -240,10 +242,27 @@ fn infer_shape(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeErro
             shape[*axis] = end - start;
             like(shape)
         }
+        Op::Gather { axis, indices } => {
+            check_axis("gather", *axis, operands[0])?;
+            let mut shape = operands[0].shape.clone();
+            if let Some(index) = indices.iter().find(|&&index| index as usize >= shape[*axis]) {
+                let message = format!("cannot take element {index} of axis {axis} of a tensor of shape {shape:?}");
+                return Err(TypeError::new(message));
+            }
+            if indices.is_empty() {
+                return Err(TypeError::new(format!("takes no element of axis {axis} of a tensor of shape {shape:?}")));
+            }
+            shape[*axis] = indices.len();
+            like(shape)
+        }
         Op::ChannelShuffle { groups } => {
             let [_, c, ..] = feature_map("channel_shuffle", operands)?;
             if *groups == 0 || c % groups != 0 {
-                return Err(TypeError::new(format!("cannot shuffle {c} channels in {groups} groups")));
+                return Err(TypeError::new(format!(
+                    "cannot shuffle {} in {}",
+                    counted(c, "channel"),
+                    counted(*groups, "group")
+                )));
             }
             operands[0].clone()
         }
@@ -251,9 +270,9 @@ fn infer_shape(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeErro
             let len = shape.iter().try_fold(1usize, |len, &extent| len.checked_mul(extent));
             if len != Some(operands[0].len()) {
                 return Err(TypeError::new(format!(
-                    "cannot reshape a tensor of shape {:?} ({} elements) to {shape:?}",
+                    "cannot reshape a tensor of shape {:?} ({}) to {shape:?}",
                     operands[0].shape,
-                    operands[0].len()
+                    counted(operands[0].len(), "element")
                 )));
             }
             like(shape.clone())
@@ -277,8 +296,8 @@ fn infer_shape(op: &Op, operands: &[&TensorType]) -> Result<TensorType, TypeErro
         }
         Op::Resize(resize) => {
             let [n, c, ..] = feature_map("resize", operands)?;
-            if resize.scale.iter().any(|scale| !(scale.get().is_finite() && scale.get() > 0.0)) {
-                return Err(TypeError::new(format!("resize cannot scale by {:?}", resize.scale)));
+            if let Some(scale) = resize.scale.into_iter().find(|scale| !scale.is_bounded()) {
+                return Err(TypeError::new(format!("resize cannot scale by {scale}")));
             }
             like(vec![n, c, resize.size[0], resize.size[1]])
         }
@@ -328,6 +347,7 @@ pub fn arity(op: &Op) -> Option<usize> {
         | Op::GlobalMaxPool
         | Op::Softmax { .. }
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::ChannelShuffle { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }
@@ -364,6 +384,7 @@ pub fn name(op: &Op) -> &'static str {
         Op::Softmax { .. } => "softmax",
         Op::Concat { .. } => "concat",
         Op::Slice { .. } => "slice",
+        Op::Gather { .. } => "gather",
         Op::ChannelShuffle { .. } => "channel_shuffle",
         Op::Reshape { .. } => "reshape",
         Op::Transpose { .. } => "transpose",

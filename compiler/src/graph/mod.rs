@@ -16,6 +16,7 @@ pub mod infer;
 pub mod interp;
 pub mod names;
 pub mod op;
+pub mod resize;
 pub mod svg;
 pub mod text;
 pub mod verify;
@@ -32,10 +33,8 @@ use petgraph::visit::EdgeRef;
 
 use crate::diag::Span;
 pub use elements::Elements;
-pub use op::{
-    Activation, Binary, Chain, Constant, Conv, Coordinates, Core, F32, Filter, Linear, Op, Pads, Pool, Resize,
-    Rounding, Stage, Window,
-};
+pub use op::{Activation, Binary, Chain, Constant, Conv, Core, F32, Linear, Op, Pads, Pool, Stage, Window};
+pub use resize::{Coordinates, Filter, Resize, Rounding, Scale};
 pub use weights::WeightId;
 
 /// The type of an element.

@@ -10,6 +10,8 @@
 
 use std::fmt;
 
+use super::Resize;
+
 /// A float attribute, compared, ordered and hashed by its bits.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct F32(u32);
@@ -154,81 +156,6 @@ pub struct Pool {
     pub ceil_mode: bool,
     /// Average pools: whether padding counts as zeros in the mean. What `ceil_mode` adds past the padding never counts.
     pub count_include_pad: bool,
-}
-
-/// A feature map sampled at other places, rows and columns apart: output row y lies at [`Resize::position`] among the
-/// rows of the input, and [`Filter`] says what is taken there. Rows outside of the input are its first or last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Resize {
-    /// Rows and columns of the result, at least 1.
-    pub size: [usize; 2],
-    /// Outputs an input, along rows and columns; positive. The size need not be the product.
-    pub scale: [F32; 2],
-    /// What is taken.
-    pub filter: Filter,
-    /// Where.
-    pub coordinates: Coordinates,
-}
-
-/// What is taken at a position p between elements.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Filter {
-    /// The element at p, rounded.
-    Nearest(Rounding),
-    /// With `i = floor(p)`: `(i + 1 - p) * x[i] + (p - i) * x[i + 1]`.
-    Linear,
-}
-
-/// How a position becomes an element.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Rounding {
-    /// Downwards.
-    Floor,
-    /// Upwards.
-    Ceil,
-    /// To the nearest, halves downwards.
-    HalfDown,
-    /// To the nearest, halves upwards.
-    HalfUp,
-}
-
-/// Where an output lies among inputs, of which it has s an element; with the names of ONNX.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Coordinates {
-    /// `(y + 1/2) / s - 1/2`
-    HalfPixel,
-    /// The same, but 0 where there is one output.
-    PytorchHalfPixel,
-    /// `y / s`
-    Asymmetric,
-    /// `y * (inputs - 1) / (outputs - 1)`, 0 where there is one output.
-    AlignCorners,
-}
-
-impl Resize {
-    /// Where output `y` lies along rows (0) or columns (1) of which the input has `extent`: in f32, so that it rounds as
-    /// it does in ONNX Runtime.
-    pub fn position(&self, side: usize, extent: usize, y: usize) -> f32 {
-        let (y, s, size) = (y as f32, self.scale[side].get(), self.size[side]);
-        match self.coordinates {
-            Coordinates::PytorchHalfPixel | Coordinates::AlignCorners if size == 1 => 0.0,
-            Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => (y + 0.5) / s - 0.5,
-            Coordinates::Asymmetric => y / s,
-            Coordinates::AlignCorners => y * (extent - 1) as f32 / (size - 1) as f32,
-        }
-    }
-}
-
-impl Rounding {
-    /// The element that a position becomes.
-    pub fn round(self, position: f32) -> f32 {
-        match self {
-            Rounding::Floor => position.floor(),
-            Rounding::Ceil => position.ceil(),
-            Rounding::HalfDown => (position - 0.5).ceil(),
-            Rounding::HalfUp => (position + 0.5).floor(),
-        }
-    }
 }
 
 /// A function of one number. Formulas are PyTorch's. NaN gives NaN.
@@ -428,6 +355,14 @@ pub enum Op {
         start: usize,
         /// One past the last.
         end: usize,
+    },
+    /// Elements of an axis by their index, which may occur several times: element i of the result is element `indices[i]`
+    /// of the operand.
+    Gather {
+        /// The axis.
+        axis: usize,
+        /// At least one; each less than the extent.
+        indices: Vec<u32>,
     },
     /// Channels seen as `[groups, C / groups]` and transposed: output channel `j * groups + g` is input channel
     /// `g * (C / groups) + j` (Zhang et al. 2017, ShuffleNet, figure 1).

@@ -4,7 +4,7 @@ use super::infer::{Role, weight_shapes};
 use super::weights::{HOLE, Kind, WeightId};
 use super::{
     Activation, Binary, Constant, Conv, Coordinates, Core, F32, Filter, Graph, Linear, NodeId, Op, Origin, Pads, Pool,
-    Resize, Rounding,
+    Resize, Rounding, Scale,
 };
 use super::{Preprocessing, Stage, TensorType, Window};
 
@@ -118,12 +118,13 @@ pub(crate) fn every_op() -> Graph {
     let three = node(Op::Slice { axis: 1, start: 1, end: 4 }, &[y], "slice");
     let three = node(Op::Binary(Binary::Mul), &[constant, three], "by constant");
     let y = node(Op::Concat { axis: 1 }, &[three, y, three], "concat");
+    let y = node(Op::Gather { axis: 3, indices: vec![4, 0, 0, 3, 2, 1] }, &[y], "gather");
     let y = node(Op::ChannelShuffle { groups: 4 }, &[y], "shuffle");
     let pool = |window, ceil_mode, count_include_pad| Pool { window, ceil_mode, count_include_pad };
     let y = node(Op::MaxPool(pool(odd, false, false)), &[y], "max_pool");
     let y = node(Op::AvgPool(pool(Window { pads: Pads::default(), ..window }, true, true)), &[y], "avg_pool");
     let y = node(Op::Pad { pads, value: F32::new(-0.5) }, &[y], "pad");
-    let scale = [F32::new(1.5), F32::new(0.75)];
+    let scale = [Scale::Number(F32::new(1.5)), Scale::Ratio { outputs: 3, inputs: 4 }];
     let (filter, coordinates) = (Filter::Nearest(Rounding::HalfDown), Coordinates::HalfPixel);
     let y = node(Op::Resize(Resize { size: [4, 3], scale, filter, coordinates }), &[y], "nearest");
     let linear = Resize { size: [3, 2], scale, filter: Filter::Linear, coordinates: Coordinates::AlignCorners };
@@ -222,6 +223,10 @@ fn random_op(r: &mut Random, graph: &Graph, values: &[NodeId]) -> (Op, Vec<NodeI
         12 => {
             let extent = shape.get(axis).copied().unwrap_or(1);
             let start = r.below(extent);
+            if r.flip() {
+                let indices = (0..1 + r.below(2 * extent)).map(|_| r.below(extent) as u32).collect();
+                return (Op::Gather { axis, indices }, only);
+            }
             (Op::Slice { axis, start, end: start + 1 + r.below(extent - start) }, only)
         }
         13 => (Op::ChannelShuffle { groups }, only),

@@ -99,6 +99,7 @@ fn follows(op: &Op) -> bool {
         | Op::GlobalMaxPool
         | Op::Concat { .. }
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::ChannelShuffle { .. }
         | Op::Transpose { .. }
         | Op::Pad { .. }
@@ -160,6 +161,7 @@ fn label(graph: &Graph, id: NodeId) -> Option<String> {
         Op::Softmax { .. } => "softmax".to_owned(),
         Op::Concat { .. } => format!("concat, {channels}"),
         Op::Slice { start, end, .. } => format!("{start}..{end}"),
+        Op::Gather { indices, .. } => format!("{} by index", indices.len()),
         Op::ChannelShuffle { groups } => format!("shuffle {groups}"),
         Op::Reshape { shape } => format!("reshape {}", extents(shape)),
         Op::Transpose { perm } => format!("transpose {perm:?}"),

@@ -16,7 +16,7 @@
 //!
 //! ```text
 //! acc[p][b] = init                                   for all p, b
-//! for each reduction, for each point of its axes:    in order, the last axis fastest
+//! for each reduction, for each point of its axes:    in order, the last axis fastest; see `Reduction::apart`
 //!     acc[p][b] = update(acc[p][b])                  for the pixels that the taps allow
 //! finish, with `acc` standing for acc[p][b]          for all p, b
 //! ```
@@ -382,6 +382,10 @@ pub struct Prefetch {
 pub struct Reduction {
     /// Outermost first.
     pub axes: Vec<Axis>,
+    /// How many axes, from the outermost on, are summed apart: for each value of such an axis, the axes inside of it update
+    /// accumulators that start at zero, and these are then added to those outside. So a long sum is a tree, and its
+    /// error grows with the depth. Such axes are loops, one that is not is inside of them, and nothing is a [`Update::Max`].
+    pub apart: usize,
     /// What each point asks for before it updates, for each of the tile's blocks; it does not depend on the pixel.
     pub prefetch: Option<Prefetch>,
     /// What each point does to each accumulator.

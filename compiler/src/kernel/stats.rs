@@ -86,7 +86,7 @@ pub fn stats(program: &Program) -> Stats {
     for step in &program.steps {
         let kernel = program.kernel(step);
         let (kind, bytes) = (kind(&kernel.name), step_bytes(program, step));
-        if matches!(&*kind, "relayout" | "copy" | "slice" | "concat" | "transpose") {
+        if matches!(&*kind, "relayout" | "copy" | "slice" | "concat" | "gather" | "transpose") {
             stats.relayouts += 1;
             stats.relayout_bytes += bytes;
         }

@@ -342,7 +342,7 @@ pub(super) fn sub(a: Value, b: Value) -> Value {
     Value::Binary(Binary::Sub, Box::new(a), Box::new(b))
 }
 
-fn mul(a: Value, b: Value) -> Value {
+pub(super) fn mul(a: Value, b: Value) -> Value {
     Value::Binary(Binary::Mul, Box::new(a), Box::new(b))
 }
 

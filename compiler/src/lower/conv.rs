@@ -7,10 +7,11 @@ use std::collections::BTreeSet;
 
 use super::build::{KernelBuilder, for_loop, whole};
 use super::chain::chain_name;
+use super::edges::{row_classes, tile_runs};
 use super::reduce::{Output, Pixel, Place, ReduceTile, Source, Taps, lane_regions};
 use super::{Lowering, Stored};
 use crate::graph::{Conv, Linear, NodeId, Stage, WeightId, Window};
-use crate::kernel::{Access, Bound, BufferId, Index, LANES, Range, Region, Stmt, Tap, Var};
+use crate::kernel::{Access, Bound, BufferId, Index, LANES, Range, Region, Stmt, Var};
 use crate::layout::Layout;
 use crate::schedule::{self, Layer, Reduce, Units};
 use kiln_rt::weights::{Form, HOLE};
@@ -415,7 +416,7 @@ impl Nest<'_> {
             } else {
                 Range::new(class.start, class.end)
             };
-            let rows = class.kernel_rows(&extents.window, extents.input[0], oh);
+            let rows = class.kernel_rows(&extents.window, extents.input[0], oh).all();
             let stmts = inner(kb, n.clone(), Index::var(oh), &rows);
             body.push(for_loop(oh, range, stmts));
         }
@@ -435,7 +436,7 @@ impl Nest<'_> {
     ) -> Vec<Stmt> {
         let Extents { input: [h, w], output: [out_h, out_w], window, .. } = *extents;
         let mut body = Vec::new();
-        for run in tile_runs(&window, w, out_w, self.schedule.tiling) {
+        for run in tile_runs(&window, w, 0..out_w, self.schedule.tiling) {
             let taps = Taps { kernel: window.kernel, rows: rows.clone(), columns: run.taps.clone() };
             let t = kb.var("t");
             let tile_index = if run.count == 1 { Index::from(run.first) } else { Index::var(t) };
@@ -469,96 +470,4 @@ impl Nest<'_> {
         }
         body
     }
-}
-
-/// Output rows whose kernel rows one expression bounds.
-pub(super) struct RowClass {
-    pub(super) start: usize,
-    pub(super) end: usize,
-    /// The kernel rows inside, where they are the same for all rows of the class.
-    fixed: Option<(usize, usize)>,
-}
-
-impl RowClass {
-    /// The kernel rows of output row `oh` that lie inside an input of `h` rows.
-    pub(super) fn kernel_rows(&self, window: &Window, h: usize, oh: Var) -> Range {
-        if let Some((lo, hi)) = self.fixed {
-            return Range::new(lo, hi);
-        }
-        // Input row `oh * s + kh - top` is in 0..h.
-        let at = Index::from(window.pads.top) - oh * window.stride[0];
-        Range { lo: Bound::Max(Index::constant(0), at.clone()), hi: Bound::Min(Index::from(window.kernel[0]), at + h) }
-    }
-}
-
-/// Cuts output rows into classes: one, where padding narrows the kernel rows by an affine bound or not at all; runs of
-/// rows with equal kernel rows, where dilation makes the bound a quotient.
-pub(super) fn row_classes(window: &Window, h: usize, out_h: usize) -> Vec<RowClass> {
-    let inside = |oh: usize| inside(window.kernel[0], window.stride[0], window.dilation[0], window.pads.top, h, oh);
-    let all = (0, window.kernel[0]);
-    if (0..out_h).all(|oh| inside(oh) == all) {
-        return vec![RowClass { start: 0, end: out_h, fixed: Some(all) }];
-    }
-    if window.dilation[0] == 1 && (0..out_h).all(|oh| inside(oh).0 < inside(oh).1) {
-        return vec![RowClass { start: 0, end: out_h, fixed: None }];
-    }
-    fixed_row_classes(window, h, out_h)
-}
-
-/// Runs of output rows with equal kernel rows.
-pub(super) fn fixed_row_classes(window: &Window, h: usize, out_h: usize) -> Vec<RowClass> {
-    let inside = |oh: usize| inside(window.kernel[0], window.stride[0], window.dilation[0], window.pads.top, h, oh);
-    let mut classes: Vec<RowClass> = Vec::new();
-    for oh in 0..out_h {
-        match classes.last_mut() {
-            Some(class) if class.fixed == Some(inside(oh)) => class.end = oh + 1,
-            _ => classes.push(RowClass { start: oh, end: oh + 1, fixed: Some(inside(oh)) }),
-        }
-    }
-    classes
-}
-
-/// The taps of output `o` that lie inside an input of `extent`: `first..end`.
-fn inside(kernel: usize, stride: usize, dilation: usize, before: usize, extent: usize, o: usize) -> (usize, usize) {
-    let lies = |k: &usize| (before..before + extent).contains(&(o * stride + k * dilation));
-    let first = (0..kernel).find(lies).unwrap_or(0);
-    let end = (0..kernel).rev().find(lies).map_or(0, |k| k + 1);
-    (first, end.max(first))
-}
-
-/// Neighbouring tiles of a row with the same taps.
-pub(super) struct TileRun {
-    /// The first tile.
-    pub(super) first: usize,
-    /// Tiles.
-    pub(super) count: usize,
-    /// Pixels of each.
-    pub(super) pixels: usize,
-    /// The columns with their pixels; None where all columns are inside for all pixels.
-    pub(super) taps: Option<Vec<Tap>>,
-}
-
-/// The tiles of a row, in runs of equal taps: those at the left edge, in the middle, at the right edge.
-pub(super) fn tile_runs(window: &Window, w: usize, out_w: usize, tiling: schedule::Tiling) -> Vec<TileRun> {
-    let Window { kernel: [_, kernel], stride: [_, stride], dilation: [_, dilation], pads, .. } = *window;
-    let mut runs: Vec<TileRun> = Vec::new();
-    for t in 0..tiling.tiles() {
-        let start = t * tiling.pixels;
-        let pixels = tiling.pixels.min(out_w - start);
-        let lies = |k: usize, p: usize| (pads.left..pads.left + w).contains(&((start + p) * stride + k * dilation));
-        let mut taps = Vec::new();
-        for k in 0..kernel {
-            if let Some(first) = (0..pixels).find(|&p| lies(k, p)) {
-                let end = (first..pixels).find(|&p| !lies(k, p)).unwrap_or(pixels);
-                taps.push(Tap { value: k as i64, first, end });
-            }
-        }
-        let all = taps.len() == kernel && taps.iter().all(|tap| tap.first == 0 && tap.end == pixels);
-        let taps = (!all).then_some(taps);
-        match runs.last_mut() {
-            Some(run) if run.pixels == pixels && run.taps == taps => run.count += 1,
-            _ => runs.push(TileRun { first: t, count: 1, pixels, taps }),
-        }
-    }
-    runs
 }

@@ -7,10 +7,10 @@
 use super::Lowering;
 use super::build::{KernelBuilder, load, store, whole};
 use super::chain::{Element, chain_name, constant};
-use super::conv::row_classes;
-use super::sweep::Sweep;
+use super::edges::row_classes;
+use super::sweep::{Over, Sweep};
 use crate::graph::{Conv, NodeId, Stage};
-use crate::kernel::{Access, At, LANES, Update, Value};
+use crate::kernel::{Access, At, Index, LANES, Update, Value};
 use crate::layout::{Layout, is_depthwise};
 use crate::schedule;
 use kiln_rt::weights::Form;
@@ -64,6 +64,12 @@ impl Lowering<'_> {
             output: [oh, ow],
             schedule: schedule::lanewise(&self.machine, ow, conv.window, width > 1),
         };
+        let update = |lane: usize, block: &Index, tap: Index, from: Index| {
+            let row = (block.clone() * (kh * kw) + tap) * width + lane;
+            let read = At::block(x, block.clone(), from);
+            let input = if width == 1 { load(read) } else { Value::SplatGroup { at: read, lane, width } };
+            Update::Fma(input, load(At::flat(weight, row * LANES)))
+        };
         let body = sweep.build(
             &mut kb,
             &row_classes(&conv.window, h, oh),
@@ -71,13 +77,7 @@ impl Lowering<'_> {
                 Some(bias) => load(At::flat(bias, block.clone() * LANES)),
                 None => constant(0.0),
             },
-            width,
-            &|lane, block, tap, from| {
-                let row = (block.clone() * (kh * kw) + tap) * width + lane;
-                let read = At::block(x, block.clone(), from);
-                let input = if width == 1 { load(read) } else { Value::SplatGroup { at: read, lane, width } };
-                Update::Fma(input, load(At::flat(weight, row * LANES)))
-            },
+            &Over::Taps { reductions: width, rows_apart: false, update: &update },
             &mut |kb, spot| {
                 let mut body = Vec::new();
                 let element = Element { block: spot.block.clone(), offset: spot.output.clone(), image: spot.image };

@@ -38,8 +38,13 @@ pub(super) fn unsupported(graph: &Graph, id: NodeId) -> Option<Unsupported> {
         DType::F64 | DType::I64 | DType::Bool => format!("no kernels for elements of type {}", node.ty.dtype),
         DType::I32 | DType::I8 | DType::U8 => without_kernel(node, from)?,
     };
-    let (op, node) = (crate::graph::infer::name(&node.op).to_owned(), node.origin.name.clone());
-    Some(Unsupported { op, node, why })
+    // Constants are f32s, which others are cast from: that is no cast of the network's.
+    let is_constant = |&id: &NodeId| matches!(graph.node(id).op, Op::Constant(_) | Op::Weight { .. });
+    let op = match &node.op {
+        Op::Cast(_) if graph.operands(id).iter().all(is_constant) => "constant",
+        op => crate::graph::infer::name(op),
+    };
+    Some(Unsupported { op: op.to_owned(), node: node.origin.name.clone(), why })
 }
 
 /// Why a node of integers has no kernel, if it has none.

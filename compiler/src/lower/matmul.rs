@@ -114,6 +114,7 @@ impl Matrices {
             init: constant(0.0),
             reductions: vec![Reduction {
                 axes: vec![Axis::Loop { var: i, range: Range::new(0usize, k) }],
+                apart: 0,
                 prefetch: None,
                 update,
             }],

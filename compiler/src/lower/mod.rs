@@ -8,6 +8,8 @@ mod build;
 mod chain;
 mod conv;
 mod depthwise;
+mod edges;
+mod gather;
 mod integers;
 mod lanewise;
 mod matmul;
@@ -17,6 +19,7 @@ mod reduce;
 mod relayout;
 mod resize;
 mod softmax;
+mod sums;
 mod sweep;
 mod winograd;
 
@@ -165,6 +168,7 @@ impl<'g> Lowering<'g> {
                 Layout::Blocked(_) => {}
                 Layout::Plain => self.lower_plain(id),
             },
+            Op::Gather { axis, indices } => self.lower_gather(id, *axis, indices),
             Op::ChannelShuffle { .. } => {}
             Op::Transpose { .. } => self.lower_plain(id),
             Op::Pad { pads, value } => self.lower_pad(id, *pads, value.get()),

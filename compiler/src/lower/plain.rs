@@ -4,7 +4,7 @@ use super::build::{KernelBuilder, for_loop, whole};
 use super::chain::binary;
 use super::{Lowering, Stored};
 use crate::graph::{self, NodeId, Op};
-use crate::kernel::{Access, At, BufferId, Index, Range, Stmt, Value, Var};
+use crate::kernel::{Access, At, BufferId, Index, LANES, Range, Stmt, Value, Var};
 
 /// Row-major strides of a shape.
 fn strides(shape: &[usize]) -> Vec<usize> {
@@ -64,6 +64,7 @@ impl Lowering<'_> {
             | Op::GlobalAvgPool
             | Op::GlobalMaxPool
             | Op::Softmax { .. }
+            | Op::Gather { .. }
             | Op::ChannelShuffle { .. }
             | Op::Reshape { .. }
             | Op::Pad { .. }
@@ -74,7 +75,7 @@ impl Lowering<'_> {
         }
     }
 
-    /// Copies a box of elements from one strided place to another; units are indices of the first axis.
+    /// Copies a box of elements from one strided place to another.
     fn copy(
         &mut self,
         id: NodeId,
@@ -89,11 +90,11 @@ impl Lowering<'_> {
         let mut kb = KernelBuilder::new();
         let x = kb.flat("x", self.program.buffer(from).len, Access::Read, whole(from));
         let y = kb.flat("y", self.program.buffer(to).len, Access::Write, whole(to));
-        let (axes, body) = nest(&mut kb, shape, |_, axes| {
-            let read = Value::Splat(At::flat(x, offset(axes, in_strides) + in_offset));
-            vec![Stmt::Store { at: At::flat(y, offset(axes, out_strides) + out_offset), value: read, lanes: 1 }]
+        let nest = Nest::new(shape, [in_strides, out_strides]);
+        let (units, body) = nest.build(&mut kb, &mut |_, [from, to], lanes| {
+            let value = nest.read(0, At::flat(x, from + in_offset), lanes);
+            vec![Stmt::Store { at: At::flat(y, to + out_offset), value, lanes }]
         });
-        let units = if axes == 0 { 1 } else { shape[0] };
         let name = format!("{what}_{}", dims(shape));
         let (kernel, args) = kb.build(name, units, 0, "1×1".to_owned(), body);
         self.step(self.layers(id), kernel, args);
@@ -116,15 +117,14 @@ impl Lowering<'_> {
         });
         let to = self.make_plain(id);
         let y = kb.flat("y", self.program.buffer(to).len, Access::Write, whole(to));
-        let out = strides(&shape);
-        let (axes, body) = nest(&mut kb, &shape, |kb, axes| {
+        let nest = Nest::new(&shape, [&reads[0].1, &reads[1].1, &strides(&shape)]);
+        let (units, body) = nest.build(&mut kb, &mut |kb, [a, b, to], lanes| {
             let mut body = Vec::new();
-            let [a, b] = reads.each_ref().map(|(param, strides)| Value::Splat(At::flat(*param, offset(axes, strides))));
+            let [a, b] = [(0, a), (1, b)].map(|(i, at)| nest.read(i, At::flat(reads[i].0, at), lanes));
             let value = binary(kb, &mut body, op, a, b);
-            body.push(Stmt::Store { at: At::flat(y, offset(axes, &out)), value, lanes: 1 });
+            body.push(Stmt::Store { at: At::flat(y, to), value, lanes });
             body
         });
-        let units = if axes == 0 { 1 } else { shape[0] };
         let word = crate::graph::infer::name(&Op::Binary(op));
         let name = format!(
             "{word}_{}_{}",
@@ -137,27 +137,104 @@ impl Lowering<'_> {
     }
 }
 
-/// Loops over all axes of a shape, the first by units.
-fn nest(
-    kb: &mut KernelBuilder,
-    shape: &[usize],
-    each: impl FnOnce(&mut KernelBuilder, &[Var]) -> Vec<Stmt>,
-) -> (usize, Vec<Stmt>) {
-    let axes: Vec<Var> = (0..shape.len()).map(|axis| kb.var(&format!("a{axis}"))).collect();
-    let mut body = each(kb, &axes);
-    for (axis, &var) in axes.iter().enumerate().rev() {
-        let range = if axis == 0 { Range::new(Var::LO, Var::HI) } else { Range::new(0usize, shape[axis]) };
-        body = vec![for_loop(var, range, body)];
-    }
-    if axes.is_empty() {
-        let once = kb.var("once");
-        body = vec![for_loop(once, Range::new(Var::LO, Var::HI), body)];
-    }
-    (axes.len(), body)
+/// As many units keep all workers busy.
+const UNITS: usize = 64;
+
+/// An axis: its extent, and from one element to the next the distance in each of K places, the last of them written.
+type Axis<const K: usize> = (usize, [usize; K]);
+
+/// What is done at a place: given where it stands in each, and for how many elements side by side.
+type Each<'a, const K: usize> = dyn FnMut(&mut KernelBuilder, [Index; K], usize) -> Vec<Stmt> + 'a;
+
+/// Loops over the elements of a shape, whose axes are taken together where all places allow it.
+struct Nest<const K: usize> {
+    outer: Vec<Axis<K>>,
+    inner: Axis<K>,
 }
 
-fn offset(axes: &[Var], strides: &[usize]) -> Index {
-    axes.iter().zip(strides).fold(Index::constant(0), |sum, (&axis, &stride)| sum + axis * stride)
+impl<const K: usize> Nest<K> {
+    fn new(shape: &[usize], strides: [&[usize]; K]) -> Self {
+        let mut axes: Vec<Axis<K>> = Vec::new();
+        for (axis, &extent) in shape.iter().enumerate().filter(|(_, extent)| **extent != 1) {
+            let by = strides.map(|strides| strides[axis]);
+            match axes.last_mut() {
+                Some((all, of)) if *of == by.map(|stride| stride * extent) => (*all, *of) = (*all * extent, by),
+                _ => axes.push((extent, by)),
+            }
+        }
+        let inner = axes.pop().unwrap_or((1, [1; K]));
+        Nest { outer: axes, inner }
+    }
+
+    /// Whether elements are written side by side, and read so or are all the same.
+    fn is_side_by_side(&self) -> bool {
+        let (_, strides) = self.inner;
+        strides[K - 1] == 1 && strides.iter().all(|&stride| stride <= 1)
+    }
+
+    /// What is read of a place: an element a lane, or one for all.
+    fn read(&self, place: usize, at: At, lanes: usize) -> Value {
+        let (_, strides) = self.inner;
+        if lanes == 1 || strides[place] == 0 { Value::Splat(at) } else { Value::Load { at, lanes } }
+    }
+
+    /// The units, and the loops.
+    fn build(&self, kb: &mut KernelBuilder, each: &mut Each<'_, K>) -> (usize, Vec<Stmt>) {
+        // Units are elements of as many axes as make enough of them; of one axis alone, what is written at once.
+        let mut units = 1;
+        let by_axes = self.outer.iter().position(|(extent, _)| {
+            units *= extent;
+            units >= UNITS
+        });
+        let unit_axes = by_axes.map_or(self.outer.len(), |last| last + 1);
+        let vars: Vec<Var> = (0..self.outer.len()).map(|axis| kb.var(&format!("a{axis}"))).collect();
+        let at: [Index; K] = std::array::from_fn(|place| {
+            let axes = vars.iter().zip(&self.outer);
+            axes.fold(Index::constant(0), |sum, (&var, (_, strides))| sum + var * strides[place])
+        });
+        let (writes, mut body) = self.innermost(kb, &at, unit_axes == 0, each);
+        if unit_axes == 0 {
+            return (writes, body);
+        }
+        for (axis, &var) in vars.iter().enumerate().rev() {
+            let (extent, _) = self.outer[axis];
+            let range = if axis + 1 != unit_axes {
+                Range::new(0usize, extent)
+            } else if axis == 0 {
+                Range::new(Var::LO, Var::HI)
+            } else {
+                let before = vars[..axis].iter().zip(&self.outer[1..]);
+                let start = before.fold(Index::constant(0), |start, (&var, (extent, _))| (start + var) * *extent);
+                Range::units(start, extent)
+            };
+            body = vec![for_loop(var, range, body)];
+        }
+        (units, body)
+    }
+
+    /// The loop over the innermost axis, and how many writes it makes: each is a unit where `as_units`.
+    fn innermost(
+        &self,
+        kb: &mut KernelBuilder,
+        at: &[Index; K],
+        as_units: bool,
+        each: &mut Each<'_, K>,
+    ) -> (usize, Vec<Stmt>) {
+        let (extent, strides) = self.inner;
+        let width = if self.is_side_by_side() { LANES } else { 1 };
+        let (full, rest) = (extent / width, extent % width);
+        let mut body = Vec::new();
+        for (first, count, lanes) in [(0, full, width), (full, 1, rest)].into_iter().filter(|part| part.1 * part.2 > 0)
+        {
+            let var = kb.var("i");
+            let write = Index::var(var) + first;
+            let places = std::array::from_fn(|place| at[place].clone() + write.clone() * (width * strides[place]));
+            let stmts = each(kb, places, lanes);
+            let range = if as_units { Range::units(first, count) } else { Range::new(0usize, count) };
+            body.push(for_loop(var, range, stmts));
+        }
+        (full + usize::from(rest > 0), body)
+    }
 }
 
 fn dims(shape: &[usize]) -> String {

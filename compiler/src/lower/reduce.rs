@@ -80,12 +80,7 @@ impl Lowering<'_> {
                 Source::Plain { param, channels, pixels }
             }
             Stored::Blocked(lanes) => {
-                let dense = lanes
-                    .iter()
-                    .enumerate()
-                    .all(|(c, &(buffer, lane))| lane == c % LANES && buffer == lanes[c / LANES * LANES].0);
-                if dense {
-                    let regions = lanes.iter().step_by(LANES).map(|&(buffer, _)| whole(buffer)).collect();
+                if let Some(regions) = dense_regions(lanes) {
                     Source::Dense { param: kb.blocks("x", len, Access::Read, regions) }
                 } else {
                     let param = kb.blocks("x", len - (LANES - 1), Access::Read, lane_regions(lanes));
@@ -99,6 +94,14 @@ impl Lowering<'_> {
 /// A region for each channel, from its lane on.
 pub(super) fn lane_regions(lanes: &[(BufferId, usize)]) -> Vec<Region> {
     lanes.iter().map(|&(buffer, offset)| Region { buffer, offset }).collect()
+}
+
+/// The blocks, where channel c is lane `c % 16` of block `c / 16`.
+pub(super) fn dense_regions(lanes: &[(BufferId, usize)]) -> Option<Vec<Region>> {
+    let is_dense =
+        |(c, &(buffer, lane)): (usize, &(BufferId, usize))| lane == c % LANES && buffer == lanes[c / LANES * LANES].0;
+    let regions = || lanes.iter().step_by(LANES).map(|&(buffer, _)| whole(buffer)).collect();
+    lanes.iter().enumerate().all(is_dense).then(regions)
 }
 
 /// A convolution's taps, as one tile sees them.
@@ -239,6 +242,6 @@ impl ReduceTile<'_> {
         let input = self.before.apply_splat(read, &element, &lane);
         let next = weight.clone() + place.blocks * panel;
         let prefetch = self.prefetch.then(|| Prefetch { at: At::flat(self.weight, next), level: 2 });
-        Reduction { axes, prefetch, update: Update::Fma(input, load(At::flat(self.weight, weight))) }
+        Reduction { axes, apart: 0, prefetch, update: Update::Fma(input, load(At::flat(self.weight, weight))) }
     }
 }

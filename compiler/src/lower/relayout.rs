@@ -1,11 +1,17 @@
 //! Conversions between layouts, channel by channel.
 
 use super::build::{KernelBuilder, for_loop, load, store, whole};
-use super::reduce::lane_regions;
+use super::reduce::{dense_regions, lane_regions};
 use super::{Lowering, Stored};
 use crate::graph::NodeId;
 use crate::kernel::{Access, At, BufferId, Index, LANES, Range, Region, Stmt, Value, Var};
 use crate::layout::{ChannelMap, Layout};
+
+/// A block of an image's features.
+struct Features {
+    image: Index,
+    block: Index,
+}
 
 impl Lowering<'_> {
     /// Makes an operand's conversion, if it has one that no earlier node needed.
@@ -59,6 +65,15 @@ impl Lowering<'_> {
             Stored::Blocked(lanes) => {
                 let [images, channels, h, w] = self.nchw(value);
                 let pixels = h * w;
+                if let Some(blocks) = dense_regions(&lanes).filter(|_| pixels == 1) {
+                    let x = kb.blocks("x", images * LANES, Access::Read, blocks);
+                    let y = kb.flat("y", images * channels, Access::Write, whole(to));
+                    return self.relayout_features(value, kb, "to_plain", |of, lanes| {
+                        let read = Value::Load { at: At::block(x, of.block.clone(), of.image.clone() * LANES), lanes };
+                        let at = At::flat(y, of.image * channels + of.block * LANES);
+                        Stmt::Store { at, value: read, lanes }
+                    });
+                }
                 let len = images * pixels * LANES - (LANES - 1);
                 let x = kb.blocks("x", len, Access::Read, lane_regions(&lanes));
                 let y = kb.flat("y", images * channels * pixels, Access::Write, whole(to));
@@ -76,11 +91,45 @@ impl Lowering<'_> {
         }
     }
 
+    /// Copies features, of one pixel an image, block by block; a unit is an image.
+    fn relayout_features(
+        &mut self,
+        value: NodeId,
+        mut kb: KernelBuilder,
+        way: &str,
+        copy: impl Fn(Features, usize) -> Stmt,
+    ) {
+        let [images, channels, ..] = self.nchw(value);
+        let (n, cb) = (kb.var("n"), kb.var("cb"));
+        let (full, rest) = (channels / LANES, channels % LANES);
+        let mut body = Vec::new();
+        if full > 0 {
+            let each = copy(Features { image: Index::var(n), block: Index::var(cb) }, LANES);
+            body.push(for_loop(cb, Range::new(0usize, full), vec![each]));
+        }
+        if rest > 0 {
+            body.push(copy(Features { image: Index::var(n), block: Index::from(full) }, rest));
+        }
+        let body = vec![for_loop(n, Range::new(Var::LO, Var::HI), body)];
+        let name = format!("relayout_{channels}_{images}x1x1_{way}");
+        let (kernel, args) = kb.build(name, images, 0, "1×1".to_owned(), body);
+        self.step(self.layers(value), kernel, args);
+    }
+
     /// Writes a value into blocks, lane by lane; lanes without a channel get some channel's values.
     fn relayout_to_blocks(&mut self, value: NodeId, from: Stored, map: &ChannelMap, to: Vec<Region>) {
         let [images, channels, h, w] = self.nchw(value);
         let pixels = h * w;
         let mut kb = KernelBuilder::new();
+        if let (Stored::Plain(buffer), true, 1) = (&from, map.is_dense(), pixels) {
+            let x = kb.flat("x", images * channels, Access::Read, whole(*buffer));
+            let y = kb.blocks("y", images * LANES, Access::Write, to);
+            return self.relayout_features(value, kb, "plain_to_blocks", |of, lanes| {
+                let read =
+                    Value::Load { at: At::flat(x, of.image.clone() * channels + of.block.clone() * LANES), lanes };
+                store(At::block(y, of.block, of.image * LANES), read)
+            });
+        }
         // One entry for each lane of each block; a lane without a channel reads channel 0.
         let channel_of: Vec<usize> = map.channels_of_lanes().into_iter().map(Option::unwrap_or_default).collect();
         let (regions, image_stride, pixel_stride, len, word): (Vec<Region>, _, _, _, _) = match &from {

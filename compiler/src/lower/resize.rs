@@ -71,7 +71,7 @@ impl Lowering<'_> {
     }
 
     /// The table of these entries, one for all that need it.
-    fn table(&mut self, name: &str, values: &[u32]) -> TableId {
+    pub(super) fn table(&mut self, name: &str, values: &[u32]) -> TableId {
         let tables = &mut self.program.tables;
         let known = tables.iter().position(|table| table.values == values);
         let position = known.unwrap_or_else(|| {
@@ -84,22 +84,7 @@ impl Lowering<'_> {
 
 /// Rows (0) or columns (1) of a resized map, of which the input has `extent`.
 fn side(resize: &Resize, side: usize, extent: usize) -> Side {
-    let last = (extent - 1) as f32;
-    let (mut at, mut shares) = (Vec::new(), Vec::new());
-    for y in 0..resize.size[side] {
-        let position = resize.position(side, extent, y);
-        match resize.filter {
-            Filter::Nearest(rounding) => {
-                at.push(rounding.round(position).clamp(0.0, last) as u32);
-                shares.push(1.0);
-            }
-            Filter::Linear => {
-                let below = position.floor();
-                let share = position - below;
-                at.extend([below, below + 1.0].map(|i| i.clamp(0.0, last) as u32));
-                shares.extend([1.0 - share, share]);
-            }
-        }
-    }
+    let taken = (0..resize.size[side]).flat_map(|y| resize.taken(side, extent, y));
+    let (at, shares) = taken.map(|(element, share)| (element as u32, share as f32)).unzip();
     Side { at, shares }
 }

@@ -1,7 +1,10 @@
 //! Softmax over any axis of a row-major value.
 
+mod columns;
+
 use super::build::{KernelBuilder, for_loop, load, store, whole};
 use super::chain::{constant, div, exp, sub};
+use super::sums::sum;
 use super::{Lowering, Stored};
 use crate::graph::NodeId;
 use crate::kernel::{Access, At, Axis, Index, LANES, Place, Range, Reduction, Stmt, Tile, Update, Value, Var};
@@ -14,6 +17,9 @@ impl Lowering<'_> {
         let line = shape[axis];
         let inner: usize = shape[axis + 1..].iter().product();
         let outer: usize = shape[..axis].iter().product();
+        if inner >= LANES {
+            return self.lower_softmax_columns(id, [outer, line, inner]);
+        }
         let Stored::Plain(from) = self.operand(id, 0) else { unreachable!("layout gives softmax row-major values") };
 
         let mut kb = KernelBuilder::new();
@@ -32,14 +38,7 @@ impl Lowering<'_> {
         let mut body = Vec::new();
         let elements = |place: Index| At::flat(x, at(place));
         let side_by_side = inner == 1;
-        fold(
-            &mut kb,
-            &mut body,
-            Line { len: line, side_by_side, at: &elements },
-            f32::NEG_INFINITY,
-            Update::Max,
-            &single,
-        );
+        fold(&mut kb, &mut body, Line { len: line, side_by_side, at: &elements }, Fold::Largest, &single);
         let power = |value: Value| exp(sub(value, load(single.clone())));
         if inner == 1 {
             over_line(&mut kb, &mut body, line, |at_line, lanes| {
@@ -53,7 +52,7 @@ impl Lowering<'_> {
             body.push(for_loop(k, Range::new(0usize, line), vec![each]));
         }
         let powers = |place: Index| At::flat(line_param, place);
-        fold(&mut kb, &mut body, Line { len: line, side_by_side: true, at: &powers }, 0.0, Update::Add, &single);
+        fold(&mut kb, &mut body, Line { len: line, side_by_side: true, at: &powers }, Fold::Sum, &single);
         let share = |value: Value| div(value, load(single.clone()));
         if inner == 1 {
             over_line(&mut kb, &mut body, line, |at_line, lanes| {
@@ -82,43 +81,63 @@ impl Lowering<'_> {
 }
 
 /// The elements of a line.
-struct Line<'a> {
-    len: usize,
+pub(super) struct Line<'a> {
+    pub(super) len: usize,
     /// Whether they lie one after the other.
-    side_by_side: bool,
-    at: &'a dyn Fn(Index) -> At,
+    pub(super) side_by_side: bool,
+    pub(super) at: &'a dyn Fn(Index) -> At,
+}
+
+/// What becomes of a line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fold {
+    Largest,
+    Sum,
+}
+
+impl Fold {
+    fn init(self) -> Value {
+        match self {
+            Fold::Largest => constant(f32::NEG_INFINITY),
+            Fold::Sum => constant(0.0),
+        }
+    }
+
+    /// Takes `len` elements to an accumulator.
+    fn over(self, kb: &mut KernelBuilder, len: usize, element: &dyn Fn(Index) -> Value) -> Vec<Reduction> {
+        match self {
+            Fold::Largest => {
+                let var = kb.var("k");
+                let axes = vec![Axis::Loop { var, range: Range::new(0usize, len) }];
+                vec![Reduction { axes, apart: 0, prefetch: None, update: Update::Max(element(Index::var(var))) }]
+            }
+            Fold::Sum => sum(kb, len, element),
+        }
+    }
 }
 
 /// Accumulates over a line and stores the result in every lane of a place. Of a long line whose elements lie side by side,
 /// each lane takes every sixteenth; then the lanes are taken together, and what is left of the line.
-fn fold(kb: &mut KernelBuilder, body: &mut Vec<Stmt>, line: Line<'_>, init: f32, update: fn(Value) -> Update, to: &At) {
+pub(super) fn fold(kb: &mut KernelBuilder, body: &mut Vec<Stmt>, line: Line<'_>, fold: Fold, to: &At) {
     let full = if line.side_by_side { line.len / LANES } else { 0 };
     let mut reductions = Vec::new();
     let mut first = 0;
     if full > 1 {
-        let k = kb.var("k");
-        let lanes = reduction(k, full, update(load((line.at)(k * LANES))));
-        body.push(accumulate(kb, init, vec![lanes], to));
-        let lane = kb.var("lane");
-        let each = At { offset: to.offset.clone() + lane, ..to.clone() };
-        reductions.push(reduction(lane, LANES, update(Value::Splat(each))));
+        let lanes = fold.over(kb, full, &|k| load((line.at)(k * LANES)));
+        body.push(accumulate(kb, fold, lanes, to));
+        reductions = fold.over(kb, LANES, &|lane| Value::Splat(At { offset: to.offset.clone() + lane, ..to.clone() }));
         first = full * LANES;
     }
     if first < line.len {
-        let k = kb.var("k");
-        reductions.push(reduction(k, line.len - first, update(Value::Splat((line.at)(Index::var(k) + first)))));
+        reductions.extend(fold.over(kb, line.len - first, &|k| Value::Splat((line.at)(k + first))));
     }
-    body.push(accumulate(kb, init, reductions, to));
+    body.push(accumulate(kb, fold, reductions, to));
 }
 
-fn reduction(var: Var, len: usize, update: Update) -> Reduction {
-    Reduction { axes: vec![Axis::Loop { var, range: Range::new(0usize, len) }], prefetch: None, update }
-}
-
-fn accumulate(kb: &mut KernelBuilder, init: f32, reductions: Vec<Reduction>, to: &At) -> Stmt {
+fn accumulate(kb: &mut KernelBuilder, fold: Fold, reductions: Vec<Reduction>, to: &At) -> Stmt {
     let (pixel, block) = (kb.var("p"), kb.var("b"));
     let finish = vec![store(to.clone(), Value::Acc)];
-    Stmt::Tile(Tile { pixel, pixels: 1, block, blocks: 1, init: constant(init), reductions, finish })
+    Stmt::Tile(Tile { pixel, pixels: 1, block, blocks: 1, init: fold.init(), reductions, finish })
 }
 
 /// A statement for each sixteen elements of a line, and one for what is left.

@@ -132,6 +132,7 @@ fn made(graph: &Graph, id: NodeId) -> bool {
         | Op::Constant(_)
         | Op::Weight { .. }
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::ChannelShuffle { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }
@@ -168,6 +169,7 @@ fn starts_afresh(graph: &Graph, id: NodeId) -> bool {
         | Op::Cast(_)
         | Op::Concat { .. }
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::ChannelShuffle { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }

@@ -84,7 +84,7 @@ pub fn cost(op: &Op, operands: &[&TensorType], weights: &[&[usize]], ty: &Tensor
         }
         Op::GlobalAvgPool | Op::GlobalMaxPool => kernel(operands.iter().map(|ty| elements(ty)).sum()),
         Op::Softmax { .. } => kernel(20 * made),
-        Op::Concat { axis } | Op::Slice { axis, .. } => mapped_if(*axis == 1),
+        Op::Concat { axis } | Op::Slice { axis, .. } | Op::Gather { axis, .. } => mapped_if(*axis == 1),
         Op::ChannelShuffle { .. } | Op::Dropout | Op::Identity => Cost(Cost::MAP),
         Op::Reshape { .. } => {
             // A map of one pixel lies in memory as its features do.

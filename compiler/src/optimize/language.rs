@@ -59,6 +59,8 @@ pub enum Tag {
     Concat,
     /// `(slice attributes x)`
     Slice,
+    /// `(gather attributes x)`
+    Gather,
     /// `(channel_shuffle attributes x)`
     ChannelShuffle,
     /// `(reshape attributes x)`
@@ -78,7 +80,7 @@ pub enum Tag {
 }
 
 /// Each tag with its name in patterns and its arity.
-const TAGS: [(Tag, &str, usize); 29] = [
+const TAGS: [(Tag, &str, usize); 30] = [
     (Tag::Weight, "weight", 2),
     (Tag::Conv, "conv", 4),
     (Tag::Linear, "linear", 4),
@@ -100,6 +102,7 @@ const TAGS: [(Tag, &str, usize); 29] = [
     (Tag::Softmax, "softmax", 2),
     (Tag::Concat, "concat", 2),
     (Tag::Slice, "slice", 2),
+    (Tag::Gather, "gather", 2),
     (Tag::ChannelShuffle, "channel_shuffle", 2),
     (Tag::Reshape, "reshape", 2),
     (Tag::Transpose, "transpose", 2),
@@ -315,6 +318,7 @@ pub fn encode(egraph: &mut EGraph, op: &Op, operands: &[Id], weights: &[WeightId
             egraph.add(Term::Apply(Tag::Concat, children))
         }
         Op::Slice { .. } => with_attributes(egraph, Tag::Slice),
+        Op::Gather { .. } => with_attributes(egraph, Tag::Gather),
         Op::ChannelShuffle { .. } => with_attributes(egraph, Tag::ChannelShuffle),
         Op::Reshape { .. } => with_attributes(egraph, Tag::Reshape),
         Op::Transpose { .. } => with_attributes(egraph, Tag::Transpose),
@@ -395,6 +399,7 @@ pub fn decode(egraph: &EGraph, term: &Term) -> Option<Applied> {
         | Tag::AvgPool
         | Tag::Softmax
         | Tag::Slice
+        | Tag::Gather
         | Tag::ChannelShuffle
         | Tag::Reshape
         | Tag::Transpose

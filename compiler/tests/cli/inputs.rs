@@ -81,7 +81,7 @@ fn what_a_file_is_says_its_content() {
     let weights_of = |file| fails(path, &["build", "small.net", "--out", "crate", "--weights", file]);
     assert!(weights_of("m.onnx").contains("m.onnx is an ONNX model, not a file of weights"));
     assert!(weights_of("a.npy").contains("a.npy is an array"));
-    assert_eq!(weights_of("short").matches("not a safetensors file").count(), 1);
+    assert!(weights_of("short").contains("short is a text, not a file of weights"));
     assert!(fails(path, &["inspect", "m.bin"]).contains("m.bin is an ONNX model, but its name does not end in .onnx"));
     assert!(fails(path, &["inspect", "w.safetensors"]).contains("w.safetensors is a safetensors file, not a network"));
 }
@@ -118,4 +118,66 @@ fn threads_and_sizes_have_limits() {
         .expect("a file");
     let run = ["run", "vast.net", "--weights", "fill", "--input", "fill", "--engine", "interp"];
     assert!(fails(path, &run).contains("limit exceeded: `c` takes 2304192004 bytes"));
+}
+
+/// A model of which an input says a shape, and another nothing: what becomes of them is told on standard error.
+#[test]
+fn what_becomes_of_a_models_inputs_is_told() {
+    use kiln_compiler::onnx_schema::tensor_proto::DataType;
+    use kiln_compiler::onnx_schema::tensor_shape_proto::{Dimension, dimension};
+    use kiln_compiler::onnx_schema::type_proto::{Tensor, Value};
+    use kiln_compiler::onnx_schema::{
+        GraphProto, Message, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto, TypeProto, ValueInfoProto,
+    };
+    let folder = folder();
+    let path = folder.path();
+    let info = |name: &str, of: DataType, extents: &[dimension::Value]| {
+        let dim = extents.iter().map(|value| Dimension { value: Some(value.clone()), denotation: None }).collect();
+        let tensor = Tensor { elem_type: Some(of as i32), shape: Some(TensorShapeProto { dim }) };
+        let value = Some(TypeProto { value: Some(Value::TensorType(tensor)), denotation: None });
+        ValueInfoProto { name: Some(name.to_owned()), r#type: value, ..ValueInfoProto::default() }
+    };
+    let node = |op: &str, inputs: &[&str], output: &str| NodeProto {
+        op_type: Some(op.to_owned()),
+        input: inputs.iter().map(|&name| name.to_owned()).collect(),
+        output: vec![output.to_owned()],
+        ..NodeProto::default()
+    };
+    let write = |name: &str, nodes: Vec<NodeProto>, inputs: Vec<ValueInfoProto>| {
+        let output = vec![ValueInfoProto { name: Some("y".to_owned()), ..ValueInfoProto::default() }];
+        let graph = GraphProto { node: nodes, input: inputs, output, ..GraphProto::default() };
+        let opset_import = vec![OperatorSetIdProto { domain: None, version: Some(17) }];
+        let model = ModelProto { opset_import, graph: Some(graph), ..ModelProto::default() };
+        fs::write(path.join(name), model.encode_to_vec()).expect("a file");
+    };
+    let two = [dimension::Value::DimValue(2)];
+    let x = info("x", DataType::Float, &[&[dimension::Value::DimParam("N".to_owned())][..], &two].concat());
+    let inputs = vec![x.clone(), info("shape", DataType::Int64, &two), info("label", DataType::String, &two)];
+    write("m.onnx", vec![node("Reshape", &["x", "shape"], "r"), node("Relu", &["r"], "y")], inputs);
+    npy(&path.join("x.npy"), "<f4", "(1, 2)", &[0, 0, 0x80, 0x3f, 0, 0, 0, 0x40]);
+    npy(&path.join("shape.npy"), "<i8", "(2,)", &[2i64, 1].map(i64::to_le_bytes).concat());
+    npy(&path.join("label.npy"), "<U1", "(2,)", &[0; 8]);
+    let given = ["--input", "x=x.npy", "--input", "shape=shape.npy", "--input", "label=label.npy"];
+    let run = kiln(path, &[&["run", "m.onnx", "--engine", "interp", "--json"], &given[..]].concat());
+    let told = String::from_utf8_lossy(&run.stderr).into_owned();
+    assert!(run.status.success(), "{told}");
+    assert!(
+        told.contains("note: the input `shape` is a constant of the network, of the value that is given"),
+        "{told}"
+    );
+    assert!(told.contains("note: nothing reads the input `label`, which the network does not have"), "{told}");
+    // The array that is given says the batch; without one it is 1, which is told.
+    assert!(!told.contains("batch"), "{told}");
+    let built = kiln(path, &["graph", "m.onnx", "--constant", "shape=shape.npy"]);
+    let told = String::from_utf8_lossy(&built.stderr).into_owned();
+    assert!(
+        built.status.success() && told.contains("note: the dimension `N` is taken for the batch, and is 1"),
+        "{told}"
+    );
+    assert!(!told.contains("is a constant"), "what was asked for is not told: {told}");
+    // A photo is no constant: what cannot be built does not run.
+    write("most.onnx", vec![node("Relu", &["x"], "r"), node("ArgMax", &["r"], "y")], vec![x]);
+    let refused = fails(path, &["run", "most.onnx", "--engine", "interp", "--input", "x.npy"]);
+    assert!(refused.contains("ArgMax `y`: kiln computes it of values alone"), "{refused}");
+    assert!(!refused.contains("--constant"), "{refused}");
 }

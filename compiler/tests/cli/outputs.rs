@@ -146,3 +146,18 @@ fn the_demo_keeps_its_crate_where_it_is_told() {
     assert!(printed.contains("360 of 360") && printed.contains("the crate is in  kept/demo1"), "{printed}");
     assert!(folder.path().join("kept/demo1/src/lib.rs").is_file());
 }
+
+/// Plain loops over so many numbers take more time and memory than compiling does.
+#[test]
+fn a_large_network_has_a_stored_answer_where_it_is_asked_for() {
+    let folder = folder();
+    let path = folder.path();
+    fs::write(path.join("large.net"), "pub net Large(x: [1, 1, 2048, 1536]) { x.relu() }").expect("a file");
+    let build = ["build", "large.net", "--target", "base", "--out"];
+    assert!(succeeds(path, &[&build[..], &["large"]].concat()).contains("no stored answer"));
+    assert!(!path.join("large/tests/golden.rs").exists());
+    assert!(!succeeds(path, &[&build[..], &["asked", "--golden"]].concat()).contains("no stored answer"));
+    let answer = fs::metadata(path.join("asked/tests/golden_output.bin")).expect("the answer");
+    assert_eq!(answer.len(), 4 * 2048 * 1536);
+    assert!(path.join("asked/tests/golden.rs").exists());
+}

@@ -128,7 +128,7 @@ fn what_cannot_be_a_photo_of_the_network_is_told_before_anything_runs() {
     assert!(refused("photos/more", &[]).contains("no photo in photos/more"));
     let good = |more: &[&str]| refused("photos/good.png", more);
     assert!(good(&["--input", "photos/cut.png"]).contains("given twice"));
-    assert!(good(&["--labels", "photos/notes.txt"]).contains("names 1 classes, but the output has 3"));
+    assert!(good(&["--labels", "photos/notes.txt"]).contains("names 1 class, but the output has 3"));
     assert!(good(&["--set", "image=[1, 4, 4, 4]"]).contains("[1, 4, 4, 4]"));
     fs::write(path.join("colours.net"), COLOURS.replace(".flatten()", "")).expect("a file");
     assert!(good(&["--csv"]).contains("[1, 3, 1, 1]"));

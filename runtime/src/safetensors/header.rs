@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Dtype, Entry, MAX_RANK, ParseError};
+use super::{Dtype, ElementType, Entry, MAX_RANK, ParseError};
 
 /// What a header says.
 #[derive(Default)]
@@ -113,10 +113,10 @@ impl Reader<'_> {
 
     /// The object of one tensor.
     fn entry(&mut self, name: &str, position: usize) -> Result<Entry, ParseError> {
-        let (mut dtype, mut shape, mut offsets) = (None, None, None);
+        let (mut elements, mut shape, mut offsets) = (None, None, None);
         self.object(|reader, key, position| {
             let twice = match key.as_str() {
-                "dtype" => dtype.replace(reader.dtype()?).is_some(),
+                "dtype" => elements.replace(reader.elements()?).is_some(),
                 "shape" => shape.replace(reader.numbers(MAX_RANK)?).is_some(),
                 "data_offsets" => offsets.replace(reader.numbers(2)?).is_some(),
                 _ => return Err(ParseError::new(position, format!("unknown key `{key}` of a tensor"))),
@@ -124,23 +124,29 @@ impl Reader<'_> {
             if twice { Err(ParseError::new(position, format!("`{key}` twice"))) } else { Ok(()) }
         })?;
         let missing = |what: &str| ParseError::new(position, format!("tensor `{name}` has no {what}"));
-        let dtype = dtype.ok_or_else(|| missing("dtype"))?;
+        let elements = elements.ok_or_else(|| missing("dtype"))?;
         let shape = shape.ok_or_else(|| missing("shape"))?;
         let offsets = offsets.ok_or_else(|| missing("data_offsets"))?;
         let &[start, end] = offsets.as_slice() else { return Err(missing("two data_offsets")) };
-        let bytes = shape.iter().try_fold(dtype.size(), |bytes, &extent| bytes.checked_mul(extent));
-        if start > end || bytes != Some(end - start) {
-            let message = format!("tensor `{name}`: {dtype} {shape:?} does not take bytes {start} to {end}");
+        // How many bytes an element of a type takes that is not read, nobody here knows.
+        let (type_name, fits) = match &elements {
+            ElementType::Read(dtype) => {
+                let bytes = shape.iter().try_fold(dtype.size(), |bytes, &extent| bytes.checked_mul(extent));
+                (dtype.name(), start <= end && bytes == Some(end - start))
+            }
+            ElementType::Unread(name) => (name.as_str(), start <= end),
+        };
+        if !fits {
+            let message = format!("tensor `{name}`: {type_name} {shape:?} does not take bytes {start} to {end}");
             return Err(ParseError::new(position, message));
         }
-        Ok(Entry { dtype, shape, range: start..end })
+        Ok(Entry { elements, shape, range: start..end })
     }
 
-    fn dtype(&mut self) -> Result<Dtype, ParseError> {
+    fn elements(&mut self) -> Result<ElementType, ParseError> {
         self.space();
-        let position = self.at;
         let name = self.string()?;
-        Dtype::from_name(&name).ok_or_else(|| ParseError::new(position, format!("unknown dtype `{name}`")))
+        Ok(Dtype::from_name(&name).map_or(ElementType::Unread(name), ElementType::Read))
     }
 
     /// An array of at most `most` numbers.

@@ -6,12 +6,16 @@
 //! data                row-major, little endian; the offsets count from here and leave no gap
 //! ```
 //!
+//! A file may hold tensors of types that are not read here, as long as nobody asks for them, and bytes behind the last.
+//!
 //! The reader holds on to nothing but the bytes it is given, checks every number in the header against them, and is
 //! done in one pass without recursion: the header's form is fixed, so there is nothing to nest.
 
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::{error, fmt};
+
+use super::content::Content;
 
 mod dtype;
 mod header;
@@ -36,10 +40,18 @@ pub struct SafeTensors<'a> {
 /// One tensor of the header.
 #[derive(Clone, Debug)]
 struct Entry {
-    dtype: Dtype,
+    elements: ElementType,
     shape: Vec<usize>,
     /// In the data, in bytes.
     range: Range<usize>,
+}
+
+/// The type of a tensor's elements.
+#[derive(Clone, Debug)]
+enum ElementType {
+    Read(Dtype),
+    /// One that is not read, by the name in the file.
+    Unread(String),
 }
 
 /// A tensor in a file.
@@ -77,12 +89,22 @@ impl<'a> SafeTensors<'a> {
     /// Reads the header of `file` and checks that all of the file is as it says.
     ///
     /// # Errors
-    /// The first mistake, and where in the file it is.
+    /// The first mistake, and where in the file it is; or what the file is, if it is of another kind.
     pub fn parse(file: &'a [u8]) -> Result<Self, ParseError> {
+        Self::read(file).map_err(|error| match Content::of(file) {
+            Some(Content::SafeTensors) | None => error,
+            Some(other) => {
+                let help = other.help().map_or(String::new(), |help| format!("; {help}"));
+                ParseError::new(0, format!("not a safetensors file, but {other}{help}"))
+            }
+        })
+    }
+
+    fn read(file: &'a [u8]) -> Result<Self, ParseError> {
         let Some((length, rest)) = file.split_first_chunk::<8>() else {
             return Err(ParseError::new(
                 0,
-                format!("not a safetensors file: {} bytes are too short for one", file.len()),
+                format!("not a safetensors file: it has {} of the first 8 bytes", file.len()),
             ));
         };
         let length = u64::from_le_bytes(*length);
@@ -128,16 +150,35 @@ impl<'a> SafeTensors<'a> {
             }
             (end, before) = (range.end, Some(name));
         }
-        if end < self.data.len() {
-            return Err(start(format!("the last {} bytes of the data belong to no tensor", self.data.len() - end)));
-        }
         Ok(())
     }
 
-    /// The tensor of that name.
+    /// The tensor of that name, if its type is read.
     pub fn tensor(&self, name: &str) -> Option<View<'_>> {
-        let Entry { dtype, shape, range } = self.tensors.get(name)?;
-        Some(View { dtype: *dtype, shape, bytes: &self.data[range.clone()] })
+        match self.tensors.get(name)? {
+            Entry { elements: ElementType::Read(dtype), shape, range } => {
+                Some(View { dtype: *dtype, shape, bytes: &self.data[range.clone()] })
+            }
+            Entry { elements: ElementType::Unread(_), .. } => None,
+        }
+    }
+
+    /// The type of a tensor that is there, but of a type that is not read.
+    pub fn unread(&self, name: &str) -> Option<&str> {
+        match &self.tensors.get(name)?.elements {
+            ElementType::Read(_) => None,
+            ElementType::Unread(name) => Some(name),
+        }
+    }
+
+    /// The extents of the tensor of that name, whatever its type.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        Some(&self.tensors.get(name)?.shape)
+    }
+
+    /// How many bytes follow the last tensor.
+    pub fn trailing(&self) -> usize {
+        self.data.len() - self.tensors.values().map(|entry| entry.range.end).max().unwrap_or(0)
     }
 
     /// The names of all tensors, sorted.
@@ -153,18 +194,30 @@ impl<'a> SafeTensors<'a> {
 
 /// A file of the given tensors, in the given order. The length of each `bytes` is taken on trust.
 pub fn write<'a>(tensors: impl IntoIterator<Item = (&'a str, View<'a>)>) -> Vec<u8> {
-    let mut header = String::from("{");
     let mut data = Vec::new();
-    for (name, View { dtype, shape, bytes }) in tensors {
+    let mut file = start(tensors.into_iter().map(|(name, View { dtype, shape, bytes })| {
+        data.extend_from_slice(bytes);
+        (name, dtype, shape, bytes.len())
+    }));
+    file.extend_from_slice(&data);
+    file
+}
+
+/// The start of a file: what stands before the elements of the given tensors, which follow in the same order. Of each
+/// its name, its type, its extents and its length in bytes, which is taken on trust.
+pub fn start<'a>(tensors: impl IntoIterator<Item = (&'a str, Dtype, &'a [usize], usize)>) -> Vec<u8> {
+    let mut header = String::from("{");
+    let mut start = 0;
+    for (name, dtype, shape, bytes) in tensors {
         if header.len() > 1 {
             header.push(',');
         }
         header::escape(name, &mut header);
-        let (start, end) = (data.len(), data.len() + bytes.len());
+        let end = start + bytes;
         let shape: Vec<String> = shape.iter().map(usize::to_string).collect();
         let shape = shape.join(",");
         header.push_str(&format!(r#":{{"dtype":"{dtype}","shape":[{shape}],"data_offsets":[{start},{end}]}}"#));
-        data.extend_from_slice(bytes);
+        start = end;
     }
     header.push('}');
     // Spaces up to a multiple of 8, so that the data is aligned where the file is.
@@ -173,7 +226,6 @@ pub fn write<'a>(tensors: impl IntoIterator<Item = (&'a str, View<'a>)>) -> Vec<
     }
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
     file.extend_from_slice(header.as_bytes());
-    file.extend_from_slice(&data);
     file
 }
 

@@ -1,6 +1,8 @@
 //! Whole files: good ones, each kind of bad one, and random damage.
 
 use super::*;
+use crate::fill::Kind;
+use crate::weights::Source;
 
 fn file_of(header: &str, data: &[u8]) -> Vec<u8> {
     let mut file = (header.len() as u64).to_le_bytes().to_vec();
@@ -55,7 +57,12 @@ fn mistakes_are_named_and_placed() {
         (r#"{"a"#.into(), 8, "safetensors header, byte 11: a string without an end"),
         (r#"{"\q":1}"#.into(), 8, "safetensors header, byte 10: an unknown escape"),
         (r#"{"\ud800":1}"#.into(), 8, "safetensors header, byte 10: an unknown escape"),
-        (r#"{"a":{"dtype":"F9"}}"#.into(), 8, "safetensors header, byte 22: unknown dtype `F9`"),
+        (r#"{"a":{"dtype":"F9"}}"#.into(), 8, "safetensors header, byte 9: tensor `a` has no shape"),
+        (
+            r#"{"a":{"dtype":"F9","shape":[3],"data_offsets":[4,1]}}"#.into(),
+            8,
+            "safetensors header, byte 9: tensor `a`: F9 [3] does not take bytes 4 to 1",
+        ),
         (r#"{"a":{"size":1}}"#.into(), 8, "safetensors header, byte 14: unknown key `size` of a tensor"),
         (r#"{"a":{}}"#.into(), 8, "safetensors header, byte 9: tensor `a` has no dtype"),
         (
@@ -87,7 +94,6 @@ fn mistakes_are_named_and_placed() {
         (of(&[tensor("a", "[3]", "[0,12]")]), 8, "the file is cut: tensor `a` ends at byte 12 of 8 bytes of data"),
         (of(&[tensor("a", "[2]", "[0,8]"), tensor("b", "[1]", "[4,8]")]), 8, "tensors `a` and `b` overlap"),
         (of(&[tensor("a", "[1]", "[4,8]")]), 8, "bytes 0 to 4 of the data belong to no tensor"),
-        (of(&[tensor("a", "[1]", "[0,4]")]), 8, "the last 4 bytes of the data belong to no tensor"),
     ];
     for (header, data, message) in cases {
         let file = file_of(header, &vec![0; *data]);
@@ -98,10 +104,50 @@ fn mistakes_are_named_and_placed() {
     file.truncate(500);
     let cut = SafeTensors::parse(&file).unwrap_err().to_string();
     assert_eq!(cut, "the file is cut, or not safetensors: a header of 100000 bytes, 492 found");
-    assert!(
-        SafeTensors::parse(b"PK\x03\x04 a zip file").unwrap_err().to_string().starts_with("not a safetensors file")
+    for (file, words) in [
+        (&b"PK\x03\x04 a zip file"[..], "not a safetensors file, but a zip archive; unpack it"),
+        (b"", "not a safetensors file, but an empty file"),
+        (b"<!doctype html><html></html>", "not a safetensors file, but an HTML page; "),
+        (
+            b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+            "a Git LFS pointer to the file; `git lfs pull`",
+        ),
+        (b"Not Found", "not a safetensors file, but a text"),
+        (b"\x01\x02\x03", "not a safetensors file: it has 3 of the first 8 bytes"),
+    ] {
+        let message = SafeTensors::parse(file).unwrap_err().to_string();
+        assert!(message.contains(words), "{message}");
+    }
+}
+
+/// Types of the format that are not read, one of another time, and bytes behind the last tensor.
+#[test]
+fn what_nobody_asks_for_is_left_alone() {
+    let header = r#"{"f8":{"dtype":"F8_E4M3","shape":[2,3],"data_offsets":[0,6]},
+        "a":{"dtype":"F32","shape":[2],"data_offsets":[6,14]},
+        "c":{"dtype":"C64","shape":[1],"data_offsets":[14,22]},
+        "f4":{"dtype":"F4","shape":[4],"data_offsets":[22,24]},
+        "new":{"dtype":"Q7_K","shape":[9],"data_offsets":[24,24]}}"#;
+    let mut data = vec![0xff; 24];
+    data[6..14].copy_from_slice(&[0, 0, 0x80, 0x3f, 0, 0, 0, 0x40]);
+    data.extend_from_slice(b"trailing");
+    let file = file_of(header, &data);
+    let tensors = SafeTensors::parse(&file).unwrap();
+    let a = tensors.tensor("a").unwrap();
+    assert_eq!((0..2).map(|i| a.element(i)).collect::<Vec<_>>(), [1.0, 2.0]);
+    assert_eq!(tensors.names().collect::<Vec<_>>(), ["a", "c", "f4", "f8", "new"]);
+    assert_eq!(
+        (tensors.unread("a"), tensors.unread("f8"), tensors.unread("new")),
+        (None, Some("F8_E4M3"), Some("Q7_K"))
     );
-    assert!(SafeTensors::parse(&[]).is_err());
+    assert_eq!((tensors.tensor("f8"), tensors.shape("f8")), (None, Some(&[2, 3][..])));
+    assert_eq!(tensors.trailing(), 8);
+    let asked = |name| Source::tensor(&tensors, name, Kind::Kernel, tensors.shape(name).unwrap());
+    assert!(asked("a").is_ok());
+    let message = asked("c").unwrap_err().to_string();
+    assert_eq!(message, "tensor `c` has elements of type C64, which kiln does not read");
+    // Cut in the middle, it is still cut.
+    assert!(SafeTensors::parse(&file[..file.len() - 9]).is_err());
 }
 
 /// Random bytes changed, removed and repeated: any answer but a panic, and a view that is given is whole.
@@ -135,7 +181,10 @@ fn damage_is_never_a_panic() {
         }
         if let Ok(tensors) = SafeTensors::parse(&file) {
             for name in tensors.names() {
-                let view = tensors.tensor(name).unwrap();
+                let Some(view) = tensors.tensor(name) else {
+                    assert!(tensors.unread(name).is_some() && tensors.shape(name).is_some());
+                    continue;
+                };
                 assert_eq!(view.len(), view.shape.iter().product::<usize>());
                 assert_eq!((0..view.len()).filter(|&index| view.element(index) < f64::NEG_INFINITY).count(), 0);
             }

@@ -61,6 +61,9 @@ impl Stored<'_> {
 
 impl Source for SafeTensors<'_> {
     fn tensor(&self, name: &str, _: Kind, shape: &[usize]) -> Result<Stored<'_>, SourceError> {
+        if let Some(elements) = self.unread(name) {
+            return Err(SourceError::Unread { name: name.to_owned(), why: format!("elements of type {elements}") });
+        }
         let Some(view) = SafeTensors::tensor(self, name) else {
             return Err(SourceError::Missing { name: name.to_owned(), near: Vec::new() });
         };
@@ -106,7 +109,7 @@ pub fn check(exprs: &[Expr], source: &dyn Source) -> Vec<SourceError> {
     let names = source.names();
     let missing = errors.iter_mut().filter_map(|error| match error {
         SourceError::Missing { name, near } => Some((name, near)),
-        SourceError::Shape { .. } => None,
+        SourceError::Shape { .. } | SourceError::Unread { .. } => None,
     });
     for (name, near) in missing.take(SUGGESTED) {
         *near = nearest(name, &names);
@@ -158,6 +161,13 @@ pub enum SourceError {
         /// The shape that it has.
         found: Vec<usize>,
     },
+    /// It is kept in a way that is not read.
+    Unread {
+        /// The name.
+        name: String,
+        /// What it has that is not read: `elements of type F8_E4M3`.
+        why: String,
+    },
 }
 
 impl fmt::Display for SourceError {
@@ -173,6 +183,7 @@ impl fmt::Display for SourceError {
             Self::Shape { name, expected, found } => {
                 write!(f, "tensor `{name}` has shape {found:?}, and {expected:?} is needed")
             }
+            Self::Unread { name, why } => write!(f, "tensor `{name}` has {why}, which kiln does not read"),
         }
     }
 }

@@ -4,9 +4,15 @@ Element i of every tensor, counted in row-major order of the tensor as a network
 all types of numbers with fractions hold; whole numbers are 7 i mod 23, and minus 11 where they have a sign.
 """
 
+import argparse
+import collections
+import datetime
 import os
+import pathlib
+import zipfile
 from collections import OrderedDict
 
+import numpy as np
 import torch
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -100,3 +106,55 @@ save("module.pth", torch.nn.Linear(2, 3))
 torch.jit.script(torch.nn.Linear(2, 3)).save(os.path.join(HERE, "script.pth"))
 torch.save({"x": values((3, 3)).to_sparse()}, os.path.join(HERE, "sparse.pth"))
 torch.save({"x": torch.zeros(2, dtype=torch.complex64)}, os.path.join(HERE, "complex.pth"))
+
+
+class Config(dict):
+    """Settings of a training program: a dict of its own kind."""
+
+
+# What training programs keep beside the tensors.
+save(
+    "training.pth",
+    {
+        "args": argparse.Namespace(lr=0.1, size=(3, 4)),
+        "best": np.float64(0.75),
+        "losses": [np.float32(1.5), np.int64(2)],
+        "array": np.arange(6).reshape(2, 3),
+        "history": collections.defaultdict(list, train=[1.0], test=[2.0]),
+        "counts": collections.Counter("aab"),
+        "config": Config(depth=3, name="small"),
+        "device": torch.device("cpu"),
+        "dtype": torch.float16,
+        "size": torch.Size([1, 3, 5, 5]),
+        "seen": {1, 2, 3},
+        "frozen": frozenset({"conv"}),
+        "path": pathlib.PurePosixPath("runs/small"),
+        "date": datetime.datetime(2024, 2, 29, 12, 30),
+        "span": datetime.timedelta(hours=3),
+        "complex": 1 + 2j,
+        "params": trained,
+        "params_ema": OrderedDict((name, value + 1) for name, value in trained.items()),
+        "optimizer": optimizer.state_dict(),
+    },
+)
+
+# Tensors that are read beside some that are not.
+kinds = OrderedDict(trained)
+kinds["f8"] = values((3,)).to(torch.float8_e4m3fn)
+kinds["complex"] = torch.zeros(2, dtype=torch.complex64)
+kinds["sparse"] = values((3, 3)).to_sparse()
+kinds["u16"] = (7 * torch.arange(6) % 23).to(torch.uint16).reshape(2, 3)
+kinds["attributed"] = torch.nn.Parameter(values((2, 3)))
+kinds["attributed"].note = "kept"
+save("kinds.pth", kinds)
+
+# A network saved whole, and one within a dict.
+save("nested_module.pth", {"model": torch.nn.Sequential(Small(), torch.nn.ReLU()), "epoch": 3})
+
+with zipfile.ZipFile(os.path.join(HERE, "training.pth")) as plain:
+    with zipfile.ZipFile(os.path.join(HERE, "deflated.pth"), "w", zipfile.ZIP_DEFLATED) as packed:
+        for name in plain.namelist():
+            packed.writestr(zipfile.ZipInfo(name), plain.read(name), zipfile.ZIP_DEFLATED, 9)
+    with zipfile.ZipFile(os.path.join(HERE, "lzma.pth"), "w", zipfile.ZIP_LZMA) as packed:
+        for name in plain.namelist():
+            packed.writestr(zipfile.ZipInfo(name), plain.read(name), zipfile.ZIP_LZMA)

@@ -242,6 +242,7 @@ fn read_as_it_is(graph: &Graph, id: NodeId) -> &[WeightId] {
         | Op::Softmax { .. }
         | Op::Concat { .. }
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::ChannelShuffle { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }

@@ -48,6 +48,7 @@ pub fn unsupported(graph: &Verified<Graph>) -> Vec<String> {
         | Op::Softmax { .. }
         | Op::Concat { .. }
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::ChannelShuffle { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }

@@ -61,6 +61,11 @@ pub(super) fn node(emitter: &mut Emitter<'_>, id: NodeId) {
                 .map(|(part, &value)| emitter.integers(id, part, &[value]));
             emitter.whole(id, "Slice", &[x, &start, &end, &axis], &[]);
         }
+        Op::Gather { axis, indices } => {
+            let indices: Vec<usize> = indices.iter().map(|&index| index as usize).collect();
+            let indices = emitter.integers(id, "indices", &indices);
+            emitter.whole(id, "Gather", &[x, &indices], &[("axis", Is::Int(*axis))]);
+        }
         Op::ChannelShuffle { groups } => shuffle(emitter, id, *groups, x),
         Op::Reshape { shape } => reshape(emitter, id, shape, x),
         Op::Transpose { perm } => emitter.whole(id, "Transpose", &[x], &[("perm", Is::Ints(perm))]),

@@ -1,7 +1,7 @@
 //! Feature maps sampled at other places.
 
 use super::emitter::{Emitter, Is};
-use crate::graph::{Coordinates, Filter, NodeId, Resize, Rounding};
+use crate::graph::{Coordinates, Filter, NodeId, Resize, Rounding, Scale};
 
 /// `Resize` where its size follows from the scale, or the scale from the size; else what is taken, element by element.
 pub(super) fn resize(emitter: &mut Emitter<'_>, id: NodeId, resize: &Resize, x: &str) {
@@ -9,15 +9,29 @@ pub(super) fn resize(emitter: &mut Emitter<'_>, id: NodeId, resize: &Resize, x: 
         [n, c, h, w] => ([h, w], [n, c, resize.size[0], resize.size[1]]),
         _ => unreachable!("inference admits only feature maps here"),
     };
-    let scale = resize.scale.map(|scale| scale.get());
-    let by_scale = (0..2).all(|i| (map[i] as f32 * scale[i]).floor() as usize == resize.size[i]);
-    let by_size = (0..2).all(|i| resize.size[i] as f32 / map[i] as f32 == scale[i]);
-    if !by_scale && !by_size {
+    // Along a side that stays as it is, either way says so.
+    let as_number = |side: usize| match resize.scale[side] {
+        Scale::Number(scale) => {
+            ((map[side] as f32 * scale.get()).floor() as usize == resize.size[side]).then_some(scale.get())
+        }
+        Scale::Ratio { outputs, inputs } => (outputs == inputs && map[side] == resize.size[side]).then_some(1.0),
+    };
+    let is_ratio = |side: usize| match resize.scale[side] {
+        Scale::Number(scale) => scale.get() == 1.0 && map[side] == resize.size[side],
+        Scale::Ratio { outputs, inputs } => {
+            outputs as u128 * map[side] as u128 == inputs as u128 * resize.size[side] as u128
+        }
+    };
+    let by_size = (0..2).all(is_ratio);
+    let by_scale = as_number(0).zip(as_number(1));
+    if !by_size && by_scale.is_none() {
         return sampled(emitter, id, resize, map, x);
     }
     let coordinates = match resize.coordinates {
         Coordinates::HalfPixel => "half_pixel",
         Coordinates::PytorchHalfPixel => "pytorch_half_pixel",
+        Coordinates::HalfPixelSymmetric => "half_pixel_symmetric",
+        Coordinates::TfHalfPixelForNn => "tf_half_pixel_for_nn",
         Coordinates::Asymmetric => "asymmetric",
         Coordinates::AlignCorners => "align_corners",
     };
@@ -34,12 +48,15 @@ pub(super) fn resize(emitter: &mut Emitter<'_>, id: NodeId, resize: &Resize, x: 
         }
         Filter::Linear => attributes.push(("mode", Is::Text("linear"))),
     }
-    if by_scale {
-        let scales = emitter.floats(id, "scales", &[4], &[1.0, 1.0, scale[0], scale[1]]);
-        emitter.whole(id, "Resize", &[x, "", &scales], &attributes);
-    } else {
-        let sizes = emitter.integers(id, "sizes", &shape);
-        emitter.whole(id, "Resize", &[x, "", "", &sizes], &attributes);
+    match by_scale {
+        Some((rows, columns)) if !by_size => {
+            let scales = emitter.floats(id, "scales", &[4], &[1.0, 1.0, rows, columns]);
+            emitter.whole(id, "Resize", &[x, "", &scales], &attributes);
+        }
+        Some(_) | None => {
+            let sizes = emitter.integers(id, "sizes", &shape);
+            emitter.whole(id, "Resize", &[x, "", "", &sizes], &attributes);
+        }
     }
 }
 
@@ -49,12 +66,11 @@ fn sampled(emitter: &mut Emitter<'_>, id: NodeId, resize: &Resize, map: [usize; 
     for side in 0..2 {
         let axis = [("axis", Is::Int(2 + side))];
         let size = resize.size[side];
-        let positions: Vec<f32> = (0..size).map(|y| resize.position(side, map[side], y)).collect();
-        let within = |position: f32| position.clamp(0.0, (map[side] - 1) as f32) as usize;
+        let taken: Vec<Vec<(usize, f64)>> = (0..size).map(|y| resize.taken(side, map[side], y)).collect();
         let is_last = side == 1;
         match resize.filter {
-            Filter::Nearest(rounding) => {
-                let index: Vec<usize> = positions.iter().map(|&p| within(rounding.round(p))).collect();
+            Filter::Nearest(_) => {
+                let index: Vec<usize> = taken.iter().map(|taken| taken[0].0).collect();
                 let index = emitter.integers(id, "index", &index);
                 if is_last {
                     return emitter.whole(id, "Gather", &[&x, &index], &axis);
@@ -64,9 +80,9 @@ fn sampled(emitter: &mut Emitter<'_>, id: NodeId, resize: &Resize, map: [usize; 
             Filter::Linear => {
                 let shape = if is_last { vec![size] } else { vec![size, 1] };
                 let mut shares = Vec::new();
-                for next in [0.0, 1.0] {
-                    let index: Vec<usize> = positions.iter().map(|&p| within(p.floor() + next)).collect();
-                    let share: Vec<f32> = positions.iter().map(|&p| (1.0 - next - (p - p.floor())).abs()).collect();
+                for next in 0..2 {
+                    let index: Vec<usize> = taken.iter().map(|taken| taken[next].0).collect();
+                    let share: Vec<f32> = taken.iter().map(|taken| taken[next].1 as f32).collect();
                     let index = emitter.integers(id, "index", &index);
                     let taken = emitter.part(id, "taken", "Gather", &[&x, &index], &axis);
                     let share = emitter.floats(id, "share", &shape, &share);

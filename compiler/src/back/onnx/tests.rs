@@ -10,8 +10,8 @@ use crate::graph::infer::window_outputs;
 use crate::graph::sample::{add, every_op, random};
 use crate::graph::verify::verify;
 use crate::graph::{
-    Activation, Coordinates, Core, F32, Filter, Graph, Op, Origin, Pads, Pool, Resize, Stage, TensorType, Verified,
-    Window, interp,
+    Activation, Coordinates, Core, F32, Filter, Graph, Op, Origin, Pads, Pool, Resize, Rounding, Scale, Stage,
+    TensorType, Verified, Window, interp,
 };
 use crate::onnx_schema::{AttributeProto, Message, ModelProto, NodeProto, ValueInfoProto, type_proto};
 use crate::optimize::fold_batch_norms;
@@ -90,6 +90,7 @@ fn has_round(graph: &Graph) -> bool {
         | Op::Softmax { .. }
         | Op::Concat { .. }
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::ChannelShuffle { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }
@@ -263,8 +264,7 @@ fn is_plain(node: &NodeProto, map: [usize; 2]) -> bool {
 
 #[test]
 fn a_resize_says_its_scale_or_its_size_or_is_spelled_out() {
-    let resize = |size, scale: [f32; 2], filter| {
-        let scale = scale.map(F32::new);
+    let resize = |size, scale: [Scale; 2], filter| {
         let op = Op::Resize(Resize { size, scale, filter, coordinates: Coordinates::HalfPixel });
         let graph = one(op, [1, 2, 4, 3]);
         let proto = ModelProto::decode(&*bytes(&emit(&graph))).expect("a model").graph.expect("a graph");
@@ -275,15 +275,19 @@ fn a_resize_says_its_scale_or_its_size_or_is_spelled_out() {
         }
         format!("{} {said}", last.op_type())
     };
-    assert_eq!(resize([6, 2], [1.5, 0.75], Filter::Linear), "Resize x,,y.scales");
-    assert_eq!(resize([7, 5], [7.0 / 4.0, 5.0 / 3.0], Filter::Linear), "Resize x,,y.scales");
-    // 29 pixels by 29 / 33 are a little less than 29 in f32, so the size must be said.
-    let (from, to) = (3, (4..4000).find(|&to| (3.0 * (to as f32 / 3.0)).floor() as usize != to));
-    if let Some(to) = to {
-        let scale = to as f32 / from as f32;
-        assert_eq!(resize([6, to], [1.5, scale], Filter::Linear), "Resize x,,,y.sizes");
-    }
-    assert_eq!(resize([5, 3], [1.5, 0.75], Filter::Linear), "Add y.shared#3,y.shared#4");
+    let by = |scale: [f32; 2]| scale.map(|by| Scale::Number(F32::new(by)));
+    let to = |[rows, columns]: [usize; 2]| {
+        [Scale::Ratio { outputs: rows, inputs: 4 }, Scale::Ratio { outputs: columns, inputs: 3 }]
+    };
+    let nearest = Filter::Nearest(Rounding::HalfUp);
+    assert_eq!(resize([6, 2], by([1.5, 0.75]), Filter::Linear), "Resize x,,y.scales");
+    assert_eq!(resize([7, 5], by([7.0 / 4.0, 5.0 / 3.0]), Filter::Linear), "Resize x,,y.scales");
+    assert_eq!(resize([7, 5], to([7, 5]), Filter::Linear), "Resize x,,,y.sizes");
+    assert_eq!(resize([7, 5], to([7, 5]), nearest), "Resize x,,,y.sizes");
+    assert_eq!(resize([4, 5], [to([4, 5])[0], by([5.0 / 3.0; 2])[1]], nearest), "Resize x,,y.scales");
+    // A size that is not the product is said by neither.
+    assert_eq!(resize([5, 3], by([1.5, 0.75]), Filter::Linear), "Add y.shared#3,y.shared#4");
+    assert_eq!(resize([5, 3], to([6, 3]), nearest), "Gather y.rows,y.index#2");
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(super) fn api(compiled: &Compiled<'_>, rt: &TokenStream, from: WeightsFrom, 
     let session_doc = doc(&format!("Runs [`{model}`]: memory and workers of one caller."));
     quote! {
         #about
-        #[derive(::core::clone::Clone)]
+        #[derive(::core::clone::Clone, ::core::fmt::Debug)]
         pub struct #model(#rt::model::Model);
 
         impl #model {
@@ -69,6 +69,7 @@ pub(super) fn api(compiled: &Compiled<'_>, rt: &TokenStream, from: WeightsFrom, 
         }
 
         #session_doc
+        #[derive(Debug)]
         pub struct #session(#rt::session::Session);
 
         #methods
@@ -128,7 +129,7 @@ fn loaders(rt: &TokenStream, from: WeightsFrom) -> TokenStream {
             /// # Errors
             /// What the file lacks or has in another shape, all of it; or a processor that has none of the targets.
             pub fn load(file: &[u8]) -> ::core::result::Result<Self, #rt::load::LoadError> {
-                #rt::load::load(&network::NETWORK, weights::PROGRAM, file, ::core::option::Option::None).map(Self)
+                Self::load_with(file, &#rt::load::LoadOptions::new())
             }
 
             /// The model with the weights of a safetensors file, on one target.
@@ -136,7 +137,18 @@ fn loaders(rt: &TokenStream, from: WeightsFrom) -> TokenStream {
             /// # Errors
             /// As [`Self::load`], and a target that this processor lacks or that was not built.
             pub fn load_for(file: &[u8], target: #rt::target::Target) -> ::core::result::Result<Self, #rt::load::LoadError> {
-                #rt::load::load(&network::NETWORK, weights::PROGRAM, file, ::core::option::Option::Some(target)).map(Self)
+                Self::load_with(file, &#rt::load::LoadOptions::new().target(target))
+            }
+
+            /// The model with the weights of a safetensors file whose names have prefixes, as `module.`.
+            ///
+            /// # Errors
+            /// As [`Self::load_for`], and two names that are one without their prefixes.
+            pub fn load_with(
+                file: &[u8],
+                options: &#rt::load::LoadOptions,
+            ) -> ::core::result::Result<Self, #rt::load::LoadError> {
+                #rt::load::load(&network::NETWORK, weights::PROGRAM, file, options).map(Self)
             }
         },
     }

@@ -186,7 +186,13 @@ impl Body<'_> {
 
 /// The name of a tile's accumulator.
 pub(super) fn accumulator(pixel: usize, block: usize) -> Ident {
-    ident(&format!("a{pixel}_{block}"))
+    accumulator_apart(pixel, block, 0)
+}
+
+/// The name of the accumulator of what is summed apart inside of so many axes; of the tile's own inside of none.
+pub(super) fn accumulator_apart(pixel: usize, block: usize, axes: usize) -> Ident {
+    let apart = if axes > 0 { format!("_{axes}") } else { String::new() };
+    ident(&format!("a{pixel}_{block}{apart}"))
 }
 
 fn reserve_accumulators(statements: &[Stmt], names: &mut Namer) {
@@ -194,8 +200,12 @@ fn reserve_accumulators(statements: &[Stmt], names: &mut Namer) {
         match statement {
             Stmt::For { body, .. } => reserve_accumulators(body, names),
             Stmt::Tile(tile) => {
+                let apart = tile.reductions.iter().map(|reduction| reduction.apart).max().unwrap_or(0);
                 for pixel in 0..tile.pixels {
-                    (0..tile.blocks).for_each(|block| names.reserve(&accumulator(pixel, block).to_string()));
+                    for block in 0..tile.blocks {
+                        let name = |axes| accumulator_apart(pixel, block, axes).to_string();
+                        (0..=apart).for_each(|axes| names.reserve(&name(axes)));
+                    }
                 }
                 reserve_accumulators(&tile.finish, names);
             }

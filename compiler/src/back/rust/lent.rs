@@ -42,6 +42,7 @@ pub(super) fn lent(compiled: &Compiled<'_>, rt: &TokenStream) -> Module {
             use #rt::tensor::TensorInfo;
 
             #about
+            #[derive(Debug)]
             pub struct #name<'m>(LentSession<'m>);
 
             impl<'m> #name<'m> {

@@ -34,6 +34,7 @@ pub(super) fn pointwise(size: usize, inputs: usize, outputs: usize, pixels: usiz
                 Axis::Loop { var: ib, range: Range::new(0usize, inputs) },
                 Axis::Loop { var: k, range: Range::new(0usize, 16usize) },
             ],
+            apart: 0,
             prefetch: None,
             update: Update::Fma(input, kernel),
         }],
@@ -102,6 +103,7 @@ pub(super) fn depthwise(blocks: usize, height: usize, width: usize, pixels: usiz
                     },
                     Axis::Taps { var: kw, taps, together: false },
                 ],
+                apart: 0,
                 prefetch: None,
                 update: Update::Fma(
                     Value::Load { at: At::block(x, cb, offset), lanes: LANES },

@@ -12,7 +12,7 @@ use std::ops::Range;
 use proc_macro2::TokenStream;
 use quote::quote;
 
-use super::body::{Body, accumulator};
+use super::body::{Body, accumulator, accumulator_apart};
 use super::value::Sharing;
 use crate::kernel::{self, Axis, Elem, LANES, Local, Reduction, Stmt, Tap, Tile, Update, Value, Var};
 
@@ -54,7 +54,7 @@ impl Body<'_> {
                 Some(values) if values.end - values.start <= 1 => {
                     for value in values {
                         self.known.insert(*var, value);
-                        self.reduce(tile, of, inner, pixels.clone(), out);
+                        self.inside(tile, of, axes, pixels.clone(), out);
                     }
                     self.known.remove(var);
                 }
@@ -65,9 +65,9 @@ impl Body<'_> {
                         && !inner.iter().any(|axis| matches!(axis, Axis::Loop { .. })) =>
                 {
                     let range = self.opaque_range(*var, values);
-                    self.repeat_over(*var, range, out, |this, out| this.reduce(tile, of, inner, pixels, out));
+                    self.repeat_over(*var, range, out, |this, out| this.inside(tile, of, axes, pixels, out));
                 }
-                _ => self.repeat(*var, range, out, |this, out| this.reduce(tile, of, inner, pixels, out)),
+                _ => self.repeat(*var, range, out, |this, out| this.inside(tile, of, axes, pixels, out)),
             },
             Axis::Taps { var, taps, together: true } => {
                 let points: Vec<Point> = allowed(taps, &pixels).map(|(tap, own)| (Some((*var, tap)), own)).collect();
@@ -89,6 +89,31 @@ impl Body<'_> {
                     self.reduce(tile, of, &axes, own, out);
                 }
             }
+        }
+    }
+
+    /// Writes what is inside of the first of some axes, for some of the pixels: where that is summed apart, with
+    /// accumulators of its own.
+    fn inside(&mut self, tile: &Tile, of: &Reduction, axes: &[Axis], pixels: Range<usize>, out: &mut Sharing) {
+        let level = of.axes.len() - axes.len();
+        if level >= of.apart {
+            return self.reduce(tile, of, &axes[1..], pixels, out);
+        }
+        let names = |level: usize| {
+            let of_pixel = move |pixel| (0..tile.blocks).map(move |block| accumulator_apart(pixel, block, level));
+            pixels.clone().flat_map(of_pixel)
+        };
+        let is_f32 = self.accumulator_elem == Elem::F32;
+        let zero = if is_f32 {
+            quote! { F32x16::zero() }
+        } else {
+            quote! { I32x16::splat(0) }
+        };
+        names(level + 1).for_each(|apart| out.push(quote! { let mut #apart = #zero; }));
+        self.reduce(tile, of, &axes[1..], pixels.clone(), out);
+        for (name, apart) in names(level).zip(names(level + 1)) {
+            let pin = is_f32.then(|| quote! { .pin() });
+            out.push(quote! { #name = #name.add(#apart)#pin; });
         }
     }
 
@@ -114,7 +139,7 @@ impl Body<'_> {
             update_operands(update).into_iter().for_each(|operand| self.count(operand, &mut point));
         }
         for (pixel, block, update) in updates {
-            let name = accumulator(pixel, block);
+            let name = accumulator_apart(pixel, block, of.apart);
             let updated = self.update(&update, &name, &mut point);
             point.push(quote! { #name = #updated; });
         }

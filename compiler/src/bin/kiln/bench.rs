@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 
+use kiln_compiler::diag::counted;
 use kiln_compiler::graph::Graph;
 use kiln_compiler::kernel::{Arg, Program, Step, stats};
 use kiln_compiler::pipeline::{Compiled, Options, compile};
@@ -167,11 +168,10 @@ impl Measured {
     pub(crate) fn summary(&self) -> String {
         let peak = self.at_peak_ms().map_or(String::new(), |ms| format!("; {ms:.2} ms at the peak of multiply-adds"));
         format!(
-            "{}: {} on {} thread{}: median {:.3} ms, least {:.3} ms of {} runs{peak}",
+            "{}: {} on {}: median {:.3} ms, least {:.3} ms of {}{peak}",
             self.net,
             self.target,
-            self.threads,
-            if self.threads == 1 { "" } else { "s" },
+            counted(self.threads as usize, "thread"),
             self.median_ms,
             self.min_ms,
             self.runs,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use kiln_compiler::back::rust::{PackageName, Workspace};
+use kiln_compiler::diag::counted;
 use kiln_compiler::front::short_name;
 use kiln_compiler::kernel::{Place, Program};
 use kiln_compiler::pipeline::{Options, compile};
@@ -11,6 +12,7 @@ use kiln_compiler::target::Target;
 use crate::crates::Recipe;
 use crate::dump::print_line;
 use crate::folder::NewFolder;
+use crate::golden;
 use crate::inspect::grouped;
 use crate::progress::Doing;
 use crate::report::Failure;
@@ -30,6 +32,9 @@ pub(crate) struct Args {
     /// The licence of the network with these weights, an SPDX expression as `MIT OR Apache-2.0`
     #[arg(long, value_parser = spdx_expression)]
     license: Option<String>,
+    /// Store an input and its answer for the crate's test, however long the reference interpreter takes
+    #[arg(long)]
+    golden: bool,
     /// Replace a folder that kiln made
     #[arg(long)]
     force: bool,
@@ -53,13 +58,14 @@ pub(crate) fn build(args: &Args) -> Result<(), Failure> {
     let compiled = compile(graph, &options)?;
     doing.now("packing weights and writing the crate");
     let stem = args.out.file_name().map_or_else(|| compiled.source.name.clone(), |n| n.to_string_lossy().into_owned());
+    let has_golden = args.golden || golden::is_quick(&compiled.source);
     let recipe = Recipe {
         compiled: &compiled,
         weights: &weights,
         package: PackageName::like(&stem),
         source: short_name(&args.spec.name()).to_owned(),
         workspace,
-        golden: true,
+        golden: has_golden,
         license: args.license.clone(),
     };
     recipe.write(&folder)?;
@@ -71,13 +77,18 @@ pub(crate) fn build(args: &Args) -> Result<(), Failure> {
             "a workspace of its own: to make it a member of the one around it, list it in `members` and build it again"
         ))?;
     }
+    if !has_golden {
+        print_line(format_args!(
+            "no stored answer: the reference interpreter would take long for it; `--golden` stores one"
+        ))?;
+    }
     let mut known = std::collections::HashSet::new();
     for program in &compiled.programs {
         print_line(format_args!(
-            "{:>9}: {} steps, {} kernels, arena {} bytes, adds {} bytes of weights",
+            "{:>9}: {}, {}, arena {} bytes, adds {} bytes of weights",
             program.target.name(),
-            program.steps.len(),
-            program.kernels.len(),
+            counted(program.steps.len(), "step"),
+            counted(program.kernels.len(), "kernel"),
             grouped(4 * program.arena as u64),
             grouped(added_weights(program, &mut known))
         ))?;

@@ -31,10 +31,11 @@ impl Labels {
             let named = labels.0.len();
             return match classes {
                 Some(classes) if classes == named => Ok(labels),
-                Some(classes) => {
-                    Err(Failure::new(format!("{shown} names {named} classes, but the output has {classes}"))
-                        .help("write the name of a class in each line, in the order of the output"))
-                }
+                Some(classes) => Err(Failure::new(format!(
+                    "{shown} names {named} {}, but the output has {classes}",
+                    if named == 1 { "class" } else { "classes" }
+                ))
+                .help("write the name of a class in each line, in the order of the output")),
                 None => Err(Failure::new(format!("{shown} names classes, but the output has none"))),
             };
         }

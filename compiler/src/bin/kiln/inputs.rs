@@ -31,22 +31,21 @@ pub(crate) struct Tensor {
     pub(crate) elements: Elements,
 }
 
-/// The arguments that name `.npy` files, for networks that need some of them when they are compiled.
-///
-/// # Errors
-/// One cannot be read.
-pub(crate) fn tensors(arguments: &[OsString]) -> Result<Vec<Tensor>, Failure> {
+/// The arguments that name `.npy` files, for networks that need some of them when they are compiled. Of one that cannot be
+/// read, it is said when the network turns out to have that input.
+pub(crate) fn tensors(arguments: &[OsString]) -> Vec<Tensor> {
     let is_tensor = |path: &Path| path.is_file() && path.extension().is_some_and(|it| it.eq_ignore_ascii_case("npy"));
     let mut tensors = Vec::new();
     for argument in arguments {
         let named = splits(argument).find(|(_, source)| is_tensor(Path::new(source)));
         let (input, source) = named.map_or((None, argument.as_os_str()), |(input, source)| (Some(input), source));
-        if is_tensor(Path::new(source)) {
-            let (shape, elements) = npy::read(Path::new(source))?;
+        if is_tensor(Path::new(source))
+            && let Ok((shape, elements)) = npy::read(Path::new(source))
+        {
             tensors.push(Tensor { input, shape, elements });
         }
     }
-    Ok(tensors)
+    tensors
 }
 
 enum Images {
@@ -57,19 +56,19 @@ enum Images {
 
 impl Inputs {
     /// Reads tensors, and looks through all photos, each of which is decoded and dropped again. `NAME=` may be left out
-    /// where the network has one input; `constants` are names of inputs that it no longer has. Whether a broken photo of a
-    /// folder is an error says `strict`.
+    /// where the network has one input; `absent` are names of inputs of the model that it does not have. Whether a broken
+    /// photo of a folder is an error says `strict`.
     ///
     /// # Errors
     /// All that is wrong with photos at once; the first mistake of any other kind.
     pub(crate) fn read(
         graph: &Graph,
-        constants: &[String],
+        absent: &[String],
         arguments: &[OsString],
         strict: bool,
         doing: &Doing,
     ) -> Result<Self, Failure> {
-        let given = by_name(graph, constants, arguments)?;
+        let given = by_name(graph, absent, arguments)?;
         let (mut tensors, mut photos) = (Vec::new(), None);
         for (position, &id) in graph.inputs().iter().enumerate() {
             let node = graph.node(id);
@@ -138,11 +137,11 @@ impl Inputs {
 /// The arguments by the input they are for.
 fn by_name<'a>(
     graph: &'a Graph,
-    constants: &'a [String],
+    absent: &'a [String],
     arguments: &'a [OsString],
 ) -> Result<HashMap<&'a str, &'a OsStr>, Failure> {
     let names = graph.inputs().iter().map(|&id| &*graph.node(id).origin.name);
-    let names: Vec<&str> = names.chain(constants.iter().map(String::as_str)).collect();
+    let names: Vec<&str> = names.chain(absent.iter().map(String::as_str)).collect();
     let is_only = names.len() == 1 || graph.inputs().len() == 1;
     let mut given = HashMap::new();
     for argument in arguments {

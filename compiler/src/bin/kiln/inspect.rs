@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use kiln_compiler::back::rust::kernel_text;
+use kiln_compiler::diag::counted;
 use kiln_compiler::graph::{Graph, NodeId, Op, count, infer};
 use kiln_compiler::kernel::{Program, Waits, stats};
 use kiln_compiler::pipeline::{Compiled, Options, compile};
@@ -164,7 +165,14 @@ fn table(compiled: &Compiled, args: &Args) -> String {
         let stats = stats::stats(program);
         line("", String::new());
         for (kind, steps) in &stats.steps {
-            line(kind, format!("{steps} steps, {} kernels", stats.kernels.get(kind).copied().unwrap_or(0)));
+            line(
+                kind,
+                format!(
+                    "{}, {}",
+                    counted(*steps, "step"),
+                    counted(stats.kernels.get(kind).copied().unwrap_or(0), "kernel")
+                ),
+            );
         }
         line("relayouts", format!("{}, {} bytes", stats.relayouts, grouped(stats.relayout_bytes as u64)));
         line("bytes moved", grouped(stats.bytes_moved as u64));

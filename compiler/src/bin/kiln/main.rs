@@ -7,7 +7,6 @@ mod build;
 mod cache;
 mod classes;
 mod compare;
-mod content;
 mod crates;
 mod demo;
 mod dump;
@@ -15,6 +14,7 @@ mod engine;
 mod export;
 mod file;
 mod folder;
+mod golden;
 mod image_option;
 mod inputs;
 mod inspect;
@@ -31,6 +31,7 @@ mod progress;
 mod report;
 mod run;
 mod spec;
+mod template;
 mod temporary;
 mod threads;
 mod toolchain;
@@ -70,7 +71,7 @@ enum Verb {
     Kernels(dump::KernelArgs),
     /// Say which rewrites led to a node, and which did not happen
     Explain(dump::ExplainArgs),
-    /// Say which tensors of a weights file a network reads, which it lacks, and which are left over
+    /// List the tensors that a network reads, or say which of them a file has, which it lacks, and which are left over
     Weights(matching::Args),
     /// List the networks that come with kiln, show one, or check them against their frameworks
     Zoo(zoo::Args),

@@ -5,9 +5,22 @@
 use std::fs::File;
 use std::path::Path;
 
+use kiln_rt::content::Content;
 use memmap2::Mmap;
 
 use crate::report::{Context, Failure};
+
+/// What is said of a folder that stands where a file belongs.
+pub(crate) fn folder(path: &Path) -> Failure {
+    let shown = path.display();
+    match path.join("saved_model.pb").is_file() {
+        true => {
+            let help = Content::SavedModel.help().unwrap_or_default();
+            Failure::new(format!("{shown} is {}, a folder, not a file", Content::SavedModel)).help(help)
+        }
+        false => Failure::new(format!("{shown} is a folder, not a file")).help("name a file in it"),
+    }
+}
 
 /// A file's bytes.
 pub(crate) struct Mapped(Option<Mmap>);
@@ -18,6 +31,9 @@ impl Mapped {
         let shown = path.display();
         // Opening a pipe would wait for a writer.
         let metadata = std::fs::metadata(path).context(format!("cannot open {shown}"))?;
+        if metadata.is_dir() {
+            return Err(folder(path));
+        }
         if !metadata.is_file() {
             return Err(Failure::new(format!("{shown} is not a file")));
         }

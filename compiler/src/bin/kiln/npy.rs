@@ -4,11 +4,11 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use kiln_compiler::graph::Elements;
+use kiln_rt::content::Content;
 use ndarray::{ArrayD, ArrayViewD, IxDyn};
 use ndarray_npy::npy::header::Header;
 use ndarray_npy::{ReadNpyExt, ReadableElement, WritableElement, WriteNpyExt};
 
-use crate::content::Content;
 use crate::map::Mapped;
 use crate::report::{Context, Failure};
 
@@ -26,7 +26,7 @@ pub(crate) fn read(path: &Path) -> Result<(Vec<usize>, Elements), Failure> {
     let bytes = mapped.bytes();
     parse(bytes).map_err(|why| match Content::of(bytes) {
         Some(Content::Npy) => Failure::new(format!("cannot read {shown}: {why}")),
-        Some(other) => Failure::new(format!("{shown} is {other}, not a .npy file")),
+        Some(other) => Failure::new(format!("{shown} is {other}, not a .npy file")).help_if_known(other.help()),
         None => Failure::new(format!("{shown} is not a .npy file: {why}")),
     })
 }

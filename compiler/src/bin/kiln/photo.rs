@@ -6,6 +6,7 @@ use std::path::Path;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, ImageResult, Limits, RgbImage};
+use kiln_rt::content::Content;
 
 /// How the names of photos end, in any case.
 const ENDINGS: [&str; 3] = ["png", "jpg", "jpeg"];
@@ -47,7 +48,10 @@ pub(crate) fn decode(path: &Path) -> Result<RgbImage, String> {
         Some(ImageFormat::Jpeg) if reaches_end(&bytes) => {}
         Some(ImageFormat::Jpeg) => return Err(format!("{shown} is broken: the file ends before the image does")),
         Some(other) => return Err(format!("{shown} holds a {other:?} image: kiln reads PNG and JPEG")),
-        None => return Err(format!("{shown} is not a PNG or JPEG image")),
+        None => {
+            let is = Content::of(&bytes).map_or(String::new(), |content| format!("{content}, "));
+            return Err(format!("{shown} is {is}not a PNG or JPEG image"));
+        }
     }
     let pixels = pixels(reader).map_err(|error| match error {
         ImageError::Limits(_) => {

@@ -2,6 +2,7 @@
 
 use image::imageops::{self, FilterType};
 use image::{ImageBuffer, Pixel, RgbImage};
+use kiln_compiler::diag::counted;
 use kiln_compiler::graph::Preprocessing;
 
 use crate::report::Failure;
@@ -89,9 +90,11 @@ impl Preparation {
         let per_channel = |what: &str, numbers: &[f64]| match numbers {
             &[one] => Ok(vec![one; channels]),
             several if several.len() == channels => Ok(several.to_vec()),
-            several => {
-                Err(wrong(format!("has {} numbers for `{what}`, but `{name}` has {channels} channels", several.len())))
-            }
+            several => Err(wrong(format!(
+                "has {} for `{what}`, but `{name}` has {}",
+                counted(several.len(), "number"),
+                counted(channels, "channel")
+            ))),
         };
         let (mean, std) = (per_channel("mean", mean)?, per_channel("std", std)?);
         if std.contains(&0.0) {

@@ -1,9 +1,9 @@
 //! Errors for people: the compiler's diagnostics through miette, everything else as a message with its help.
 
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
-use kiln_compiler::diag::{self, Diagnostic, Errors, shown};
+use kiln_compiler::diag::{self, Diagnostic, Errors, counted, shown};
 use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report};
 
 /// What went wrong, ready to print.
@@ -26,6 +26,14 @@ impl Failure {
         match self {
             Failure::Other(diagnostic) => Failure::Other(Box::new(diagnostic.with_help(help))),
             Failure::Spec(_) => self,
+        }
+    }
+
+    /// Adds what to do about it, where something is known.
+    pub(crate) fn help_if_known(self, help: Option<impl Into<String>>) -> Self {
+        match help {
+            Some(help) => self.help(help),
+            None => self,
         }
     }
 
@@ -54,15 +62,23 @@ impl Failure {
             Failure::Other(diagnostic) => writeln!(err, "{:?}", Report::new(*diagnostic)),
             Failure::Spec(errors) => {
                 let count = errors.diagnostics.len() + errors.more;
-                let plural = if count == 1 { "" } else { "s" };
                 let mut reports = errors.diagnostics.iter();
                 reports
                     .try_for_each(|diagnostic| writeln!(err, "{:?}", report(diagnostic, &errors)))
                     .and_then(|()| if errors.more > 0 { writeln!(err, "and {} more\n", errors.more) } else { Ok(()) })
-                    .and_then(|()| writeln!(err, "error: could not compile the network due to {count} error{plural}"))
+                    .and_then(|()| {
+                        writeln!(err, "error: could not compile the network due to {}", counted(count, "error"))
+                    })
             }
         };
     }
+}
+
+/// Says on standard error what was decided without being asked for. A line that says what is being done is written anew.
+pub(crate) fn note(text: &str) {
+    let mut err = io::stderr().lock();
+    let clear = if err.is_terminal() { "\r\x1b[2K" } else { "" };
+    let _ = writeln!(err, "{clear}note: {}", shown(text));
 }
 
 impl From<diag::Error> for Failure {

@@ -37,8 +37,8 @@ pub(crate) struct Args {
     weights: weights::Argument,
     /// A `.npy` file of the input's type, a photo (`.png`, `.jpg`, `.jpeg`), a folder of photos, or `fill` for an input
     /// by formula;
-    /// `NAME=FILE` where there are several inputs. What an ONNX file needs when it is compiled, as the shape of a Reshape,
-    /// is a constant of the network that runs
+    /// `NAME=FILE` where there are several inputs. What says how an operator of an ONNX file works, as the shape of a
+    /// Reshape, is a constant of the network that runs
     #[arg(long)]
     input: Vec<OsString>,
     /// How a photo becomes the first input: `imagenet`, or settings as "resize=256 crop=224 mean=0.485,0.456,0.406
@@ -84,7 +84,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let threads = args.threads.count();
     let doing = Doing::new(format!("reading {}", args.spec.name()));
-    let Network { mut graph, weights, constants } = args.spec.load_with(&args.weights, &tensors(&args.input)?)?;
+    let Network { mut graph, weights, absent } = args.spec.load_with(&args.weights, &tensors(&args.input))?;
     args.engine.check(&graph)?;
     if let Some(settings) = &args.image {
         let input = graph.inputs().first().map(|&id| graph.node(id));
@@ -94,7 +94,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     let expected = args.compare.read(&graph)?;
     let file = args.output.as_deref().map(|path| NewFile::begin(path, true)).transpose()?;
     let folder = args.outputs.as_deref().map(NewFolder::begin).transpose()?;
-    let mut inputs = Inputs::read(&graph, &constants, &args.input, args.strict, &doing)?;
+    let mut inputs = Inputs::read(&graph, &absent, &args.input, args.strict, &doing)?;
     let has_classes = PerImage::of(&graph, 0, inputs.batch())?.classes().is_some();
     let prints_outputs = args.json && !has_classes;
     let compared = expected.iter().map(|expected| expected.output + 1).max().unwrap_or(1);

@@ -4,21 +4,23 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use clap_lex::OsStrExt;
-use kiln_compiler::checkpoint::names::{Convention, conventions};
+use kiln_compiler::checkpoint::convention::{Convention, conventions};
 use kiln_compiler::files::{Files, beside};
 use kiln_compiler::front;
 use kiln_compiler::front::onnx::{self, Bytes, Import, Tensors};
 use kiln_compiler::graph::{Graph, count};
+use kiln_rt::content::{Content, START};
 use kiln_rt::fill::DEFAULT_GAIN;
 
-use crate::content::Content;
 use crate::inputs::Tensor;
-use crate::map::Mapped;
+use crate::map::{Mapped, folder};
 use crate::npy;
-use crate::report::{Context, Failure};
+use crate::report::{Context, Failure, note};
 use crate::weights::{Argument, Weights};
 
 /// The network that an argument names, and changes to its parameters.
@@ -42,8 +44,8 @@ pub(crate) struct Spec {
 pub(crate) struct Network {
     pub(crate) graph: Graph,
     pub(crate) weights: Weights,
-    /// The inputs of a model that are constants of the network.
-    pub(crate) constants: Vec<String>,
+    /// The inputs of a model that the network does not have: constants, and those that nothing reads.
+    pub(crate) absent: Vec<String>,
 }
 
 impl Spec {
@@ -60,7 +62,7 @@ impl Spec {
     /// Reads the network and its weights: those that an argument names, else the model's own. A model may need some of the
     /// given inputs when it is compiled.
     pub(crate) fn load_with(&self, argument: &Argument, given: &[Tensor]) -> Result<Network, Failure> {
-        let Import { graph, tensors, constants } = self.read(given)?;
+        let Import { graph, tensors, constants, unread, .. } = self.read(given)?;
         let weights = match argument.open(&graph, &self.conventions()?)? {
             Some(named) => named,
             None if self.is_model() => Weights::Own(tensors),
@@ -70,7 +72,7 @@ impl Spec {
                     .help("name them: `--weights FILE`, or `--weights fill` for weights by formula"));
             }
         };
-        Ok(Network { graph, weights, constants })
+        Ok(Network { graph, weights, absent: [constants, unread].concat() })
     }
 
     /// As [`Spec::load_with`], with weights by formula where there are none.
@@ -105,7 +107,8 @@ impl Spec {
         if !self.constant.is_empty() {
             return Err(Failure::new("`--constant` is for ONNX files"));
         }
-        Ok(Import { graph: load(&self.spec, &self.set)?, tensors: Tensors::default(), constants: Vec::new() })
+        let graph = load(&self.spec, &self.set)?;
+        Ok(Import { graph, tensors: Tensors::default(), constants: Vec::new(), unread: Vec::new(), notes: Vec::new() })
     }
 
     fn import(&self, given: &[Tensor]) -> Result<Import, Failure> {
@@ -132,7 +135,9 @@ impl Spec {
         }
         let file = Bytes::from_owner(Mapped::open(Path::new(&self.spec))?);
         let folder = ModelFolder { model: Path::new(&self.spec), open: RefCell::default() };
-        Ok(onnx::import(&self.name(), file, &settings, &folder)?)
+        let import = onnx::import(&self.name(), file, &settings, &folder)?;
+        import.notes.iter().for_each(|text| note(text));
+        Ok(import)
     }
 }
 
@@ -170,7 +175,10 @@ fn load(spec: &OsStr, set: &[String]) -> Result<Graph, Failure> {
         None => (spec, None),
     };
     let (path, files) = (Path::new(source), Files::default());
-    match Content::of_file(path) {
+    if path.is_dir() {
+        return Err(folder(path));
+    }
+    match content(path) {
         Some(Content::Onnx) => {
             return Err(Failure::new(format!(
                 "{} is an ONNX model, but its name does not end in .onnx",
@@ -178,10 +186,25 @@ fn load(spec: &OsStr, set: &[String]) -> Result<Graph, Failure> {
             ))
             .help("rename it: what a network is written in is told by its file's name"));
         }
-        Some(content) => return Err(Failure::new(format!("{} is {content}, not a network", path.display()))),
-        None => {}
+        // A network is a text, and says better itself what is wrong with it.
+        Some(Content::Empty | Content::Text | Content::Json | Content::ProtocolText) | None => {}
+        Some(content) => {
+            return Err(
+                Failure::new(format!("{} is {content}, not a network", path.display())).help_if_known(content.help())
+            );
+        }
     }
     Ok(front::load(&files.name(path), net.as_deref(), set, &files)?)
+}
+
+/// What a file is by its start; None where there is none, or nothing that can be read twice.
+fn content(path: &Path) -> Option<Content> {
+    let mut start = Vec::new();
+    if !path.is_file() {
+        return None;
+    }
+    File::open(path).ok()?.take(START as u64).read_to_end(&mut start).ok()?;
+    Content::of(&start)
 }
 
 /// The files beside a model, mapped, each once.

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use clap_lex::OsStrExt;
 use kiln_compiler::checkpoint::Checkpoint;
-use kiln_compiler::checkpoint::names::{Convention, Match, Names, match_names};
+use kiln_compiler::checkpoint::convention::Convention;
+use kiln_compiler::checkpoint::names::{Match, Names, Selection, Suggestion, match_names};
 use kiln_compiler::front::onnx::Tensors;
 use kiln_compiler::graph::{Graph, count};
 use kiln_rt::fill::DEFAULT_GAIN;
 use kiln_rt::weights::{FillSource, Source};
 
-use crate::content::Content;
 use crate::map::Mapped;
 use crate::report::Failure;
 
@@ -23,12 +23,15 @@ pub(crate) struct Argument {
     #[arg(long)]
     weights: Option<OsString>,
     #[command(flatten)]
-    prefixes: Prefixes,
+    selected: Selected,
 }
 
-/// What stands before the names of a file.
+/// Which tensors of a file are the network's, and what stands before their names.
 #[derive(clap::Args, Clone, Default)]
-pub(crate) struct Prefixes {
+pub(crate) struct Selected {
+    /// Take this dict of the weights file, as `params_ema`, where a training program keeps several
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
     /// Take this off the names in the weights file, as `module.`; repeated: one after the other
     #[arg(long, value_name = "PREFIX")]
     strip_prefix: Vec<String>,
@@ -47,7 +50,7 @@ pub(crate) enum Weights {
 impl Argument {
     /// `fill` where nothing is named.
     pub(crate) fn or_fill(&self) -> Self {
-        Argument { weights: self.weights.clone().or_else(|| Some("fill".into())), prefixes: self.prefixes.clone() }
+        Argument { weights: self.weights.clone().or_else(|| Some("fill".into())), selected: self.selected.clone() }
     }
 
     fn is_file(&self) -> bool {
@@ -57,8 +60,10 @@ impl Argument {
     /// Reads `fill`, `fill:GAIN`, or a file with all that the graph reads, under its own names or by a convention. None
     /// where nothing is named.
     pub(crate) fn open(&self, graph: &Graph, conventions: &[Convention]) -> Result<Option<Weights>, Failure> {
-        if !self.is_file() && !self.prefixes.strip_prefix.is_empty() {
-            return Err(Failure::new("`--strip-prefix` is for a file that `--weights` names"));
+        if !self.is_file()
+            && let Some(flag) = self.selected.flag()
+        {
+            return Err(Failure::new(format!("`{flag}` is for a file that `--weights` names")));
         }
         let Some(argument) = &self.weights else { return Ok(None) };
         if argument == "fill" {
@@ -73,14 +78,12 @@ impl Argument {
                 .ok_or_else(|| Failure::new(format!("the gain in `{shown}` is not a positive number")));
         }
         let file = Mapped::open(Path::new(argument))?;
-        let content = checkpoint(&file, &shown.to_string())?;
-        let found = self.prefixes.find(graph, &content, conventions)?;
+        let name = shown.to_string();
+        let content = checkpoint(&file, &name)?;
+        let found = self.selected.find(graph, &content, &name, conventions)?;
         if !found.mistakes.is_empty() {
-            let failure = Failure::new(format!("the weights in {shown} do not fit the network:\n{found}"));
-            return Err(match found.help() {
-                Some(help) => failure.help(help),
-                None => failure,
-            });
+            let failure = Failure::new(format!("the weights in {name} do not fit the network:\n{found}"));
+            return Err(failure.help_if_known(found.help(Suggestion::flags)));
         }
         if let Some(convention) = found.names.convention() {
             eprintln!("the tensors in {shown} are named as in {convention}");
@@ -91,34 +94,40 @@ impl Argument {
     }
 }
 
-impl Prefixes {
-    /// Finds the tensors that a graph reads.
+impl Selected {
+    /// The first flag that is given.
+    pub(crate) fn flag(&self) -> Option<&'static str> {
+        let key = self.key.as_ref().map(|_| "--key");
+        key.or_else(|| self.strip_prefix.first().map(|_| "--strip-prefix"))
+    }
+
+    /// The dict that is asked for.
+    pub(crate) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// Finds the tensors that a graph reads, and says of which dict they are taken, where there are several.
     pub(crate) fn find<'a>(
         &self,
         graph: &Graph,
         checkpoint: &'a Checkpoint<'a>,
+        name: &str,
         conventions: &[Convention],
     ) -> Result<Match<'a>, Failure> {
-        match_names(&count::sources(graph), checkpoint, &self.strip_prefix, conventions).map_err(Failure::new)
+        let selection = Selection { key: self.key.clone(), prefixes: self.strip_prefix.clone() };
+        let found = match_names(&count::sources(graph), checkpoint, &selection, conventions)
+            .map_err(|why| Failure::new(format!("{name}: {why}")))?;
+        if let Some(choice) = found.choice() {
+            eprintln!("{name}: {choice}; `--key NAME` takes others");
+        }
+        Ok(found)
     }
 }
 
-const NO_SAFETENSORS: &str = "not a safetensors file: ";
-
 /// Reads a file, of whatever format.
 pub(crate) fn checkpoint<'a>(file: &'a Mapped, name: &str) -> Result<Checkpoint<'a>, Failure> {
-    Checkpoint::parse(file.bytes()).map_err(|error| match Content::of(file.bytes()) {
-        Some(content @ (Content::Onnx | Content::Npy | Content::Photo)) => Failure::new(format!(
-            "{name} is {content}, not a file of weights"
-        ))
-        .help("weights are in safetensors files and in PyTorch's state dicts; those of an ONNX model come with it"),
-        Some(Content::SafeTensors | Content::Zip | Content::Hdf5) | None => {
-            let why = error.to_string();
-            // Both that which chooses the format and the reader of safetensors say what the file is not.
-            let short = why.strip_prefix(NO_SAFETENSORS).filter(|rest| rest.starts_with(NO_SAFETENSORS));
-            Failure::new(format!("{name} is {}", short.unwrap_or(&why)))
-        }
-    })
+    Checkpoint::parse(file.bytes())
+        .map_err(|error| Failure::new(format!("{name} is {error}")).help_if_known(error.help()))
 }
 
 impl Weights {

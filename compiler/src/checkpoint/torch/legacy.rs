@@ -3,8 +3,6 @@
 
 use std::collections::HashMap;
 
-use kiln_rt::safetensors::Dtype;
-
 use super::super::Malformed;
 use super::pickle::{Pickle, Value, read, shown};
 
@@ -49,26 +47,29 @@ pub(super) fn open<'a>(file: &'a [u8]) -> Result<(Storages<'a>, Pickle<'a>), Mal
     let keys = next("the keys of storages")?;
     let keys = keys.items(keys.root).ok_or_else(|| Malformed::new("the keys of storages are no list"))?;
 
-    let mut types: HashMap<&str, (Dtype, usize)> = HashMap::new();
+    let mut sizes: HashMap<&str, (usize, usize)> = HashMap::new();
     for storage in object.storages() {
-        let size = (storage.dtype, storage.len);
-        if *types.entry(storage.key).or_insert(size) != size {
-            return Err(Malformed::new(format!("storage {} is of two types or sizes", shown(storage.key))));
+        let size = (storage.size, storage.len);
+        if *sizes.entry(storage.key).or_insert(size) != size {
+            return Err(Malformed::new(format!("storage {} is of two sizes", shown(storage.key))));
         }
     }
     let mut storages = HashMap::new();
     for key in keys {
         let &Value::Str(key) = key else { return Err(Malformed::new("the key of a storage is no text")) };
-        let Some((dtype, len)) = types.get(key) else {
+        let Some((size, len)) = sizes.get(key) else {
             return Err(Malformed::new(format!("storage {} is in the file, but no tensor's", shown(key))));
         };
         let cut = || Malformed::new(format!("the file is cut in storage {}", shown(key)));
         let (count, behind) = rest.split_first_chunk::<8>().ok_or_else(cut)?;
         let count = u64::from_le_bytes(*count);
         if count != *len as u64 {
-            return Err(Malformed::new(format!("storage {} has {count} elements, not {len}", shown(key))));
+            return Err(Malformed::new(format!(
+                "storage {} has another number of elements than {len}: {count}",
+                shown(key)
+            )));
         }
-        let bytes = len.checked_mul(dtype.size()).ok_or_else(cut)?;
+        let bytes = len.checked_mul(*size).ok_or_else(cut)?;
         let (data, behind) = behind.split_at_checked(bytes).ok_or_else(cut)?;
         rest = behind;
         storages.insert(key, data);

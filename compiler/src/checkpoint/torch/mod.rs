@@ -16,31 +16,41 @@ mod pickle;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use kiln_rt::safetensors::{Dtype, View};
 use kiln_rt::weights::{Source, SourceError, Stored};
 
 use super::Malformed;
+use super::dict::Dict;
+use crate::diag::counted;
 use crate::graph::weights::Kind;
-use archive::Archive;
-use pickle::{Pickle, Value, shown};
+use archive::{Archive, Bytes};
+use pickle::{Elements, Pickle, Value, shown};
 
 /// The most tensors that a file may have.
 const MAX_TENSORS: usize = 20_000;
 /// The most bytes that the names of a file take together.
 const MAX_NAMES: usize = 1 << 22;
 
-/// Under which names a training program keeps the state dict of its network beside other things, the likeliest first.
-const NETWORKS: [&str; 8] =
-    ["state_dict", "model_state_dict", "model", "model_state", "net", "network", "params", "weights"];
-
 /// The tensors of a file.
 #[derive(Debug)]
 pub struct StateDict<'a> {
-    tensors: BTreeMap<String, Tensor<'a>>,
-    network: String,
+    entries: BTreeMap<String, Entry<'a>>,
+    /// What holds tensors by name, paths that end with a dot.
+    holders: BTreeSet<String>,
+}
+
+#[derive(Debug)]
+enum Entry<'a> {
+    Tensor(Tensor<'a>),
+    /// What is not read, and why; with the shape where that is known.
+    Unread {
+        why: String,
+        shape: Vec<usize>,
+    },
 }
 
 #[derive(Debug)]
@@ -49,8 +59,9 @@ struct Tensor<'a> {
     shape: Vec<usize>,
     /// In elements.
     strides: Vec<usize>,
-    /// From the first element on.
-    bytes: &'a [u8],
+    storage: Bytes<'a>,
+    /// Of the storage, in bytes: from the first element to the end of the last.
+    range: Range<usize>,
     /// The elements in row-major order, if they do not lie so.
     copied: OnceLock<Vec<u8>>,
 }
@@ -61,18 +72,24 @@ pub(super) fn is_torch(file: &[u8]) -> bool {
 }
 
 impl<'a> StateDict<'a> {
-    /// Reads a file. Dicts within dicts give names with dots; what is no tensor is left out.
+    /// Reads a file. Dicts within dicts, and modules, give names with dots. What holds no tensor is left out; what holds
+    /// one in a way that is not read is an error of whoever asks for it.
     ///
     /// # Errors
-    /// The first mistake, with its place where it has one: what is cut or broken, and whatever is not a part of a state
-    /// dict.
+    /// The first mistake, with its place where it has one: what is cut or broken, and a file without a tensor by name.
     pub fn parse(file: &'a [u8]) -> Result<Self, Malformed> {
         if legacy::is_legacy(file) {
             let (storages, pickle) = legacy::open(file)?;
-            Self::gather(&pickle, |key| storages.storage(key))
+            Self::gather(&pickle, |key| Ok(storages.storage(key).map(Bytes::Lent)))
         } else if file.starts_with(b"PK\x03\x04") {
-            let (archive, pickle) = Archive::open(file)?;
-            Self::gather(&pickle, |key| archive.storage(key))
+            let archive = Archive::open(file)?;
+            let bytes = archive.pickle()?;
+            let (pickle, _) = pickle::read(&bytes, &format!("{}/data.pkl", shown(&archive.folder)), 0)?;
+            let mut unpacked: HashMap<String, Option<Bytes<'a>>> = HashMap::new();
+            Self::gather(&pickle, |key| match unpacked.get(key) {
+                Some(storage) => Ok(storage.clone()),
+                None => Ok(unpacked.entry(key.to_owned()).or_insert(archive.storage(key)?).clone()),
+            })
         } else {
             Err(Malformed::new(
                 "not a state dict of PyTorch: it is neither an archive nor begins with the magic number",
@@ -80,108 +97,172 @@ impl<'a> StateDict<'a> {
         }
     }
 
-    fn gather(pickle: &Pickle<'a>, storage: impl Fn(&str) -> Option<&'a [u8]>) -> Result<Self, Malformed> {
-        let (mut tensors, mut holders) = (BTreeMap::new(), BTreeSet::new());
+    fn gather(
+        pickle: &Pickle<'_>,
+        mut storage: impl FnMut(&str) -> Result<Option<Bytes<'a>>, Malformed>,
+    ) -> Result<Self, Malformed> {
+        let (mut entries, mut holders) = (BTreeMap::new(), BTreeSet::new());
         let mut names = 0;
+        let held = pickle.holders();
         // Each dict once, so that one within itself ends.
         let (mut open, mut seen) = (vec![(String::new(), pickle.root)], HashSet::from([pickle.root]));
         while let Some((path, dict)) = open.pop() {
+            for part in pickle.module(dict) {
+                if seen.insert(part) {
+                    open.push((path.clone(), part));
+                }
+            }
             for &(key, value) in pickle.entries(dict).unwrap_or_default() {
                 let Value::Str(key) = key else { continue };
-                let is_dict = pickle.entries(value).is_some() && !seen.contains(&value);
-                if !is_dict && pickle.tensor(value).is_none() {
+                if !held.holds(value) {
                     continue;
                 }
                 names += path.len() + key.len() + 1;
                 if names > MAX_NAMES {
                     return Err(Malformed::new(format!("the names of tensors take more than {MAX_NAMES} bytes")));
                 }
-                if is_dict {
-                    seen.insert(value);
-                    open.push((format!("{path}{key}."), value));
-                } else if let Some(tensor) = pickle.tensor(value) {
-                    let name = format!("{path}{key}");
-                    let tensor = Tensor::of(tensor, &storage)
-                        .map_err(|why| Malformed::new(format!("tensor `{}`: {why}", shown(&name))))?;
-                    tensors.insert(name, tensor);
-                    if tensors.len() > MAX_TENSORS {
-                        return Err(Malformed::new(format!("the file has more than {MAX_TENSORS} tensors")));
+                let name = format!("{path}{key}");
+                let entry = match (pickle.tensor(value), pickle.class(value)) {
+                    (Some(tensor), _) => {
+                        holders.insert(path.clone());
+                        Entry::of(tensor, &mut storage)
+                            .map_err(|error| Malformed::new(format!("tensor `{}`: {error}", shown(&name))))?
                     }
-                    holders.insert(path.clone());
+                    _ if pickle.entries(value).is_some() || !pickle.module(value).is_empty() => {
+                        if seen.insert(value) {
+                            open.push((format!("{name}."), value));
+                        }
+                        continue;
+                    }
+                    (None, Some(class)) => {
+                        Entry::Unread { why: format!("a value made by `{class}`"), shape: Vec::new() }
+                    }
+                    // Lists of tensors, as an optimizer keeps them, have no names.
+                    (None, None) => continue,
+                };
+                entries.insert(name, entry);
+                if entries.len() > MAX_TENSORS {
+                    return Err(Malformed::new(format!("the file has more than {MAX_TENSORS} tensors")));
                 }
             }
         }
-        if tensors.is_empty() {
-            return Err(Malformed::new("the file holds no dict of tensors by name"));
+        Self::of_entries(entries, holders, pickle)
+    }
+
+    /// A file of which nothing is read is an error that says what there is.
+    fn of_entries(
+        entries: BTreeMap<String, Entry<'a>>,
+        holders: BTreeSet<String>,
+        pickle: &Pickle<'_>,
+    ) -> Result<Self, Malformed> {
+        let write = "`torch.save(model.state_dict(), FILE)` writes one";
+        let unread = entries.iter().find_map(|(name, entry)| match entry {
+            Entry::Unread { why, .. } => Some((name, why)),
+            Entry::Tensor(_) => None,
+        });
+        match (unread, pickle.class(pickle.root)) {
+            _ if entries.values().any(|entry| matches!(entry, Entry::Tensor(_))) => Ok(StateDict { entries, holders }),
+            (Some((name, why)), _) => Err(Malformed::new(format!(
+                "the file holds no dict of tensors that kiln reads: `{}` has {why}; {write}",
+                shown(name)
+            ))),
+            (None, Some(class)) => Err(Malformed::new(format!(
+                "the file holds no dict of tensors by name, but a value made by `{class}`; {write}"
+            ))),
+            (None, None) => Err(Malformed::new(format!("the file holds no dict of tensors by name; {write}"))),
         }
-        Ok(StateDict { tensors, network: network(&holders) })
     }
 
-    /// What stands before the names of the network's tensors, with its dot: nothing where the file is a state dict itself,
-    /// `state_dict.` for instance where a training program keeps it beside other things.
-    pub fn network(&self) -> &str {
-        &self.network
+    /// The dict of the network, where a training program keeps it beside other things.
+    pub fn network(&self) -> Dict {
+        Dict::among(&self.holders)
     }
 
-    /// All tensors: their names, sorted, and their shapes.
+    /// The dicts that hold tensors, by name, without what lies within them.
+    pub fn dicts(&self) -> Vec<&str> {
+        let outermost: BTreeSet<&str> =
+            self.holders.iter().filter_map(|holder| holder.split('.').next()).filter(|name| !name.is_empty()).collect();
+        outermost.into_iter().collect()
+    }
+
+    /// All tensors: their names, sorted, and their shapes, which are empty where they are not known.
     pub fn shapes(&self) -> impl Iterator<Item = (&str, &[usize])> {
-        self.tensors.iter().map(|(name, tensor)| (name.as_str(), &tensor.shape[..]))
+        self.entries.iter().map(|(name, entry)| match entry {
+            Entry::Tensor(Tensor { shape, .. }) | Entry::Unread { shape, .. } => (name.as_str(), &shape[..]),
+        })
     }
-}
-
-/// The dict that is the network's, of those that hold tensors.
-fn network(holders: &BTreeSet<String>) -> String {
-    if let [only] = holders.iter().collect::<Vec<_>>()[..] {
-        return only.clone();
-    }
-    let known = || NETWORKS.iter().map(|name| format!("{name}.")).find(|name| holders.contains(name));
-    if holders.contains("") { String::new() } else { known().unwrap_or_default() }
 }
 
 impl Source for StateDict<'_> {
     fn tensor(&self, name: &str, _: Kind, shape: &[usize]) -> Result<Stored<'_>, SourceError> {
-        let Some(tensor) = self.tensors.get(name) else {
-            return Err(SourceError::Missing { name: name.to_owned(), near: Vec::new() });
-        };
-        if tensor.shape != shape {
-            let (expected, found) = (shape.to_vec(), tensor.shape.clone());
-            return Err(SourceError::Shape { name: name.to_owned(), expected, found });
+        match self.entries.get(name) {
+            Some(Entry::Tensor(tensor)) if tensor.shape == shape => Ok(Stored::View(tensor.view())),
+            Some(Entry::Tensor(tensor)) => {
+                let (expected, found) = (shape.to_vec(), tensor.shape.clone());
+                Err(SourceError::Shape { name: name.to_owned(), expected, found })
+            }
+            Some(Entry::Unread { why, .. }) => Err(SourceError::Unread { name: name.to_owned(), why: why.clone() }),
+            None => Err(SourceError::Missing { name: name.to_owned(), near: Vec::new() }),
         }
-        Ok(Stored::View(tensor.view()))
     }
 
     fn names(&self) -> Vec<&str> {
-        self.tensors.keys().map(String::as_str).collect()
+        self.entries.keys().map(String::as_str).collect()
     }
 }
 
-impl<'a> Tensor<'a> {
-    /// Checks that all elements lie within the storage.
-    fn of(tensor: &pickle::Tensor<'a>, storage: impl Fn(&str) -> Option<&'a [u8]>) -> Result<Self, String> {
-        let pickle::Tensor { storage: pickle::Storage { key, dtype, len, view }, offset, shape, strides } = tensor;
-        let stored = storage(key).ok_or_else(|| format!("there is no storage {}", shown(key)))?;
-        let beyond = || format!("it reaches beyond its storage {} of {len} elements", shown(key));
-        let size = dtype.size();
+impl<'a> Entry<'a> {
+    /// Checks that all elements of a tensor lie within the storage.
+    fn of(
+        tensor: &pickle::Tensor<'_>,
+        storage: impl FnOnce(&str) -> Result<Option<Bytes<'a>>, Malformed>,
+    ) -> Result<Self, Malformed> {
+        let pickle::Tensor { storage: of, elements, offset, shape, strides } = tensor;
+        let dtype = match elements {
+            Elements::Read(dtype) => *dtype,
+            Elements::Unread(name) => {
+                let why = format!("elements of type {}", shown(name));
+                return Ok(Entry::Unread { why, shape: shape.clone() });
+            }
+        };
+        let pickle::Storage { key, len, size, view, .. } = of;
+        let stored = storage(key)?.ok_or_else(|| Malformed::new(format!("there is no storage {}", shown(key))))?;
         // The storage's own length is the file's word; the bytes are what is there.
-        if len.checked_mul(size).is_none_or(|bytes| bytes > stored.len()) {
-            return Err(format!("its storage {} is cut: {len} elements, {} bytes", shown(key), stored.len()));
+        if len.checked_mul(*size).is_none_or(|bytes| bytes > stored.len()) {
+            return Err(Malformed::new(format!(
+                "its storage {} is cut: {}, {}",
+                shown(key),
+                counted(*len, "element"),
+                counted(stored.len(), "byte")
+            )));
         }
-        let stored = &stored[view.0 * size..(view.0 + view.1) * size];
+        let (first, room) = (view.0 * size, view.1 * size / dtype.size());
+        let beyond = || {
+            let room = counted(room, "element");
+            Malformed::new(format!("it reaches beyond its storage {} of {room}", shown(key)))
+        };
         let count = shape.iter().try_fold(1_usize, |count, &extent| count.checked_mul(extent)).ok_or_else(beyond)?;
         let last = shape.iter().zip(strides).try_fold(0_usize, |last, (&extent, &stride)| {
             last.checked_add(extent.saturating_sub(1).checked_mul(stride)?)
         });
         let end = last.and_then(|last| last.checked_add(*offset)?.checked_add(1)).ok_or_else(beyond)?;
-        let bytes = match count {
-            0 => &[],
-            _ if end > view.1 => return Err(beyond()),
-            _ => &stored[offset * size..end * size],
+        let range = match count {
+            0 => 0..0,
+            _ if end > room => return Err(beyond()),
+            _ => first + offset * dtype.size()..first + end * dtype.size(),
         };
-        Ok(Tensor { dtype: *dtype, shape: shape.clone(), strides: strides.clone(), bytes, copied: OnceLock::new() })
+        let (shape, strides) = (shape.clone(), strides.clone());
+        Ok(Entry::Tensor(Tensor { dtype, shape, strides, storage: stored, range, copied: OnceLock::new() }))
+    }
+}
+
+impl Tensor<'_> {
+    fn bytes(&self) -> &[u8] {
+        &self.storage[self.range.clone()]
     }
 
     fn view(&self) -> View<'_> {
-        let bytes = if self.is_row_major() { self.bytes } else { self.copied.get_or_init(|| self.copy()) };
+        let bytes = if self.is_row_major() { self.bytes() } else { self.copied.get_or_init(|| self.copy()) };
         View { dtype: self.dtype, shape: &self.shape, bytes }
     }
 
@@ -191,7 +272,7 @@ impl<'a> Tensor<'a> {
             let fits = extent == 1 || stride == expected;
             expected *= extent;
             fits
-        }) || self.bytes.is_empty()
+        }) || self.range.is_empty()
     }
 
     /// The elements in row-major order.
@@ -202,7 +283,7 @@ impl<'a> Tensor<'a> {
         let mut place = vec![0; self.shape.len()];
         for _ in 0..count {
             let at = place.iter().zip(&self.strides).map(|(index, stride)| index * stride).sum::<usize>() * size;
-            copy.extend_from_slice(&self.bytes[at..at + size]);
+            copy.extend_from_slice(&self.bytes()[at..at + size]);
             for axis in (0..place.len()).rev() {
                 place[axis] += 1;
                 if place[axis] < self.shape[axis] {

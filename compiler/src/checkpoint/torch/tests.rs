@@ -114,27 +114,82 @@ fn attributes_of_a_state_dict_are_left_out() {
     assert!(dict.tensor("w", Kind::Kernel, &[4]).is_err() && dict.tensor("v", Kind::Kernel, &[2, 2]).is_err());
 }
 
+/// Calls of whatever a training program keeps, and of what nobody should: they make nothing, and a tensor beside them is
+/// read.
 #[test]
-fn what_a_pickle_asks_for_is_refused_by_name_and_place() {
+fn what_a_pickle_asks_for_is_never_looked_up() {
+    let tensor = tensor(&int(6), &int(0), &[&int(6)], &[&int(1)]);
+    for value in [
+        &b"cos\nsystem\nU\x04true\x85R"[..],
+        b"cbuiltins\neval\n",
+        b"\x8c\x02os\x8c\x06system\x93)R",
+        b"ctorch\nload\n",
+        b"(ios\nsystem\n",
+        b"(cmodule\nClass\nK\x01o",
+        b"cargparse\nNamespace\n)\x81}U\x02lrG?\xb9\x99\x99\x99\x99\x99\x9asb",
+        b"cmodule\nClass\n)}\x92",
+        b"ccollections\ndefaultdict\nc__builtin__\nlist\n\x85RU\x01a]s",
+        b"ccollections\nCounter\n}U\x01aK\x02s\x85R",
+        b"c__builtin__\nset\n](K\x01K\x02e\x85R",
+        b"ccollections\ndeque\n)R(K\x01K\x02e",
+        b"cnumpy.core.multiarray\nscalar\ncnumpy\ndtype\nU\x02f8K\x00K\x01\x87RU\x08\0\0\0\0\0\0\xf8?\x86R",
+        b"cpathlib\nPosixPath\nU\x01/U\x03tmp\x86R",
+        b"cbuiltins\ngetattr\ncm\nA\nU\x01b\x86R)R",
+        b"ctorch\nfloat16\n",
+        b"K\x0120",
+    ] {
+        let dict = pickle(&[b"}", &word("x"), value, b"s", &word("w"), &tensor, b"s"]);
+        let file = archive(&[("a/data.pkl", &dict), ("a/data/0", &[0; 24])]);
+        let dict =
+            StateDict::parse(&file).unwrap_or_else(|error| panic!("{}: {error}", String::from_utf8_lossy(value)));
+        assert_eq!(dict.names(), ["w"]);
+    }
+}
+
+#[test]
+fn tensors_within_what_is_not_read_are_told_when_they_are_asked_for() {
+    let inner = tensor(&int(6), &int(0), &[&int(6)], &[&int(1)]);
+    // A class that holds one in its state, at some depth; as a list of them, which has no names, is not.
+    let state = [&b"cmodels\nNet\n)\x81}U\x01a]("[..], &inner, b"esb"].concat();
+    let list = [&b"]("[..], &inner, b"e"].concat();
+    let both = pickle(&[b"}", &word("net"), &state, b"s", &word("list"), &list, b"s", &word("w"), &inner, b"s"]);
+    let file = archive(&[("a/data.pkl", &both), ("a/data/0", &[0; 24])]);
+    let dict = StateDict::parse(&file).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(dict.names(), ["net", "w"]);
+    let message = dict.tensor("net", Kind::Kernel, &[6]).expect_err("no tensor").to_string();
+    assert_eq!(message, "tensor `net` has a value made by `models.Net`, which kiln does not read");
+    // Alone, it is said of the file.
+    let message = fails(&pickle(&[b"}", &word("net"), &state, b"s"]));
+    assert!(
+        message.contains("no dict of tensors that kiln reads: `net` has a value made by `models.Net`"),
+        "{message}"
+    );
+    let message = fails(&pickle(&[&state]));
+    assert!(message.contains("no dict of tensors by name, but a value made by `models.Net`"), "{message}");
+    // A dict of its own kind is one.
+    let entries = [&b"cmodels\nConfig\n)R"[..], &word("w"), &inner, b"s"].concat();
+    let file = archive(&[("a/data.pkl", &pickle(&[&entries])), ("a/data/0", &[0; 24])]);
+    assert_eq!(StateDict::parse(&file).expect("a dict").names(), ["w"]);
+}
+
+#[test]
+fn opcodes_and_calls_that_no_writer_makes_are_mistakes_with_a_place() {
     for (opcodes, words) in [
-        (&b"cos\nsystem\n"[..], "a/data.pkl, byte 2: the pickle asks for `os.system`"),
-        (b"N0cbuiltins\neval\n", "byte 4: the pickle asks for `builtins.eval`"),
-        (b"\x8c\x02os\x8c\x06system\x93", "byte 14: the pickle asks for `os.system`"),
-        (b"ctorch\nload\n", "`torch.load`"),
-        (b"(ios\nsystem\n", "opcode INST has no place"),
-        (b"ccollections\nOrderedDict\n)\x81", "opcode NEWOBJ has no place"),
-        (b"\x82\x01", "opcode EXT1 has no place"),
+        (&b"N0\x82\x01"[..], "a/data.pkl, byte 4: opcode EXT1 has no place"),
         (b"Px\n", "opcode PERSID"),
         (b"\xff", "0xff is no opcode"),
         (b"ccollections\nOrderedDict\nK\x01\x85R", "made of no list"),
         (b"ctorch\nFloatStorage\n)R", "a storage is made by a call"),
         (b"ctorch._utils\n_rebuild_parameter\nN\x85R", "other arguments"),
         (b"K\x01)R", "no function"),
-        (b"K\x01}b", "not a dict"),
+        (b"K\x01)\x81", "no function"),
+        (b"(o", "a call without a function"),
+        (b"K\x01}b", "BUILD sets attributes of what has none"),
         (b"K\x01Q", "no tuple"),
-        (b"U\x06module\x85Q", "source of a module"),
+        (b"U\x06module\x85Q", "not of a storage"),
+        (b"(U\x07storagecm\nA\ntQ", "a storage of type `m.A`, which kiln does not know"),
         (b"cno end", "a name without an end"),
-        (b"U\x01\xff", "not UTF-8"),
+        (b"c\xff\nx\n", "not UTF-8"),
         (b"\x80\x01", "protocol 1"),
     ] {
         let message = fails(&pickle(&[opcodes]));
@@ -148,7 +203,7 @@ fn a_broken_stack_is_told() {
         (&b"0"[..], "stack is empty"),
         (b"t", "no mark"),
         (b"K\x01(0", "stack is empty"),
-        (b"K\x01(\x85", "no 1 values"),
+        (b"K\x01(\x85", "no 1 value"),
         (b"h\x07", "remembered as 7"),
         (b"q\x01", "stack is empty"),
         (b"}K\x01a", "not a list"),
@@ -230,13 +285,66 @@ fn archives_of_others_are_told_apart() {
     assert!(fails(&[("a/data.pkl", &whole)]).contains("there is no storage 0"));
     assert!(fails(&[("a/data.pkl", &whole), storage, ("a/byteorder", b"big")]).contains("big endian"));
     assert!(fails(&[("a/data.pkl", &whole), storage, ("a/constants.pkl", b"")]).contains("TorchScript"));
-    // Compressed entries are not unpacked, whatever they would become.
-    let mut bytes = archive(&[("a/data.pkl", &whole), storage]);
-    let directory = bytes.windows(4).position(|window| window == b"PK\x01\x02").expect("a directory");
-    let last = bytes.windows(4).rposition(|window| window == b"PK\x01\x02").expect("a directory");
-    assert_ne!(directory, last);
-    bytes[last + 10] = 8;
-    assert!(StateDict::parse(&bytes).expect_err("a mistake").to_string().contains("compressed"));
+}
+
+/// An archive whose entries are compressed, each with how many times it is repeated.
+fn deflated(entries: &[(&str, &[u8], usize)]) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = ZipArchiveWriter::new(&mut bytes);
+    for (name, data, times) in entries {
+        let start = writer.new_file(name).compression_method(CompressionMethod::DEFLATE).start();
+        let (mut entry, config) = start.expect("an entry");
+        let encoder = flate2::write::DeflateEncoder::new(&mut entry, flate2::Compression::best());
+        let mut data_writer = config.wrap(encoder);
+        for _ in 0..*times {
+            std::io::Write::write_all(&mut data_writer, data).expect("memory");
+        }
+        let (encoder, descriptor) = data_writer.finish().expect("memory");
+        encoder.finish().expect("memory");
+        entry.finish(descriptor).expect("memory");
+    }
+    writer.finish().expect("memory");
+    bytes
+}
+
+#[test]
+fn compressed_entries_are_unpacked_and_checked() {
+    let whole = dict("w", &tensor(&int(6), &int(1), &[&int(3)], &[&int(2)]));
+    let floats: Vec<u8> = (0..6).flat_map(|i| (i as f32).to_le_bytes()).collect();
+    let file = deflated(&[("a/data.pkl", &whole, 1), ("a/data/0", &floats, 1)]);
+    let read = StateDict::parse(&file).unwrap_or_else(|error| panic!("{error}"));
+    let Ok(Stored::View(view)) = read.tensor("w", Kind::Kernel, &[3]) else { panic!("no tensor") };
+    assert_eq!((0..3).map(|i| view.element(i)).collect::<Vec<_>>(), [1.0, 3.0, 5.0]);
+    // Each byte changed in turn: never a panic, and never other numbers without an error.
+    for at in 0..file.len() {
+        let mut changed = file.clone();
+        changed[at] ^= 0x10;
+        if let Ok(read) = StateDict::parse(&changed)
+            && let Ok(Stored::View(view)) = read.tensor("w", Kind::Kernel, &[3])
+        {
+            assert_eq!((0..3).map(|i| view.element(i)).collect::<Vec<_>>(), [1.0, 3.0, 5.0], "byte {at}");
+        }
+    }
+    // An entry that says less of itself than it holds.
+    let mut lies = file.clone();
+    let last = lies.windows(4).rposition(|window| window == b"PK\x01\x02").expect("a directory");
+    lies[last + 24] = 20;
+    let message = StateDict::parse(&lies).expect_err("a mistake").to_string();
+    assert!(message.contains("`a/data/0`"), "{message}");
+    lies[last + 10] = 93;
+    let message = StateDict::parse(&lies).expect_err("a mistake").to_string();
+    assert!(message.contains("`a/data/0` is compressed by ZSTD, which kiln does not unpack"), "{message}");
+}
+
+/// 600 MB of zeros in as many kB: refused before anything is unpacked.
+#[test]
+fn what_would_be_too_large_is_not_unpacked() {
+    let whole = dict("w", &tensor(&int(6), &int(0), &[&int(6)], &[&int(1)]));
+    let zeros = vec![0; 1 << 20];
+    let bomb = deflated(&[("a/data.pkl", &whole, 1), ("a/data/0", &zeros, 600)]);
+    assert!(bomb.len() < 1 << 20);
+    let message = StateDict::parse(&bomb).expect_err("a bomb").to_string();
+    assert!(message.contains("when unpacked"), "{message}");
 }
 
 #[test]
@@ -259,7 +367,7 @@ fn a_legacy_file_says_what_is_wrong() {
         (file(b"M\xe9\x03", b"}", b"]K\x01a", 6, 24), "no text"),
         (file(b"M\xe9\x03", b"}", &other, 6, 24), "storage 1 is in the file, but no tensor's"),
         (file(b"M\xe9\x03", b"}", b"]", 6, 24), "there is no storage 0"),
-        (file(b"M\xe9\x03", b"}", &keys, 7, 28), "has 7 elements, not 6"),
+        (file(b"M\xe9\x03", b"}", &keys, 7, 28), "another number of elements than 6: 7"),
         (file(b"M\xe9\x03", b"}", &keys, 6, 23), "is cut in storage 0"),
         (magic.to_vec(), "the pickle of the protocol, byte 15: the pickle is cut"),
     ] {

@@ -299,6 +299,22 @@ impl<'a> Elaborator<'a> {
         integers
     }
 
+    /// Indices of elements, each from 0.
+    pub(super) fn indices(&mut self, args: &Args<'a>, param: &str) -> Option<Vec<u32>> {
+        let (value, span) = args.get(param)?;
+        let indices = match &value {
+            Value::List(list) => whole(list),
+            _ => None,
+        };
+        let indices: Option<Vec<u32>> =
+            indices.and_then(|indices| indices.into_iter().map(|index| u32::try_from(index).ok()).collect());
+        if indices.is_none() {
+            let mistake = self.wrong(args, param, "an array of integers from 0 on", &value, span);
+            self.report(mistake);
+        }
+        indices
+    }
+
     /// Extents of a shape, each from 1.
     pub(super) fn extents(&mut self, what: &str, value: &Value, span: Span) -> Option<Vec<usize>> {
         let integers = match value {

@@ -2,11 +2,11 @@
 
 use super::attribute::Args;
 use super::{Elaborator, Value};
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, counted};
 use crate::graph::infer::{self, Role};
 use crate::graph::{
     Activation, Binary, Constant, Conv, Coordinates, F32, Filter, Linear, NodeId, Op, Pads, Pool, Resize, Rounding,
-    Window,
+    Scale, Window,
 };
 
 impl<'a> Elaborator<'a> {
@@ -216,6 +216,14 @@ pub(super) fn split<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Value
     Some(e.make_list(true, parts, args.place))
 }
 
+/// Elements by index; those outside of the axis inference refuses.
+pub(super) fn gather<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Value> {
+    let x = e.tensor(args, "x")?;
+    let axis = e.axis(args, "axis", e.shape(x).len());
+    let indices = e.indices(args, "indices");
+    e.simple(args, Op::Gather { axis: axis?, indices: indices? })
+}
+
 /// Reshape to blocks, transpose, reshape.
 pub(super) fn depth_to_space<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Value> {
     let (x, block) = (e.tensor(args, "x"), e.count(args, "block"));
@@ -250,7 +258,7 @@ pub(super) fn resize<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Valu
     let (x, size, filter, align) = (x?, size?, filter?, align?);
     // Of what is no feature map, inference says so.
     let extents = e.graph.node(x).ty.nchw().map_or([1, 1], |[_, _, h, w]| [h, w]);
-    let scale = [0, 1].map(|i| F32::new(size[i] as f32 / extents[i] as f32));
+    let scale = [0, 1].map(|i| Scale::Ratio { outputs: size[i], inputs: extents[i] });
     let (filter, coordinates) = match (filter.as_str(), align) {
         ("nearest", _) => (Filter::Nearest(Rounding::Floor), Coordinates::Asymmetric),
         (_, true) => (Filter::Linear, Coordinates::AlignCorners),
@@ -276,7 +284,8 @@ pub(super) fn reshape<'a>(e: &mut Elaborator<'a>, args: &Args<'a>) -> Option<Val
     let known = known.fold(1usize, |len, &extent| len.saturating_mul(usize::try_from(extent).unwrap_or(0)));
     let elements: usize = e.shape(x).iter().product();
     if open > 1 || known == 0 || open == 1 && !elements.is_multiple_of(known) {
-        let message = format!("cannot reshape a tensor of shape {:?} ({elements} elements) to {wanted:?}", e.shape(x));
+        let elements = counted(elements, "element");
+        let message = format!("cannot reshape a tensor of shape {:?} ({elements}) to {wanted:?}", e.shape(x));
         e.report(Diagnostic::error(args.place, message));
         return None;
     }

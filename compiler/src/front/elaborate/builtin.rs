@@ -2,7 +2,7 @@
 
 use super::call::Given;
 use super::{Elaborator, Value};
-use crate::diag::{Diagnostic, Span};
+use crate::diag::{Diagnostic, Span, counted};
 use crate::front::value::List;
 
 /// A built-in function: what it takes and what it gives.
@@ -95,8 +95,7 @@ impl<'a> Elaborator<'a> {
             _ => 1,
         };
         if given.len() != wanted {
-            let message =
-                format!("{name} takes {wanted} argument{}, not {}", if wanted == 1 { "" } else { "s" }, given.len());
+            let message = format!("{name} takes {}, not {}", counted(wanted, "argument"), given.len());
             return self.report(Diagnostic::error(place, message));
         }
         match builtin {

@@ -1,9 +1,10 @@
 //! Calls: which function or op a path means, and which argument goes to which parameter.
 
 use super::eval::variable_name;
+use super::foreign::{self, Meant};
 use super::library::{Found, NotFound};
 use super::{Elaborator, Eval, MAX_CALLS, Stop, Value, builtin, ops, setting, suggest};
-use crate::diag::{Diagnostic, Span};
+use crate::diag::{Diagnostic, Span, counted};
 use crate::front::spec::{Call, Expr, ExprKind, Function, Ident};
 
 /// An argument: the value, where it stands, and how it was written.
@@ -41,7 +42,16 @@ impl<'a> Elaborator<'a> {
     }
 
     /// One call of a chain.
-    fn link(&mut self, call: &'a Call, span: Span, receiver: Option<Given<'a>>) -> Eval {
+    fn link(&mut self, call: &'a Call, span: Span, mut receiver: Option<Given<'a>>) -> Eval {
+        // What is no value here, `self` or a framework, has been reported: of the latter the call itself may be one.
+        if let Some(Given { value: Value::Poison, variable: Some(name), .. }) = &receiver
+            && foreign::variable(name).is_some()
+        {
+            if *name == "self" {
+                return Ok(Value::Poison);
+            }
+            receiver = None;
+        }
         // After a long receiver, the method alone is the place of what it does.
         let place = match &receiver {
             Some(given) if given.variable.is_none() => call.path_span.to(span),
@@ -86,21 +96,29 @@ impl<'a> Elaborator<'a> {
                 }
                 path => {
                     let message = format!("there is no function `{}`", path.join("::"));
-                    Ok(self.report(Diagnostic::error(call.path_span, message)))
+                    let names = builtin::names().chain(ops::names());
+                    let meant = path.last().and_then(|name| foreign::function(name, names));
+                    let help = meant.map(|meant| match meant {
+                        Meant::Help(help) => help,
+                        Meant::Unsupported(help) => help.to_owned(),
+                    });
+                    Ok(self.report(Diagnostic { help, ..Diagnostic::error(call.path_span, message) }))
                 }
             },
         }
     }
 
     fn unknown(&mut self, name: &str, span: Span) -> Value {
-        if ops::PLANNED.contains(&name) {
-            return self.report(Diagnostic::error(span, format!("`{name}` is not supported")));
-        }
         let mut known: Vec<&str> = self.library.callable(self.module()).collect();
         known.extend(builtin::names().chain(ops::names()).map(|name| -> &str { name }));
         let mistake = Diagnostic::error(span, format!("there is no function or op `{name}`"));
-        let near = suggest::nearest(name, known).map(|near| format!("`{near}` is near"));
-        self.report(Diagnostic { help: near, ..mistake })
+        let near = || suggest::nearest(name, known.iter().copied()).map(|near| format!("`{near}` is near"));
+        let mistake = match foreign::function(name, known.iter().copied()) {
+            Some(Meant::Help(help)) => mistake.help(help),
+            Some(Meant::Unsupported(help)) => Diagnostic::error(span, format!("`{name}` is not supported")).help(help),
+            None => Diagnostic { help: near(), ..mistake },
+        };
+        self.report(mistake)
     }
 
     /// Runs a function of the language: its ops are added to the graph.
@@ -224,7 +242,7 @@ impl<'a> Elaborator<'a> {
             let index = match given.name {
                 None if i < params.len() => Some(i),
                 None => {
-                    let message = format!("{callee} takes {} arguments, this is one too many", params.len());
+                    let message = format!("{callee} takes {}, this is one too many", counted(params.len(), "argument"));
                     let mistake = Diagnostic::error(given.span, message).help(takes.clone());
                     self.report(match defined {
                         Some(defined) => mistake.secondary(defined, "defined here"),
@@ -237,7 +255,8 @@ impl<'a> Elaborator<'a> {
                     if index.is_none() {
                         let message = format!("{callee} has no parameter `{}`", name.name);
                         let near = suggest::nearest(&name.name, params.iter().copied());
-                        let help = near.map_or(takes.clone(), |near| format!("`{near}` is near"));
+                        let near = near.map(|near| format!("`{near}` is near"));
+                        let help = foreign::parameter(&name.name, params).or(near).unwrap_or_else(|| takes.clone());
                         self.report(Diagnostic::error(name.span, message).help(help));
                     }
                     index

@@ -1,7 +1,7 @@
 //! Expressions, statements and patterns.
 
-use super::{Elaborator, Eval, MAX_DEPTH, MAX_STRING, Stop, Value, suggest};
-use crate::diag::{Diagnostic, Span};
+use super::{Elaborator, Eval, MAX_DEPTH, MAX_STRING, Stop, Value, foreign, suggest};
+use crate::diag::{Diagnostic, Span, counted};
 use crate::front::spec::{
     Arm, BinaryOp, Block, Expr, ExprKind, Ident, Literal, Pattern, PatternKind, Piece, Stmt, UnaryOp,
 };
@@ -140,12 +140,13 @@ impl<'a> Elaborator<'a> {
         }
         let mistake = Diagnostic::error(span, format!("there is no variable `{name}` here"));
         let near = suggest::nearest(name, frame.variables.iter().map(|variable| variable.name));
-        let mistake = match near {
-            Some(near) => mistake.help(format!("`{near}` is near")),
-            None if self.library.callable(frame.module).any(|function| function == name) => {
+        let mistake = match (foreign::variable(name), near) {
+            (Some(help), _) => mistake.help(help),
+            (None, Some(near)) => mistake.help(format!("`{near}` is near")),
+            (None, None) if self.library.callable(frame.module).any(|function| function == name) => {
                 mistake.help(format!("`{name}` is a function; to call it, write `{name}(…)`"))
             }
-            None => mistake,
+            (None, None) => mistake,
         };
         self.report(mistake)
     }
@@ -223,7 +224,8 @@ impl<'a> Elaborator<'a> {
                 Some(item) => item.clone(),
                 None => {
                     let kind = if list.tuple { "tuple" } else { "array" };
-                    let message = format!("there is no item {at} in this {kind} of {} items", list.items.len());
+                    let message =
+                        format!("there is no item {at} in this {kind} of {}", counted(list.items.len(), "item"));
                     self.report(Diagnostic::error(at_span, message).help("the first item has the index 0"))
                 }
             },
@@ -232,7 +234,8 @@ impl<'a> Elaborator<'a> {
                 match items.and_then(|(start, end)| list.items.get(start..end)) {
                     Some(items) => self.make_list(list.tuple, items.to_vec(), at_span),
                     None => {
-                        let message = format!("there are no items {start}..{end} in {} items", list.items.len());
+                        let message =
+                            format!("there are no items {start}..{end} in {}", counted(list.items.len(), "item"));
                         self.report(Diagnostic::error(at_span, message))
                     }
                 }
@@ -305,10 +308,10 @@ impl<'a> Elaborator<'a> {
                     Value::Poison => Vec::new(),
                     other => {
                         let of = match &other {
-                            Value::List(list) => format!("{} of {} items", other.kind(), list.items.len()),
+                            Value::List(list) => format!("{} of {}", other.kind(), counted(list.items.len(), "item")),
                             _ => other.kind().to_owned(),
                         };
-                        let message = format!("a pattern of {} names does not fit {of}", patterns.len());
+                        let message = format!("a pattern of {} does not fit {of}", counted(patterns.len(), "name"));
                         self.report(Diagnostic::error(pattern.span, message));
                         Vec::new()
                     }

@@ -11,6 +11,7 @@ mod builtin;
 mod call;
 mod convention;
 mod eval;
+mod foreign;
 mod library;
 mod names;
 mod node;

@@ -1,7 +1,7 @@
 //! Nodes: their names, their weights, and what is said when an op does not fit its operands.
 
 use super::{Elaborator, Value};
-use crate::diag::{Diagnostic, Span};
+use crate::diag::{Diagnostic, Span, counted};
 use crate::graph::infer::{self, Role, TypeError};
 use crate::graph::weights::Kind;
 use crate::graph::{self, Constant, NodeId, Op, Origin, TensorType, WeightId};
@@ -124,7 +124,7 @@ impl Elaborator<'_> {
             let node = self.graph.node(origin);
             let shape = &self.graph.node(culprit).ty.shape;
             let text = match shape[..] {
-                [_, c, ..] if channels => format!("this one has {c} channels"),
+                [_, c, ..] if channels => format!("this one has {}", counted(c, "channel")),
                 _ if operands.len() > 1 => format!("this one has shape {shape:?}"),
                 _ => format!("this has shape {shape:?}"),
             };
@@ -179,6 +179,7 @@ impl Elaborator<'_> {
                 | Op::MatMul
                 | Op::Concat { .. }
                 | Op::Slice { .. }
+                | Op::Gather { .. }
                 | Op::Reshape { .. }
                 | Op::Transpose { .. }
                 | Op::Fused { .. } => false,

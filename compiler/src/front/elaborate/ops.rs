@@ -4,7 +4,8 @@
 
 use super::attribute::Args;
 use super::build::{
-    adaptive_avg_pool, bn, concat, conv, depth_to_space, flatten, linear, matmul, normalize, reshape, resize, split,
+    adaptive_avg_pool, bn, concat, conv, depth_to_space, flatten, gather, linear, matmul, normalize, reshape, resize,
+    split,
 };
 use super::{Elaborator, Value};
 use crate::graph::{Activation, Binary, F32, Op, Pads};
@@ -275,6 +276,13 @@ static OPS: &[OpEntry] = &[
             let (start, end) = (e.natural(a, "start"), e.natural(a, "end"));
             e.simple(a, Op::Slice { axis: axis?, start: start?, end: end? })
         },
+    },
+    OpEntry {
+        name: "gather",
+        params: &[X, param("axis", Required), param("indices", Required)],
+        doc: "Elements of an axis by their index, which may occur several times (PyTorch's index_select): \
+              `x.gather(1, [2, 1, 0])`.",
+        build: gather,
     },
     OpEntry {
         name: "channel_shuffle",

@@ -3,7 +3,7 @@
 use super::attribute::Args;
 use super::ops::{OpEntry, Preset, param};
 use super::{Elaborator, Value};
-use crate::diag::Diagnostic;
+use crate::diag::{Diagnostic, counted};
 use crate::graph::Preprocessing;
 
 /// The resampling filters.
@@ -52,7 +52,11 @@ impl<'a> Elaborator<'a> {
         for (param, numbers) in [("mean", &made.mean), ("std", &made.std)] {
             if numbers.len() != 1 && numbers.len() != channels {
                 let count = numbers.len();
-                let message = format!("`{param}` of image has {count} numbers for an input of {channels} channels");
+                let message = format!(
+                    "`{param}` of image has {} for an input of {}",
+                    counted(count, "number"),
+                    counted(channels, "channel")
+                );
                 self.report(Diagnostic::error(args.place, message));
                 return None;
             }

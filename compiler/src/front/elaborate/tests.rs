@@ -137,6 +137,7 @@ fn ops_have_the_shapes_of_pytorch() {
         ("x.global_avg_pool() + x.global_max_pool()", vec![1, 8, 1, 1]),
         ("x.flatten().linear(5)", vec![1, 5]),
         ("concat([x, x.slice(1, 0, 4)])", vec![1, 12, 6, 6]),
+        ("x.gather(3, [5, 0, 0])", vec![1, 8, 6, 3]),
         ("x.split([3, 5]).1", vec![1, 5, 6, 6]),
         ("{ let (a, b) = x.split(2); (a - b) / 2 + a * b }", vec![1, 4, 6, 6]),
         ("x.channel_shuffle(2)", vec![1, 8, 6, 6]),
@@ -301,6 +302,12 @@ fn mistakes_say_what_to_do() {
         "x.conv(\"8\", 1, padding = \"sam\", name = 3)",
         "x.relu();",
         "match x.channels() { 1 => x, 2 => x }",
+        "x.Conv2d(8, kernel_size = 3).batch_norm()",
+        "x.conv(8, kernel_size = 3, in_channels = 8)",
+        "cat([x, x], dim = 1).layer_norm()",
+        "let y = torch.relu(x);\nlet z = self.conv1(y);\nnn::Linear(z, 10)",
+        "for c in [8, 16].iter() { }\nx.clone().relu(1)",
+        "let (a, b) = [x];\n[x][1]",
     ]
     .into_iter()
     .enumerate()

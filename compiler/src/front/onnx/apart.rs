@@ -8,7 +8,7 @@ use super::call::Call;
 use super::operators::Convert;
 use super::tensor::Tensor;
 use super::{Problem, Tensors};
-use crate::graph::{Graph, NodeId, Op, count, interp};
+use crate::graph::{count, interp};
 
 /// The results of a call, or None where an operand is not known, or where computing them would take too long: then the
 /// network computes them.
@@ -27,7 +27,7 @@ pub(super) fn computed(
     }
     let mut apart = builder.apart();
     let results = convert(&mut apart, call);
-    builder.budget = apart.budget.clone();
+    builder.budget.after(&apart.budget);
     let results = results?;
     let mut outputs = Vec::new();
     for (i, result) in results.iter().enumerate() {
@@ -37,9 +37,9 @@ pub(super) fn computed(
             outputs.push(node);
         }
     }
-    let work = apart.graph.order().into_iter().map(|id| steps(&apart.graph, id)).fold(0, u64::saturating_add);
-    let Some(left) = builder.work.checked_sub(work) else { return Ok(None) };
-    builder.work = left;
+    let work = apart.graph.order().into_iter().map(|id| count::steps(&apart.graph, id)).fold(0, u64::saturating_add);
+    let Some(left) = builder.budget.work.checked_sub(work) else { return Ok(None) };
+    builder.budget.work = left;
     for &node in &outputs {
         builder.budget.take(&apart.ty(node).shape)?;
     }
@@ -54,7 +54,9 @@ pub(super) fn computed(
             Value::Known(known) => builder.value(name, known.tensor),
             Value::Node(_) => {
                 let (shape, elements) = found.next().ok_or_else(|| Problem::new("it has no value"))?;
-                builder.value(name, Tensor::of(&elements, shape).into())
+                let tensor = Tensor::of(&elements, shape);
+                builder.budget.hold(&tensor);
+                builder.value(name, tensor.into())
             }
         });
     }
@@ -64,16 +66,4 @@ pub(super) fn computed(
 fn passes_on(call: &Call<'_>, result: &Known) -> bool {
     let is_same = |value: &Value| matches!(value, Value::Known(known) if Rc::ptr_eq(&known.tensor, &result.tensor));
     call.inputs.iter().flatten().any(is_same)
-}
-
-/// What the interpreter does for a node: multiply-adds, elements that it reads and makes, taps of pools.
-fn steps(graph: &Graph, id: NodeId) -> u64 {
-    let len = |id: NodeId| graph.node(id).ty.len() as u64;
-    let read = graph.operands(id).into_iter().map(len).fold(len(id), u64::saturating_add);
-    let taps = if let Op::MaxPool(pool) | Op::AvgPool(pool) = &graph.node(id).op {
-        pool.window.kernel.iter().product::<usize>() as u64
-    } else {
-        0
-    };
-    read.saturating_add(count::macs(graph, id)).saturating_add(len(id).saturating_mul(taps))
 }

@@ -2,7 +2,7 @@
 
 use super::Problem;
 use super::proto::attribute_proto::AttributeType;
-use super::proto::{AttributeProto, NodeProto, TensorProto};
+use super::proto::{AttributeProto, NodeProto, SparseTensorProto, TensorProto};
 
 /// The attributes of a node.
 #[derive(Clone, Copy)]
@@ -61,6 +61,10 @@ impl<'a> Attributes<'a> {
         Ok(self.text(name)?.unwrap_or(default))
     }
 
+    pub(super) fn sparse_tensor(self, name: &str) -> Result<Option<&'a SparseTensorProto>, Problem> {
+        Ok(self.find(name, AttributeType::SparseTensor)?.and_then(|attribute| attribute.sparse_tensor.as_deref()))
+    }
+
     pub(super) fn tensor(self, name: &str) -> Result<Option<&'a TensorProto>, Problem> {
         Ok(self.find(name, AttributeType::Tensor)?.and_then(|attribute| attribute.t.as_deref()))
     }
@@ -68,6 +72,12 @@ impl<'a> Attributes<'a> {
 
 /// Attributes that any operator may have: version 1 says with `consumed_inputs` whose memory may be written over.
 const ANYWHERE: [&str; 1] = ["consumed_inputs"];
+
+/// Whether an attribute is none of ONNX's, whose names are words of C: a note that a tool left for itself, as
+/// `com.example.layer`, or the two underscores that ONNX's own checker lets pass.
+fn is_foreign(name: &str) -> bool {
+    name.starts_with("__") || name.contains(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+}
 
 impl Attributes<'_> {
     /// Whether an operator's conversion looks at all attributes of the node.
@@ -81,7 +91,7 @@ impl Attributes<'_> {
             .attribute
             .iter()
             .map(AttributeProto::name)
-            .filter(|name| !known.contains(name) && !ANYWHERE.contains(name))
+            .filter(|name| !known.contains(name) && !ANYWHERE.contains(name) && !is_foreign(name))
             .map(|name| format!("`{name}`"))
             .collect();
         match unknown.as_slice() {
@@ -153,7 +163,7 @@ fn honoured(operator: &str) -> &'static [&'static str] {
         "Slice" => &["axes", "ends", "starts"],
         "Pad" => &["mode", "pads", "value"],
         "DepthToSpace" | "SpaceToDepth" => &["blocksize", "mode"],
-        "Constant" => &["value", "value_float", "value_floats", "value_int", "value_ints"],
+        "Constant" => &["sparse_value", "value", "value_float", "value_floats", "value_int", "value_ints"],
         "ConstantOfShape" => &["value"],
         "Mod" => &["fmod"],
         "If" => &["else_branch", "then_branch"],

@@ -1,15 +1,15 @@
 //! The graph of a model, node by node.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use super::budget::Budget;
 use super::builder::{Builder, Known, Value};
 use super::model::{Model, node_name, operator_name};
 use super::operators::is_operator;
-use super::proto::NodeProto;
-use super::settings::Given;
-use super::walk::{Walk, inputs_behind, names_read};
+use super::proto::{NodeProto, ValueInfoProto};
+use super::settings::{Given, Inputs, has_kernels};
+use super::walk::{Walk, data, names_read, names_taken};
 use super::{Folder, Import, Settings, Tensors};
 use crate::diag::{Diagnostic, Errors, Span};
 use crate::graph::Op;
@@ -46,13 +46,22 @@ pub(super) fn build(
     if !unknown.is_empty() {
         return Err(Errors::new(unknown, listing.sources).into());
     }
-    let given =
-        settings.inputs(&inputs, constants).map_err(|mistakes| Errors::new(mistakes, listing.sources.clone()))?;
+    let taken: HashSet<&str> = order.iter().flat_map(|&node| names_taken(&nodes[node])).collect();
+    let is_taken = |name: &str| taken.contains(name) || outputs.iter().any(|output| output == name);
+    let (inputs, unread): (Vec<ValueInfoProto>, Vec<ValueInfoProto>) =
+        inputs.into_iter().partition(|input| is_taken(input.name()) || has_kernels(input));
+    let unread: Vec<String> = unread.iter().map(|input| input.name().to_owned()).collect();
+    let found = settings.inputs(&inputs, &unread, constants);
+    let Inputs { given, mut notes } = found.map_err(|mistakes| Errors::new(mistakes, listing.sources.clone()))?;
+    notes
+        .extend(unread.iter().map(|name| format!("nothing reads the input `{name}`, which the network does not have")));
     let names = nodes.iter().flat_map(|node| &node.output).chain(initializers.keys());
     let budget = Budget::for_tensors(initializers.values());
     let mut builder = Builder::new(type_name(name), opset, names.cloned().collect(), budget);
     let read = nodes.iter().flat_map(names_read).chain(outputs.iter().map(String::as_str)).collect();
-    let mut walk = Walk::new(read, folder);
+    let data = data(&nodes, &order, &outputs);
+    let mut walk = Walk::new(read, data, folder);
+    let last_readers = last_readers(&nodes, &order, &outputs);
     for (name, tensor) in initializers {
         let Some(&name) = walk.read.get(name.as_str()) else { continue };
         walk.values.insert(name, Value::Known(Known { name: name.into(), tensor: Rc::new(tensor) }));
@@ -72,36 +81,54 @@ pub(super) fn build(
                 }
             }
             Given::Constant(tensor) => {
+                if !settings.fixes(name) {
+                    notes.push(format!("the input `{name}` is a constant of the network, of the value that is given"));
+                }
                 constants.push(name.to_owned());
                 walk.values.insert(name, Value::Known(Known { name: name.into(), tensor: Rc::new(tensor) }));
             }
         }
     }
-    for position in order {
+    for (at, &position) in order.iter().enumerate() {
         // A file of mistakes is not read to its end.
         if walk.mistakes.is_full() {
             break;
         }
         let node = &nodes[position];
         walk.node(&mut builder, node, node_name(node, position), listing.span(position));
+        for name in names_taken(node) {
+            if last_readers.get(name) == Some(&at) {
+                walk.forget(&mut builder, name);
+            }
+        }
     }
-    let Walk { values, mut mistakes, needs, .. } = walk;
     for output in &outputs {
-        let Some(value) = values.get(output.as_str()) else { continue };
+        let Some(value) = walk.values.get(output.as_str()) else { continue };
         match builder.output(value, output) {
             Ok(node) => builder.graph.add_output(output.clone(), node),
             Err(problem) => {
                 let message = format!("the output `{output}` cannot be given: {}", problem.message);
-                mistakes.push(Diagnostic::error(Span::NOWHERE, message));
+                walk.mistakes.push(Diagnostic::error(Span::NOWHERE, message));
             }
         }
     }
-    if !mistakes.is_empty() {
-        let needed = inputs_behind(&builder.graph, needs).into_iter().filter(|input| settings.offers(input, &inputs));
-        return Err(Refusal { needed: needed.collect(), errors: Errors::new(mistakes, listing.sources) });
+    if !walk.mistakes.is_empty() {
+        let needs = std::mem::take(&mut walk.needs);
+        let needed = walk.constants(&builder.graph, needs).into_iter().filter(|input| settings.offers(input, &inputs));
+        return Err(Refusal { needed: needed.collect(), errors: Errors::new(walk.mistakes, listing.sources) });
     }
     let (graph, tensors) = builder.finish();
-    Ok(Import { graph, tensors: Tensors(tensors), constants })
+    Ok(Import { graph, tensors: Tensors(tensors), constants, unread, notes })
+}
+
+/// The node, by its place in the order, after which nothing reads a value; of outputs none.
+fn last_readers<'m>(nodes: &'m [NodeProto], order: &[usize], outputs: &'m [String]) -> HashMap<&'m str, usize> {
+    let mut last = HashMap::new();
+    for (at, &position) in order.iter().enumerate() {
+        last.extend(names_taken(&nodes[position]).into_iter().map(|name| (name, at)));
+    }
+    last.retain(|name, _| !outputs.iter().any(|output| output == name));
+    last
 }
 
 /// Operators that kiln does not have: a mistake each, with the places where they stand.

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use kiln_rt::safetensors::Dtype;
 
 use super::Problem;
-use super::budget::{Budget, WORK};
+use super::budget::Budget;
 use super::call::Call;
 use super::tensor::{self, Tensor};
 use crate::diag::Span;
@@ -41,8 +41,6 @@ pub(super) struct Builder {
     pub(super) opset: i64,
     /// What may still be made of the model's tensors.
     pub(super) budget: Budget,
-    /// Steps of the interpreter that may still be taken when the model is read.
-    pub(super) work: u64,
     /// Whether names are those of a branch, which other branches may have too.
     pub(super) is_within: bool,
     tensors: BTreeMap<String, Tensor>,
@@ -60,18 +58,7 @@ impl Builder {
     /// An empty graph, for a model whose values have these names and which may take so much memory.
     pub(super) fn new(name: String, opset: i64, values: Names, budget: Budget) -> Self {
         let (tensors, derived, large, names) = (BTreeMap::new(), HashMap::new(), HashMap::new(), Names::default());
-        Builder {
-            graph: Graph::new(name),
-            opset,
-            budget,
-            work: WORK,
-            is_within: false,
-            tensors,
-            derived,
-            large,
-            names,
-            values,
-        }
+        Builder { graph: Graph::new(name), opset, budget, is_within: false, tensors, derived, large, names, values }
     }
 
     /// Another, for a part that is computed by itself, with the same bounds.
@@ -95,6 +82,7 @@ impl Builder {
     /// It is larger than what is left for such tensors.
     pub(super) fn made(&mut self, wanted: &str, tensor: Tensor) -> Result<Known, Problem> {
         self.budget.take(&tensor.shape)?;
+        self.budget.hold(&tensor);
         Ok(Known { name: self.values.fresh(wanted).into(), tensor: tensor.into() })
     }
 

@@ -6,7 +6,7 @@ use super::builder::{Known, Value};
 use super::geometry::{self, Stride};
 use super::model::operator_name;
 use super::proto::NodeProto;
-use crate::diag::Span;
+use crate::diag::{Span, counted};
 
 /// The most integers of an input that says how an operator works.
 const INTEGERS: usize = 1 << 16;
@@ -70,7 +70,7 @@ impl Call<'_> {
                     input + 1,
                     self.node.input.get(input).map_or("", String::as_str)
                 );
-                Err(Problem { message, needs: vec![*node] })
+                Err(Problem { needs: vec![*node], ..Problem::new(message) })
             }
         }
     }
@@ -82,7 +82,7 @@ impl Call<'_> {
             Value::Known(_) => None,
         });
         let message = format!("kiln computes {what} of values alone that do not depend on the network's inputs");
-        Problem { message, needs: nodes.collect() }
+        Problem { needs: nodes.collect(), ..Problem::new(message) }
     }
 
     /// An input that must be given and known.
@@ -133,7 +133,7 @@ impl Call<'_> {
         let results = self.node.output.len();
         let parts = geometry::parts(extent, sizes.as_deref(), results)?;
         if parts.len() < results {
-            return Err(Problem::new(format!("it has {results} results and makes {} parts", parts.len())));
+            return Err(Problem::new(format!("it has {results} results and makes {}", counted(parts.len(), "part"))));
         }
         Ok(parts)
     }

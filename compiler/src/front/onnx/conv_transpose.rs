@@ -16,7 +16,7 @@ use super::tensor::Tensor;
 use super::volume::{Volume, by_layers, plane};
 use super::{Listed, Problem};
 use crate::graph::weights::Kind;
-use crate::graph::{Binary, Conv, NodeId, Op, Pads, WeightId, Window};
+use crate::graph::{Binary, Conv, F32, NodeId, Op, Pads, WeightId, Window};
 
 /// How many times as large as a small kernel the kernel of all phases may be.
 const GROWTH: usize = 64;
@@ -29,6 +29,9 @@ struct Side {
     dilation: usize,
     /// Outputs cut off at the start.
     before: usize,
+    /// Zeros before the first output, where padding is negative. Those after the last one are sums of no taps.
+    ahead: usize,
+    /// Outputs, with the zeros.
     outputs: usize,
     /// Taps of a phase, and how far apart they lie.
     reach: usize,
@@ -39,7 +42,8 @@ struct Side {
 
 impl Side {
     /// Along the one row of a line.
-    const POINT: Self = Side { taps: 1, stride: 1, dilation: 1, before: 0, outputs: 1, reach: 1, step: 1, each: 1 };
+    const POINT: Self =
+        Side { taps: 1, stride: 1, dilation: 1, before: 0, ahead: 0, outputs: 1, reach: 1, step: 1, each: 1 };
 }
 
 /// `ConvTranspose`.
@@ -81,7 +85,7 @@ pub(super) fn conv_transpose(builder: &mut Builder, call: &Call<'_>) -> Result<V
             }
             let result = Volume { shape: [*n, channels, depth.outputs, rows.outputs, columns.outputs], bias };
             let from = |layer: usize, tap: usize| {
-                let steps = (depth.before + layer).checked_sub(tap * depth.dilation)?;
+                let steps = (depth.before + layer).checked_sub(depth.ahead)?.checked_sub(tap * depth.dilation)?;
                 steps.is_multiple_of(depth.stride).then_some(steps / depth.stride)
             };
             by_layers(builder, call, x, kd, &result, from, |builder, layer, tap| {
@@ -148,10 +152,14 @@ impl Transposed<'_, '_> {
             y = pixels_of_channels(builder, call, "pixels", y, [rows.stride, columns.stride], true)?;
         }
         for (axis, side) in [(2, rows), (3, columns)] {
-            let (start, end) = (side.before, side.before + side.outputs);
+            let (start, end) = (side.before, side.before + side.outputs - side.ahead);
             if (start, end) != (0, builder.ty(y).shape[axis]) {
                 y = builder.add_part(call, "cut", Op::Slice { axis, start, end }, &[y], vec![])?;
             }
+        }
+        if [rows.ahead, columns.ahead] != [0, 0] {
+            let pads = Pads { top: rows.ahead, left: columns.ahead, ..Pads::default() };
+            y = builder.add_part(call, "behind zeros", Op::Pad { pads, value: F32::new(0.0) }, &[y], vec![])?;
         }
         Ok(y)
     }
@@ -226,18 +234,21 @@ fn sides<const N: usize>(call: &Call<'_>, taps: [usize; N], extents: [usize; N])
             None => [pads[i], pads[N + i]],
         };
         let outputs = full.checked_sub(before).and_then(|rest| rest.checked_sub(after));
-        let fits = before >= 0 && after >= 0 && outputs.is_some_and(|outputs| outputs > 0);
-        let outputs = outputs.filter(|_| fits).ok_or_else(|| {
+        // At least one of the outputs is none of the zeros.
+        let some = |outputs: i64| outputs > 0 && outputs.checked_add(before.min(0)).is_some_and(|outputs| outputs > 0);
+        let outputs = outputs.filter(|&outputs| some(outputs)).ok_or_else(|| {
             Problem::new(format!("its padding {:?} leaves nothing of {full} outputs", [before, after]))
         })?;
-        let whole = usize::try_from(full).map_err(|_| too_large())?;
+        let whole =
+            full.checked_sub(after.min(0)).and_then(|whole| usize::try_from(whole).ok()).ok_or_else(too_large)?;
         // One phase is a convolution with the kernel's own taps.
         let (reach, step) = if stride == 1 { (taps[i], dilation) } else { ((span - 1) / stride + 1, 1) };
         Ok(Side {
             taps: taps[i],
             stride,
             dilation,
-            before: before as usize,
+            before: before.max(0) as usize,
+            ahead: before.min(0).unsigned_abs() as usize,
             outputs: outputs as usize,
             reach,
             step,

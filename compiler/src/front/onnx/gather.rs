@@ -1,6 +1,4 @@
-//! Elements of an axis by their places, as slices one after the other.
-
-use std::ops::Range;
+//! Elements of an axis by their index.
 
 use super::Problem;
 use super::builder::{Builder, Value};
@@ -8,24 +6,21 @@ use super::call::Call;
 use super::geometry::axis;
 use crate::graph::{NodeId, Op};
 
-/// The most slices that a list of places becomes.
-const PIECES: usize = 1 << 9;
-
-/// `Gather` of places that are known.
+/// `Gather` with known indices.
 pub(super) fn gather(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let x = builder.operand(call, 0)?;
     let shape = builder.ty(x).shape.clone();
     let at = axis(call.attributes().int_or("axis", 0)?, shape.len())?;
     let known = call.required_known(1)?;
-    let places = known.tensor.to_integers().ok_or_else(|| Problem::new("its indices are no integers"))?;
+    let indices = known.tensor.to_integers().ok_or_else(|| Problem::new("its indices are no integers"))?;
     let extent = shape[at] as i64;
-    let places: Option<Vec<usize>> = places
+    let indices: Option<Vec<usize>> = indices
         .into_iter()
-        .map(|place| if place < 0 { place.checked_add(extent) } else { Some(place) })
-        .map(|place| place.filter(|&place| (0..extent).contains(&place)).map(|place| place as usize))
+        .map(|index| if index < 0 { index.checked_add(extent) } else { Some(index) })
+        .map(|index| index.filter(|&index| (0..extent).contains(&index)).map(|index| index as usize))
         .collect();
-    let places = places.ok_or_else(|| Problem::new(format!("an index is outside of axis {at} of {shape:?}")))?;
-    let y = at_runs(builder, call, x, at, places.into_iter().map(|place| place..place + 1))?;
+    let indices = indices.ok_or_else(|| Problem::new(format!("an index is outside of axis {at} of {shape:?}")))?;
+    let y = elements_at(builder, call, x, at, indices.into_iter())?;
     let shape = [&shape[..at], &known.tensor.shape, &shape[at + 1..]].concat();
     if builder.ty(y).shape == shape {
         return Ok(vec![Value::Node(y)]);
@@ -33,41 +28,51 @@ pub(super) fn gather(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     Ok(vec![Value::Node(builder.add(call, Op::Reshape { shape }, &[y], vec![])?)])
 }
 
-/// The elements of an axis in these runs, in their order; they may occur several times.
-pub(super) fn at_runs(
+/// The elements of an axis with these indices, in this order; they may occur several times. Neighbours are a slice.
+///
+/// # Errors
+/// There are none, or more than may be listed.
+pub(super) fn elements_at(
     builder: &mut Builder,
     call: &Call<'_>,
     x: NodeId,
     axis: usize,
-    given: impl Iterator<Item = Range<usize>>,
+    indices: impl ExactSizeIterator<Item = usize> + Clone,
 ) -> Result<NodeId, Problem> {
-    // Neighbours that ascend are a slice.
-    let mut runs: Vec<Range<usize>> = Vec::new();
-    for next in given.filter(|next| !next.is_empty()) {
-        match runs.last_mut() {
-            Some(run) if run.end == next.start => run.end = next.end,
-            _ => runs.push(next),
-        }
-        if runs.len() > PIECES {
-            return Err(Problem::new(format!("it takes more than {PIECES} pieces of axis {axis}")));
-        }
-    }
-    if runs.is_empty() {
+    let extent = builder.ty(x).shape[axis];
+    let Some(start) = indices.clone().next() else {
         return Err(Problem::new(format!("it takes nothing of axis {axis}")));
+    };
+    let end = start + indices.len();
+    if indices.clone().eq(start..end) {
+        return match end - start == extent {
+            true => Ok(x),
+            false => builder.add_part(call, "piece", Op::Slice { axis, start, end }, &[x], vec![]),
+        };
     }
-    let whole = 0..builder.ty(x).shape[axis];
-    let mut parts = Vec::with_capacity(runs.len());
-    for run in runs {
-        parts.push(match run == whole {
-            true => x,
-            false => {
-                let op = Op::Slice { axis, start: run.start, end: run.end };
-                builder.add_part(call, "piece", op, &[x], vec![])?
-            }
-        });
+    builder.budget.take(&[indices.len()])?;
+    let listed: Option<Vec<u32>> = indices.map(|index| u32::try_from(index).ok()).collect();
+    let indices = listed.ok_or_else(|| Problem::new(format!("an index is too large for axis {axis}")))?;
+    builder.add_part(call, "gathered", Op::Gather { axis, indices }, &[x], vec![])
+}
+
+/// A value that is repeated along the axes of which it has one element, in a shape that it broadcasts to.
+pub(super) fn repeated(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    part: &str,
+    mut x: NodeId,
+    shape: &[usize],
+) -> Result<NodeId, Problem> {
+    let own = &builder.ty(x).shape;
+    let own = [vec![1; shape.len() - own.len()], own.clone()].concat();
+    if builder.ty(x).shape != own {
+        x = builder.add_part(call, part, Op::Reshape { shape: own.clone() }, &[x], vec![])?;
     }
-    match parts[..] {
-        [only] => Ok(only),
-        _ => builder.add_part(call, "pieces", Op::Concat { axis }, &parts, vec![]),
+    // The last axis first: what is copied in the end, and is most, lies side by side.
+    for axis in (0..shape.len()).rev().filter(|&axis| own[axis] != shape[axis]) {
+        builder.budget.take(&[shape[axis]])?;
+        x = builder.add_part(call, part, Op::Gather { axis, indices: vec![0; shape[axis]] }, &[x], vec![])?;
     }
+    Ok(x)
 }

@@ -171,7 +171,7 @@ pub(super) fn integers(
         }
         (Value::Known(_), Some(Value::Node(zero))) => {
             let message = "its weights are known, and their zero point depends on the network's inputs".to_owned();
-            Err(Problem { message, needs: vec![*zero] })
+            Err(Problem { needs: vec![*zero], ..Problem::new(message) })
         }
         (Value::Node(node), zero) => {
             let mut x = *node;

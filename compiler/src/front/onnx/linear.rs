@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use super::Problem;
 use super::builder::{Builder, Known, Value};
 use super::call::Call;
+use super::gather::repeated;
+use super::geometry;
 use super::tensor::elements;
-use super::{geometry, shape};
 use crate::graph::weights::Kind;
 use crate::graph::{Binary, Linear, NodeId, Op, WeightId};
 
@@ -254,8 +255,7 @@ fn parts_of_value(
     let own = [vec![1; outer.len() - own.len()], own.to_vec()].concat();
     let x = as_parts(builder, call, part, x, [&own[..], &matrix].concat())?;
     let whole = [outer, &matrix].concat();
-    let ones = shape::everywhere(builder, call, "ones", whole, 1.0, x)?;
-    let x = builder.add_part(call, part, Op::Binary(Binary::Mul), &[x, ones], vec![])?;
+    let x = repeated(builder, call, part, x, &whole)?;
     as_parts(builder, call, part, x, vec![outer.iter().product(), matrix[0], matrix[1]])
 }
 

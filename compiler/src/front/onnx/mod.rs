@@ -38,6 +38,7 @@ mod resample;
 mod resize;
 mod settings;
 mod shape;
+mod sparse;
 mod tensor;
 mod volume;
 mod walk;
@@ -65,6 +66,10 @@ pub struct Import {
     pub tensors: Tensors,
     /// The inputs of the file that are constants of the network: see [`Settings::fix`] and [`Settings::offer`].
     pub constants: Vec<String>,
+    /// The inputs of the file that nothing reads, and of which crates have no kernels: the network does not have them.
+    pub unread: Vec<String>,
+    /// What was decided without being asked for, a sentence each.
+    pub notes: Vec<String>,
 }
 
 /// Tensors of an ONNX file by name, those that its graph reads.
@@ -112,11 +117,13 @@ struct Problem {
     message: String,
     /// Nodes whose values would have to be known.
     needs: Vec<NodeId>,
+    /// Whether it follows from another one that has been told.
+    follows: bool,
 }
 
 impl Problem {
     fn new(message: impl Into<String>) -> Self {
-        Problem { message: message.into(), needs: Vec::new() }
+        Problem { message: message.into(), needs: Vec::new(), follows: false }
     }
 }
 

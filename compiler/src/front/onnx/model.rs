@@ -1,11 +1,14 @@
 //! A file as a model whose parts fit together.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
-use super::proto::{Bytes, Message, ModelProto, NodeProto, ValueInfoProto};
-use super::tensor::{Folder, Tensor};
+use kiln_rt::content::Content;
+
+use super::budget::Budget;
+use super::proto::{Bytes, Message, ModelProto, NodeProto, SparseTensorProto, TensorProto, ValueInfoProto};
+use super::tensor::{Folder, Tensor, Unreadable};
 use super::walk::names_taken;
-use super::{functions, wire};
+use super::{functions, sparse, wire};
 use crate::diag::{Diagnostic, Errors, Mistakes, Pos, Sources, Span};
 
 /// The versions of ONNX's own operators that are read as they are meant.
@@ -87,8 +90,17 @@ impl Model {
     /// # Errors
     /// All mistakes of a stage: the bytes, then the parts and how they are named, then how they hang together.
     pub(super) fn read(name: &str, file: Bytes, folder: &dyn Folder) -> Result<Self, Errors> {
+        let content = Content::of(&file);
         let unreadable = |why: String| {
-            let mistake = Diagnostic::error(Span::NOWHERE, format!("cannot read {name} as an ONNX file: {why}"));
+            let mistake = match content {
+                None | Some(Content::Onnx) => {
+                    Diagnostic::error(Span::NOWHERE, format!("cannot read {name} as an ONNX file: {why}"))
+                }
+                Some(other) => Diagnostic {
+                    help: other.help().map(str::to_owned),
+                    ..Diagnostic::error(Span::NOWHERE, format!("{name} is {other}, not an ONNX model"))
+                },
+            };
             Errors::new(vec![mistake], Sources::default())
         };
         wire::check(&file).map_err(unreadable)?;
@@ -106,50 +118,43 @@ impl Model {
         }
         let graph = proto.graph.take().ok_or_else(|| unreadable("it holds no graph".to_owned()))?;
         let listing = Listing::new(name, &graph.node);
-        if !graph.sparse_initializer.is_empty() {
-            mistakes.push(unplaced("sparse initializers are not supported".to_owned()));
-        }
-        let mut initializers = HashMap::new();
-        for proto in graph.initializer {
-            let name = proto.name().to_owned();
-            match Tensor::read(proto, folder) {
-                Ok(tensor) => {
-                    if initializers.insert(name.clone(), tensor).is_some() {
-                        mistakes.push(unplaced(format!("there are two initializers `{name}`")));
-                    }
-                }
-                Err(why) => mistakes.push(unplaced(format!("the initializer `{name}` cannot be used: {why}"))),
-            }
+        let Initializers { read: initializers, unreadable, doubled } =
+            Initializers::read(graph.initializer, graph.sparse_initializer, folder);
+        for name in doubled {
+            mistakes.push(unplaced(format!("there are two initializers `{name}`, which are not equal")));
         }
         if !mistakes.is_empty() {
             return Err(Errors::new(mistakes, listing.sources));
         }
+        let is_initializer = |name: &str| initializers.contains_key(name) || unreadable.contains_key(name);
         let inputs: Vec<ValueInfoProto> =
-            graph.input.into_iter().filter(|input| !initializers.contains_key(input.name())).collect();
+            graph.input.into_iter().filter(|input| !is_initializer(input.name())).collect();
         let outputs: Vec<String> = graph.output.iter().map(|output| output.name().to_owned()).collect();
         let model = Model { opset, nodes: graph.node, order: Vec::new(), inputs, outputs, initializers, listing };
-        model.linked()
+        model.linked(&unreadable)
     }
 
-    /// Fills `order` in.
-    fn linked(mut self) -> Result<Self, Errors> {
+    /// Fills `order` in. Of initializers that cannot be read, those are mistakes that a node of it reads.
+    fn linked(mut self, unreadable: &BTreeMap<String, Unreadable>) -> Result<Self, Errors> {
         let mut mistakes = Mistakes::default();
-        let made_by = self.makers(&mut mistakes);
-        // What each node waits for: nodes, each once an input.
+        let made_by = self.makers(unreadable, &mut mistakes);
+        // What each node waits for: nodes, in the order of its inputs, then what its branches read.
         let waits: Vec<Vec<usize>> = self
             .nodes
             .iter()
-            .map(|node| names_taken(node).into_iter().filter_map(|name| made_by.get(name).copied().flatten()).collect())
+            .map(|node| {
+                let names = node.input.iter().map(String::as_str).chain(names_taken(node));
+                names.filter_map(|name| made_by.get(name).copied().flatten()).collect()
+            })
             .collect();
         let order = topological(&waits);
         if order.len() < self.nodes.len() && mistakes.is_empty() {
             mistakes.push(self.cycle(&waits, &order));
         }
-        let mut needed = vec![false; self.nodes.len()];
-        let mut open = Vec::new();
+        let mut wanted = Vec::new();
         for output in &self.outputs {
             match made_by.get(output.as_str()) {
-                Some(maker) => open.extend(*maker),
+                Some(maker) => wanted.extend(*maker),
                 None => {
                     let message = format!("the output `{output}` is nothing that a node or an input gives");
                     mistakes.push(Diagnostic::error(Span::NOWHERE, message));
@@ -162,23 +167,26 @@ impl Model {
         if self.outputs.iter().collect::<HashSet<_>>().len() < self.outputs.len() {
             mistakes.push(Diagnostic::error(Span::NOWHERE, "two outputs of the model have one name"));
         }
-        while let Some(node) = open.pop() {
-            if !std::mem::replace(&mut needed[node], true) {
-                open.extend(&waits[node]);
-            }
-        }
+        let order = if mistakes.is_empty() { depth_first(&wanted, &waits) } else { order };
+        let read = order.iter().flat_map(|&node| names_taken(&self.nodes[node]));
+        let read: HashSet<&str> = read.chain(self.outputs.iter().map(String::as_str)).collect();
+        mistakes.extend(missing(unreadable.iter().filter(|(name, _)| read.contains(name.as_str()))));
         if !mistakes.is_empty() {
             return Err(Errors::new(mistakes, self.listing.sources));
         }
         drop(made_by);
-        self.order = order.into_iter().filter(|&node| needed[node]).collect();
+        self.order = order;
         Ok(self)
     }
 
     /// The node that makes each value, None for inputs and initializers. Values have one maker, and what is read has one.
-    fn makers(&self, mistakes: &mut Mistakes) -> HashMap<&str, Option<usize>> {
+    fn makers<'m>(
+        &'m self,
+        unreadable: &'m BTreeMap<String, Unreadable>,
+        mistakes: &mut Mistakes,
+    ) -> HashMap<&'m str, Option<usize>> {
         let mut made_by: HashMap<&str, Option<usize>> =
-            self.initializers.keys().map(|name| (name.as_str(), None)).collect();
+            self.initializers.keys().chain(unreadable.keys()).map(|name| (name.as_str(), None)).collect();
         for input in &self.inputs {
             if made_by.insert(input.name(), None).is_some() {
                 let message = format!("there are two inputs `{}`", input.name());
@@ -230,6 +238,77 @@ impl Model {
     }
 }
 
+/// The tensors that a model comes with.
+#[derive(Default)]
+struct Initializers {
+    read: HashMap<String, Tensor>,
+    unreadable: BTreeMap<String, Unreadable>,
+    /// The names of those that are not the same each time.
+    doubled: BTreeSet<String>,
+}
+
+impl Initializers {
+    fn read(initializers: Vec<TensorProto>, sparse: Vec<SparseTensorProto>, folder: &dyn Folder) -> Self {
+        let mut all = Initializers::default();
+        for proto in initializers {
+            let name = proto.name().to_owned();
+            all.add(name, Tensor::read(proto, folder));
+        }
+        // The elements of sparse tensors are bounded by how many of them the file holds.
+        let len = |proto: &SparseTensorProto| {
+            let dims = proto.values.as_ref().map(|values| values.dims.as_slice()).unwrap_or_default();
+            dims.iter().map(|&extent| usize::try_from(extent).unwrap_or(0)).fold(1, usize::saturating_mul)
+        };
+        let held = sparse.iter().map(|proto| len(proto).min(proto.encoded_len())).fold(0, usize::saturating_add);
+        let mut budget = Budget::for_elements(held);
+        for proto in sparse {
+            let name = proto.values.as_ref().map(|values| values.name().to_owned()).unwrap_or_default();
+            all.add(name, sparse::dense(proto, folder, &mut budget));
+        }
+        all
+    }
+
+    fn add(&mut self, name: String, tensor: Result<Tensor, Unreadable>) {
+        let is_same = match (&tensor, self.read.get(&name), self.unreadable.get(&name)) {
+            (_, None, None) => true,
+            (Ok(tensor), Some(first), _) => first.equals(tensor),
+            (Err(why), _, Some(first)) => first == why,
+            (Ok(_), None, Some(_)) | (Err(_), Some(_), None) => false,
+        };
+        if !is_same {
+            self.doubled.insert(name.clone());
+        }
+        match tensor {
+            Ok(tensor) => drop(self.read.insert(name, tensor)),
+            Err(why) => drop(self.unreadable.insert(name, why)),
+        }
+    }
+}
+
+/// What is said of initializers that cannot be read: of a file that cannot be opened once, however many lie in it.
+fn missing<'m>(unreadable: impl Iterator<Item = (&'m String, &'m Unreadable)>) -> Vec<Diagnostic> {
+    let mut files: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    let mut mistakes = Vec::new();
+    for (name, unreadable) in unreadable {
+        match unreadable {
+            Unreadable::Itself(why) => {
+                let message = format!("the initializer `{name}` cannot be used: {why}");
+                mistakes.push(Diagnostic::error(Span::NOWHERE, message));
+            }
+            Unreadable::File { location, why } => files.entry((location, why)).or_default().push(name),
+        }
+    }
+    for ((location, why), names) in files {
+        let held = match names[..] {
+            [only] => format!("the initializer `{only}`"),
+            _ => format!("{} initializers", names.len()),
+        };
+        let message = format!("`{location}`, which holds {held} of the model, cannot be opened: {why}");
+        mistakes.push(Diagnostic::error(Span::NOWHERE, message));
+    }
+    mistakes
+}
+
 /// The version of ONNX's own operators that a model asks for.
 fn opset(proto: &ModelProto) -> Result<i64, Box<Diagnostic>> {
     let own = proto.opset_import.iter().filter(|opset| matches!(opset.domain(), "" | "ai.onnx"));
@@ -250,6 +329,35 @@ fn opset(proto: &ModelProto) -> Result<i64, Box<Diagnostic>> {
             Err(Diagnostic::error(Span::NOWHERE, message).into())
         }
     }
+}
+
+/// The nodes that some need, each after those that it waits for, and as soon as it is waited for: so the fewest of their
+/// values are there at a time. No node waits for itself.
+fn depth_first(wanted: &[usize], waits: &[Vec<usize>]) -> Vec<usize> {
+    let mut order = Vec::new();
+    let mut is_seen = vec![false; waits.len()];
+    // Nodes that wait, with how many of those that they wait for are done.
+    let mut open: Vec<(usize, usize)> = Vec::new();
+    for &node in wanted {
+        if !std::mem::replace(&mut is_seen[node], true) {
+            open.push((node, 0));
+        }
+        while let Some((node, done)) = open.last_mut() {
+            match waits[*node].get(*done) {
+                Some(&before) => {
+                    *done += 1;
+                    if !std::mem::replace(&mut is_seen[before], true) {
+                        open.push((before, 0));
+                    }
+                }
+                None => {
+                    order.push(*node);
+                    open.pop();
+                }
+            }
+        }
+    }
+    order
 }
 
 /// Nodes in an order in which each comes after those it waits for; those on a cycle and behind it are left out.

@@ -4,7 +4,7 @@ use super::Problem;
 use super::builder::{Builder, Value};
 use super::call::Call;
 use super::geometry::axis;
-use super::reduce::{along, mean_over};
+use super::reduce::{along, pixels_last};
 use crate::graph::weights::Kind;
 use crate::graph::{Activation, Binary, Core, F32, NodeId, Op, Pads, Pool, Stage, Window};
 
@@ -50,16 +50,10 @@ fn by_the_batch(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Pr
     }
     let channels = shape[1];
     let by_channel = [vec![1, channels], vec![1; shape.len() - 2]].concat();
-    let [add, sub, mul, div] = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div].map(Op::Binary);
+    let [add, mul] = [Binary::Add, Binary::Mul].map(Op::Binary);
     let others: Vec<bool> = (0..shape.len()).map(|axis| axis != 1).collect();
-    let mean = mean_over(builder, call, "mean", x, &others)?;
-    let off = builder.add_part(call, "off", sub, &[x, mean], vec![])?;
-    let square = builder.add_part(call, "square", mul.clone(), &[off, off], vec![])?;
-    let var = mean_over(builder, call, "var", square, &others)?;
-    let eps = builder.literal_like(call, "eps", call.attributes().float_or("epsilon", 1e-5)?, var)?;
-    let inner = builder.add_part(call, "var and eps", add.clone(), &[var, eps], vec![])?;
-    let deviation = builder.add_part(call, "deviation", Op::Activate(Activation::Sqrt), &[inner], vec![])?;
-    let mut y = builder.add_part(call, "normal", div, &[off, deviation], vec![])?;
+    let Standardized { normal, mean, var, .. } = standardized(builder, call, x, &others)?;
+    let mut y = normal;
     for (input, op) in [(1, mul.clone()), (2, add.clone())] {
         let vector = builder.operand(call, input)?;
         let vector = builder.add_part(call, "vector", Op::Reshape { shape: by_channel.clone() }, &[vector], vec![])?;
@@ -153,7 +147,7 @@ pub(super) fn layer_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
     let rank = builder.ty(x).shape.len();
     let at = axis(call.attributes().int_or("axis", -1)?, rank)?;
     let reduced: Vec<bool> = (0..rank).map(|axis| axis >= at).collect();
-    let Standardized { normal, mean, deviation } = standardized(builder, call, x, &reduced)?;
+    let Standardized { normal, mean, inverse, .. } = standardized(builder, call, x, &reduced)?;
     let (scale, has_bias) = (builder.operand(call, 1)?, call.input(2).is_some());
     let mul = Op::Binary(Binary::Mul);
     let y = if has_bias {
@@ -163,11 +157,12 @@ pub(super) fn layer_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
     } else {
         builder.add(call, mul, &[normal, scale], vec![])?
     };
-    let mut results = vec![Value::Node(y), Value::Node(mean)];
-    if call.reads(2) {
-        let one = builder.literal_like(call, "one", 1.0, deviation)?;
-        let inverse = builder.add_part(call, "inverse", Op::Binary(Binary::Div), &[one, deviation], vec![])?;
-        results.push(Value::Node(inverse));
+    let shape = builder.ty(x).shape.clone();
+    let kept: Vec<usize> = shape.iter().zip(&reduced).map(|(&of, &reduced)| if reduced { 1 } else { of }).collect();
+    let mut results = vec![Value::Node(y)];
+    for value in [mean, inverse] {
+        let shaped = Op::Reshape { shape: kept.clone() };
+        results.push(Value::Node(builder.add_part(call, "statistic", shaped, &[value], vec![])?));
     }
     Ok(results)
 }
@@ -196,25 +191,60 @@ pub(super) fn group_norm(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
     Ok(vec![Value::Node(builder.add(call, Op::Reshape { shape }, &[y], vec![])?)])
 }
 
-/// A value less its mean, by its deviation.
+/// A value less its mean, by its deviation, in the value's shape; and its statistics as `[N, C, 1, 1]`.
 struct Standardized {
     normal: NodeId,
     mean: NodeId,
-    /// The root of the variance and the node's `epsilon`.
-    deviation: NodeId,
+    var: NodeId,
+    /// One over the root of the variance and the node's `epsilon`.
+    inverse: NodeId,
 }
 
-/// Standardizes a value over some axes; its mean and deviation have an extent of 1 there.
+/// Standardizes a value over some axes. Where the mean is large beside the deviation, no f32 is near enough to it; so the
+/// mean of the differences to it, which is small and therefore exact, is taken off too (Chan, Golub and LeVeque 1983).
 fn standardized(builder: &mut Builder, call: &Call<'_>, x: NodeId, reduced: &[bool]) -> Result<Standardized, Problem> {
-    let mean = mean_over(builder, call, "mean", x, reduced)?;
-    let off = builder.add_part(call, "off", Op::Binary(Binary::Sub), &[x, mean], vec![])?;
-    let square = builder.add_part(call, "square", Op::Binary(Binary::Mul), &[off, off], vec![])?;
-    let var = mean_over(builder, call, "var", square, reduced)?;
+    let shape = builder.ty(x).shape.clone();
+    let count = shape.iter().zip(reduced).filter(|(_, reduced)| **reduced).map(|(&extent, _)| extent).product();
+    let images = pixels_last(builder, call, x, &shape, reduced, count)?;
+    let [add, sub, mul, div] = [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div].map(Op::Binary);
+    let near = builder.add_part(call, "near mean", Op::GlobalAvgPool, &[images], vec![])?;
+    let near_off = builder.add_part(call, "near off", sub.clone(), &[images, near], vec![])?;
+    let rest = builder.add_part(call, "rest of mean", Op::GlobalAvgPool, &[near_off], vec![])?;
+    let mean = builder.add_part(call, "mean", add.clone(), &[near, rest], vec![])?;
+    let off = builder.add_part(call, "off", sub, &[near_off, rest], vec![])?;
+    let square = builder.add_part(call, "square", mul.clone(), &[off, off], vec![])?;
+    let var = builder.add_part(call, "var", Op::GlobalAvgPool, &[square], vec![])?;
     let eps = builder.literal_like(call, "eps", call.attributes().float_or("epsilon", 1e-5)?, var)?;
-    let var = builder.add_part(call, "var and eps", Op::Binary(Binary::Add), &[var, eps], vec![])?;
-    let deviation = builder.add_part(call, "deviation", Op::Activate(Activation::Sqrt), &[var], vec![])?;
-    let normal = builder.add_part(call, "normal", Op::Binary(Binary::Div), &[off, deviation], vec![])?;
-    Ok(Standardized { normal, mean, deviation })
+    let sum = builder.add_part(call, "var and eps", add, &[var, eps], vec![])?;
+    let deviation = builder.add_part(call, "deviation", Op::Activate(Activation::Sqrt), &[sum], vec![])?;
+    let one = builder.literal_like(call, "one", 1.0, deviation)?;
+    let inverse = builder.add_part(call, "inverse", div, &[one, deviation], vec![])?;
+    let normal = builder.add_part(call, "normal", mul, &[off, inverse], vec![])?;
+    let normal = as_before(builder, call, normal, &shape, reduced)?;
+    Ok(Standardized { normal, mean, var, inverse })
+}
+
+/// What [`pixels_last`] made of a value of some shape, in that shape again.
+fn as_before(
+    builder: &mut Builder,
+    call: &Call<'_>,
+    images: NodeId,
+    shape: &[usize],
+    reduced: &[bool],
+) -> Result<NodeId, Problem> {
+    if builder.ty(images).shape == shape {
+        return Ok(images);
+    }
+    let perm: Vec<usize> =
+        [false, true].into_iter().flat_map(|of| (0..shape.len()).filter(move |&i| reduced[i] == of)).collect();
+    let moved = Op::Reshape { shape: perm.iter().map(|&i| shape[i]).collect() };
+    let moved = builder.add_part(call, "normal", moved, &[images], vec![])?;
+    if perm.is_sorted() {
+        return Ok(moved);
+    }
+    let mut back = vec![0; perm.len()];
+    perm.iter().enumerate().for_each(|(to, &from)| back[from] = to);
+    builder.add_part(call, "normal", Op::Transpose { perm: back }, &[moved], vec![])
 }
 
 /// `LRN`: `x / (bias + alpha / size * sum of squares of `size` channels around)^beta` (Krizhevsky et al. 2012). The sum is

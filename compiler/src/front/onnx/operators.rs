@@ -75,6 +75,49 @@ pub(super) fn operator(name: &str) -> Option<Convert> {
     })
 }
 
+/// How many of an operator's inputs, from the first on, are data; those after them say how it works: shapes, axes, kernels,
+/// bounds.
+pub(super) fn data_inputs(name: &str) -> usize {
+    match name {
+        "Shape" | "Size" | "ConstantOfShape" | "Range" | "If" => 0,
+        "Conv"
+        | "ConvTranspose"
+        | "ConvInteger"
+        | "QLinearConv"
+        | "Resize"
+        | "Upsample"
+        | "BatchNormalization"
+        | "InstanceNormalization"
+        | "GroupNormalization"
+        | "ReduceMean"
+        | "ReduceSum"
+        | "ReduceMax"
+        | "ReduceMin"
+        | "ReduceProd"
+        | "ReduceL1"
+        | "ReduceL2"
+        | "ReduceSumSquare"
+        | "ReduceLogSum"
+        | "Clip"
+        | "Dropout"
+        | "QuantizeLinear"
+        | "DequantizeLinear"
+        | "com.microsoft.QuantizeLinear"
+        | "com.microsoft.DequantizeLinear"
+        | "Reshape"
+        | "Squeeze"
+        | "Unsqueeze"
+        | "Gather"
+        | "Split"
+        | "Slice"
+        | "Pad"
+        | "Expand"
+        | "Tile"
+        | "TopK" => 1,
+        _ => usize::MAX,
+    }
+}
+
 /// Whether kiln has an operator, if only of known values.
 pub(super) fn is_operator(name: &str) -> bool {
     name == "If" || operator(name).is_some() || fold::is_known(name)

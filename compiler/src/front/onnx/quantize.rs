@@ -230,7 +230,18 @@ pub(super) fn dynamic_quantize(builder: &mut Builder, call: &Call<'_>) -> Result
     let (above, below) = (reach("above", x)?, reach("below", negative)?);
     let span = builder.add_part(call, "span", Op::Binary(Binary::Add), &[above, below], vec![])?;
     let steps = builder.literal(call, "steps", 255.0)?;
-    let scale = builder.add_part(call, "scale", Op::Binary(Binary::Div), &[span, steps], vec![])?;
+    let scale = builder.add_part(call, "step", Op::Binary(Binary::Div), &[span, steps], vec![])?;
+    // Of zeros alone the scale is 1, as any other would do. Twice 2^100 times the least number that f32 has is above 1.
+    let mut some = span;
+    for part in ["reaches", "reaches far"] {
+        let times = builder.literal(call, part, 2f32.powi(100))?;
+        some = builder.add_part(call, part, Op::Binary(Binary::Mul), &[some, times], vec![])?;
+        let clip = Activation::Clip { lo: f32(0.0), hi: f32(1.0) };
+        some = builder.add_part(call, part, Op::Activate(clip), &[some], vec![])?;
+    }
+    let one = builder.literal(call, "one", 1.0)?;
+    let none = builder.add_part(call, "zeros alone", Op::Binary(Binary::Sub), &[one, some], vec![])?;
+    let scale = builder.add_part(call, "scale", Op::Binary(Binary::Add), &[scale, none], vec![])?;
     let steps_below = builder.add_part(call, "steps below", Op::Binary(Binary::Div), &[below, scale], vec![])?;
     let to_byte = Activation::Quantize { scale: f32(1.0), zero: f32(0.0), lo: f32(0.0), hi: f32(255.0) };
     let zero = builder.add_part(call, "zero", Op::Activate(to_byte), &[steps_below], vec![])?;

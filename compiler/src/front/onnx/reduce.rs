@@ -127,22 +127,6 @@ fn steps(operator: &str, dtype: DType, count: usize) -> Vec<Step> {
     before.into_iter().chain(reduced).chain(behind).collect()
 }
 
-/// The mean over some axes, which become 1.
-pub(super) fn mean_over(
-    builder: &mut Builder,
-    call: &Call<'_>,
-    part: &str,
-    x: NodeId,
-    reduced: &[bool],
-) -> Result<NodeId, Problem> {
-    let shape = builder.ty(x).shape.clone();
-    let count = shape.iter().zip(reduced).filter(|(_, reduced)| **reduced).map(|(&extent, _)| extent).product();
-    let images = pixels_last(builder, call, x, &shape, reduced, count)?;
-    let y = builder.add_part(call, part, Op::GlobalAvgPool, &[images], vec![])?;
-    let kept = shape.iter().zip(reduced).map(|(&extent, &reduced)| if reduced { 1 } else { extent }).collect();
-    builder.add_part(call, part, Op::Reshape { shape: kept }, &[y], vec![])
-}
-
 /// The largest, or the mean, along an axis, which becomes 1.
 pub(super) fn along(
     builder: &mut Builder,
@@ -160,8 +144,8 @@ pub(super) fn along(
     builder.add_part(call, part, Op::Reshape { shape }, &[y], vec![])
 }
 
-/// The value as images `[N, C, H, W]` whose rows and columns are what is reduced.
-fn pixels_last(
+/// The value as images `[N, C, H, W]` whose rows and columns are the axes that are reduced, `count` elements each.
+pub(super) fn pixels_last(
     builder: &mut Builder,
     call: &Call<'_>,
     x: NodeId,

@@ -9,14 +9,15 @@ use super::Problem;
 use super::builder::Builder;
 use super::call::Call;
 use super::tensor::Tensor;
+use crate::graph::resize::Position;
 use crate::graph::weights::Kind;
-use crate::graph::{Linear, NodeId, Op};
+use crate::graph::{Coordinates, Linear, NodeId, Op, Rounding, Scale};
 
 /// What is taken around a position.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Kernel {
-    /// The nearest element, by the rounding of [`Around::round`].
-    Nearest,
+    /// The nearest element.
+    Nearest(Rounding),
     /// The two neighbours.
     Linear,
     /// Four neighbours, by Keys' cubic with this coefficient (Keys 1981, "Cubic convolution interpolation for digital image
@@ -24,20 +25,23 @@ pub(super) enum Kernel {
     Cubic(f64),
 }
 
+/// Where outputs lie among the inputs.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Places {
+    /// As the graph has it.
+    By(Coordinates),
+    /// In a part of the axis, from here to there as shares of it (`tf_crop_and_resize`).
+    Within([f32; 2]),
+}
+
 /// How an axis is resized.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Around<'a> {
+pub(super) struct Around {
     pub(super) kernel: Kernel,
-    /// The nearest element of a position.
-    pub(super) round: fn(f64) -> f64,
-    /// The coordinate transformation, by ONNX's name.
-    pub(super) coordinates: &'a str,
+    pub(super) places: Places,
     pub(super) inputs: usize,
     pub(super) outputs: usize,
-    /// Outputs an input.
-    pub(super) scale: f64,
-    /// Start and end of the region for `tf_crop_and_resize`, as shares of the axis.
-    pub(super) region: [f64; 2],
+    pub(super) scale: Scale,
     /// Whether the filter is widened where outputs are fewer.
     pub(super) antialias: bool,
     pub(super) exclude_outside: bool,
@@ -48,41 +52,27 @@ const ELEMENTS: usize = 1 << 23;
 /// The longest axis that is made so.
 const OUTPUTS: usize = 1 << 16;
 
-impl Around<'_> {
-    /// Where an output lies among the inputs. Which is the nearest is told in f32, as ONNX Runtime does.
-    fn position(&self, output: usize) -> Result<f64, Problem> {
-        // One operation on f32s, rounded from f64, is the one of f32s.
-        let r = |v: f64| if self.kernel == Kernel::Nearest { f64::from(v as f32) } else { v };
-        let (y, inputs, outputs, scale) = (output as f64, self.inputs as f64, self.outputs as f64, self.scale);
-        let half_pixel = |offset: f64| r(r(offset + r(r(y + 0.5) / scale)) - 0.5);
-        Ok(match self.coordinates {
-            "half_pixel_symmetric" => {
-                // The middle stays where it is, although the size was rounded.
-                let adjustment = r(outputs / r(scale * inputs));
-                let offset = r(r(inputs / 2.0) * r(1.0 - adjustment));
-                half_pixel(offset)
+impl Around {
+    /// Where an output lies among the inputs.
+    fn position(&self, output: usize) -> Position {
+        match self.places {
+            Places::By(coordinates) => coordinates.position(self.scale, [self.inputs, self.outputs], output),
+            // The ends are numbers, so that it is computed as one, as in ONNX Runtime.
+            Places::Within([start, end]) => {
+                let (y, last) = (output as f32, self.inputs as f32 - 1.0);
+                Position::of(match self.outputs {
+                    1 => (0.5 * f64::from(start + end) * f64::from(last)) as f32,
+                    outputs => start * last + (y * (end - start) * last) / (outputs as f32 - 1.0),
+                })
             }
-            "pytorch_half_pixel" | "align_corners" if self.outputs == 1 => 0.0,
-            "half_pixel" | "pytorch_half_pixel" => half_pixel(0.0),
-            "tf_half_pixel_for_nn" => r(r(y + 0.5) / scale),
-            "asymmetric" => r(y / scale),
-            "align_corners" => r(r(y * (inputs - 1.0)) / (outputs - 1.0)),
-            "tf_crop_and_resize" => {
-                let [start, end] = self.region;
-                match self.outputs {
-                    1 => r(0.5 * r(r(start + end) * (inputs - 1.0))),
-                    _ => r(r(start * (inputs - 1.0)) + r(r(y * r(end - start)) * (inputs - 1.0)) / (outputs - 1.0)),
-                }
-            }
-            other => return Err(Problem::new(format!("its coordinates `{other}` are not known"))),
-        })
+        }
     }
 
     /// The share of an input at a distance from the position.
     fn share(&self, distance: f64) -> f64 {
         let x = distance.abs();
         match self.kernel {
-            Kernel::Nearest => 0.0,
+            Kernel::Nearest(_) => 0.0,
             Kernel::Linear => (1.0 - x).max(0.0),
             Kernel::Cubic(a) if x <= 1.0 => ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0,
             Kernel::Cubic(a) if x < 2.0 => ((a * x - 5.0 * a) * x + 8.0 * a) * x - 4.0 * a,
@@ -99,17 +89,19 @@ impl Around<'_> {
         let mut matrix = vec![0.0; self.outputs * self.inputs];
         let mut outside = Vec::with_capacity(self.outputs);
         for (output, row) in matrix.chunks_exact_mut(self.inputs).enumerate() {
-            let position = self.position(output)?;
-            outside.push(self.coordinates == "tf_crop_and_resize" && !(0.0..=last as f64).contains(&position));
-            if self.kernel == Kernel::Nearest {
-                row[((self.round)(position) as i64).clamp(0, last) as usize] = 1.0;
+            let place = self.position(output);
+            let position = place.to_f64();
+            let is_within = (0.0..=last as f64).contains(&position);
+            outside.push(matches!(self.places, Places::Within(_)) && !is_within);
+            if let Kernel::Nearest(rounding) = self.kernel {
+                row[rounding.element(place, self.scale).clamp(0, last) as usize] = 1.0;
                 continue;
             }
             // Widened, the filter looks at as many more inputs as outputs are fewer.
-            let wide = if self.antialias { self.scale.min(1.0) } else { 1.0 };
+            let wide = if self.antialias { self.scale.to_f64().min(1.0) } else { 1.0 };
             let reach = match self.kernel {
                 Kernel::Cubic(_) => 2.0 / wide,
-                Kernel::Linear | Kernel::Nearest => 1.0 / wide,
+                Kernel::Linear | Kernel::Nearest(_) => 1.0 / wide,
             };
             let (from, to) = ((position - reach).floor() as i64, (position + reach).ceil() as i64);
             // A scale that is the sizes' own reaches over some of the inputs; another one could reach anywhere.
@@ -135,7 +127,7 @@ pub(super) fn resample(
     call: &Call<'_>,
     x: NodeId,
     axis: usize,
-    around: &Around<'_>,
+    around: &Around,
     fill: f64,
 ) -> Result<NodeId, Problem> {
     builder.budget.clone().take(&[around.outputs, around.inputs])?;

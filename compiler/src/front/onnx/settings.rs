@@ -8,7 +8,7 @@ use super::proto::tensor_shape_proto::dimension;
 use super::proto::{TensorShapeProto, ValueInfoProto, tensor_proto::DataType, type_proto};
 use super::tensor::{self, Tensor};
 use crate::diag::{Diagnostic, Error, Span};
-use crate::graph::{Elements, TensorType};
+use crate::graph::{DType, Elements, TensorType};
 
 /// Extents and values of inputs.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,13 @@ struct Value {
     elements: Elements,
     /// Whether the input is a constant even where no node needs that.
     is_fixed: bool,
+}
+
+/// What becomes of a model's inputs.
+pub(super) struct Inputs {
+    pub(super) given: Vec<Given>,
+    /// Extents that were not said, a sentence each.
+    pub(super) notes: Vec<String>,
 }
 
 /// What becomes of an input.
@@ -97,21 +104,34 @@ impl Settings {
         self.value(input, inputs).is_some()
     }
 
-    /// What becomes of inputs, of which some are constants for the sake of nodes.
+    /// Whether an input is a constant because somebody said so.
+    pub(super) fn fixes(&self, input: &str) -> bool {
+        self.values.iter().any(|value| value.is_fixed && value.name.as_deref() == Some(input))
+    }
+
+    /// What becomes of inputs, of which some are constants for the sake of nodes; `unread` are others that nothing reads.
     ///
     /// # Errors
     /// Open extents, with what to type; types that no network has; values that do not fit; settings that set nothing.
     pub(super) fn inputs(
         &self,
         inputs: &[ValueInfoProto],
+        unread: &[String],
         constants: &BTreeSet<String>,
-    ) -> Result<Vec<Given>, Vec<Diagnostic>> {
+    ) -> Result<Inputs, Vec<Diagnostic>> {
         let mut mistakes = Vec::new();
-        let mut used: Vec<&str> = Vec::new();
+        let mut open = OpenExtents { dimensions: self.dimensions.clone(), ..OpenExtents::default() };
         let mut given = Vec::new();
         for input in inputs {
+            open.learn(
+                input,
+                self.shapes.get(input.name()).or(self.value(input.name(), inputs).map(|value| &value.shape)),
+            );
+        }
+        open.batch = inputs.first().map(|input| (input.name(), extents(input).unwrap_or_default()));
+        for input in inputs {
             let value = self.value(input.name(), inputs);
-            match self.given(input, value, constants.contains(input.name()), &mut used) {
+            match self.given(input, value, constants.contains(input.name()), &mut open) {
                 Ok(input) => given.push(input),
                 Err(mistake) => mistakes.push(*mistake),
             }
@@ -121,14 +141,14 @@ impl Settings {
             inputs => inputs.iter().map(|input| format!("`{}`", input.name())).collect::<Vec<_>>().join(", "),
         };
         let fixed = self.values.iter().filter(|value| value.is_fixed).filter_map(|value| value.name.as_ref());
-        let known = |name: &String| inputs.iter().any(|input| input.name() == name.as_str());
+        let known = |name: &String| inputs.iter().any(|input| input.name() == name.as_str()) || unread.contains(name);
         for name in self.shapes.keys().chain(fixed).filter(|&name| !known(name)) {
             mistakes.push(unplaced(format!("the model has no input `{name}`; it has {}", names())));
         }
-        for name in self.dimensions.keys().filter(|name| !used.contains(&name.as_str())) {
+        for name in self.dimensions.keys().filter(|name| !open.used.contains(name.as_str())) {
             mistakes.push(unplaced(format!("no input has a dimension named `{name}`")));
         }
-        if mistakes.is_empty() { Ok(given) } else { Err(mistakes) }
+        if mistakes.is_empty() { Ok(Inputs { given, notes: open.notes }) } else { Err(mistakes) }
     }
 
     fn given<'a>(
@@ -136,7 +156,7 @@ impl Settings {
         input: &'a ValueInfoProto,
         value: Option<&Value>,
         is_needed: bool,
-        used: &mut Vec<&'a str>,
+        open: &mut OpenExtents<'a>,
     ) -> Result<Given, Box<Diagnostic>> {
         let name = input.name();
         let Some(type_proto::Value::TensorType(of)) = input.r#type.as_ref().and_then(|ty| ty.value.as_ref()) else {
@@ -146,7 +166,7 @@ impl Settings {
         let stored = tensor::dtype(element);
         // An input of halves is one of f32s, in which they are computed.
         let dtype = stored.clone().and_then(tensor::element_type);
-        let shape = self.shape(name, of.shape.as_ref(), value, used)?;
+        let shape = self.shape(input, of.shape.as_ref(), value, open)?;
         tensor::check_rank(shape.len()).map_err(|why| unplaced(format!("the input `{name}` cannot be that: {why}")))?;
         match (dtype, stored, value) {
             (dtype, Ok(stored), Some(value)) if value.is_fixed || is_needed || dtype.is_err() || shape.contains(&0) => {
@@ -163,30 +183,21 @@ impl Settings {
     /// The shape of an input of which the file says so much.
     fn shape<'a>(
         &self,
-        name: &str,
+        input: &'a ValueInfoProto,
         shape: Option<&'a TensorShapeProto>,
         value: Option<&Value>,
-        used: &mut Vec<&'a str>,
+        open: &mut OpenExtents<'a>,
     ) -> Result<Vec<usize>, Box<Diagnostic>> {
+        let name = input.name();
         let given = self.shapes.get(name);
-        let Some(shape) = shape else {
+        let Some(said) = shape.map(said) else {
             return given.or(value.map(|value| &value.shape)).cloned().ok_or_else(|| {
                 unplaced(format!("the file does not say the shape of its input `{name}`"))
                     .help(format!("say it: `--input-shape {name}=1x3x224x224`"))
                     .into()
             });
         };
-        // What the file says of each extent: a number, or a name that may be empty.
-        let said: Vec<Result<usize, &str>> = shape
-            .dim
-            .iter()
-            .map(|dim| match &dim.value {
-                Some(dimension::Value::DimValue(extent)) if *extent > 0 => Ok(*extent as usize),
-                Some(dimension::Value::DimParam(name)) => Err(name.as_str()),
-                Some(dimension::Value::DimValue(_)) | None => Err(""),
-            })
-            .collect();
-        used.extend(said.iter().filter_map(|said| said.err()));
+        open.used.extend(said.iter().filter_map(|said| said.err()));
         if let Some(given) = given {
             let fits = given.len() == said.len()
                 && given.iter().zip(&said).all(|(given, said)| said.is_err() || said.is_ok_and(|said| said == *given));
@@ -198,30 +209,119 @@ impl Settings {
             };
         }
         let offered = value.map(|value| value.shape.as_slice()).filter(|shape| shape.len() == said.len());
-        let extents: Option<Vec<usize>> = said
+        let found: Vec<Option<usize>> = said
             .iter()
             .enumerate()
-            .map(|(i, said)| match said {
+            .map(|(axis, said)| match said {
                 Ok(extent) => Some(*extent),
-                Err(name) => self.dimensions.get(*name).copied().or(offered.map(|shape| shape[i])),
+                Err(name) => self.dimensions.get(*name).copied().or(offered.map(|shape| shape[axis])),
             })
             .collect();
-        extents.ok_or_else(|| {
-            let mut open: Vec<&str> = said.iter().filter_map(|said| said.err()).collect();
-            open.retain(|name| !self.dimensions.contains_key(*name));
-            open.dedup();
+        let extents: Vec<Option<usize>> =
+            (0..said.len()).map(|axis| found[axis].or_else(|| open.extent(input.name(), axis, &said))).collect();
+        let whole: Option<Vec<usize>> = extents.iter().copied().collect();
+        whole.ok_or_else(|| {
+            let asked = (0..said.len()).filter(|&axis| extents[axis].is_none());
+            let mut named: Vec<(&str, usize)> =
+                asked.map(|axis| (said[axis].err().unwrap_or_default(), axis)).collect();
+            named.dedup_by_key(|(name, _)| *name);
             // A name says which dimension is meant where it is one, and is not shared by different ones.
-            let named = open.iter().all(|name| name.chars().any(char::is_alphanumeric) && !name.contains(' '));
-            let settings: Vec<String> = open.iter().map(|name| format!("--set {name}=1")).collect();
-            let example: Vec<usize> =
-                said.iter().enumerate().map(|(i, said)| said.unwrap_or([1, 3, 224, 224][i.min(3)])).collect();
-            let shape = format!("`--input-shape {name}={}`", joined(&example));
-            let help = if named { format!("`{}`, or {shape}", settings.join(" ")) } else { shape };
+            let is_name = |name: &str| name.chars().any(char::is_alphanumeric) && !name.contains(' ');
+            let example =
+                |axis: usize| extents[axis].unwrap_or(if said.len() == 4 { [8, 3, 224, 224][axis] } else { 128 });
+            let settings: Vec<String> =
+                named.iter().map(|&(name, axis)| format!("--set {name}={}", example(axis))).collect();
+            let shape = format!("`--input-shape {name}={}`", joined(&(0..said.len()).map(example).collect::<Vec<_>>()));
+            let all_named = named.iter().all(|(name, _)| is_name(name));
+            let help = if all_named { format!("`{}`, or {shape}", settings.join(" ")) } else { shape };
             unplaced(format!("the input `{name}` is {} in the file, and kiln compiles for one shape", shown(&said)))
                 .help(format!("say which, for example {help}"))
                 .into()
         })
     }
+}
+
+/// Extents that a file leaves open, while they are found.
+#[derive(Default)]
+struct OpenExtents<'a> {
+    /// Those of dimensions with a name.
+    dimensions: BTreeMap<String, usize>,
+    /// The first input, and what the file says of its extents.
+    batch: Option<(&'a str, Vec<Result<usize, &'a str>>)>,
+    /// The names of dimensions that inputs have.
+    used: BTreeSet<&'a str>,
+    notes: Vec<String>,
+}
+
+impl<'a> OpenExtents<'a> {
+    /// Takes the extents of named dimensions from the shape that an input is given.
+    fn learn(&mut self, input: &'a ValueInfoProto, shape: Option<&Vec<usize>>) {
+        let (Some(said), Some(shape)) = (extents(input), shape) else { return };
+        for (said, &extent) in said.iter().zip(shape).filter(|_| said.len() == shape.len()) {
+            if let Err(name) = said
+                && !name.is_empty()
+            {
+                self.dimensions.entry((*name).to_owned()).or_insert(extent);
+            }
+        }
+    }
+
+    /// An open extent: that of others with its name, and 1 for a batch.
+    fn extent(&mut self, input: &str, axis: usize, said: &[Result<usize, &'a str>]) -> Option<usize> {
+        let name = said[axis].err().unwrap_or_default();
+        if let Some(&extent) = self.dimensions.get(name) {
+            return Some(extent);
+        }
+        let (first, of_first) = self.batch.as_ref()?;
+        let is_first = axis == 0 && *first == input;
+        let shares_name = !name.is_empty() && of_first.first() == Some(&Err(name));
+        let is_named = BATCH.contains(&name.to_ascii_lowercase().as_str());
+        if !is_first && !shares_name && !is_named {
+            return None;
+        }
+        let note = match name {
+            "" => format!("the input `{input}` is {} in the file: its batch is 1", shown(said)),
+            name => format!("the dimension `{name}` is taken for the batch, and is 1; `--set {name}=…` sets another"),
+        };
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+        Some(1)
+    }
+}
+
+/// Names by which files call the number of samples that are computed at once.
+const BATCH: [&str; 5] = ["n", "batch", "batch_size", "batchsize", "batch_dim"];
+
+/// What a file says of each extent: a number, or a name that may be empty.
+fn said(shape: &TensorShapeProto) -> Vec<Result<usize, &str>> {
+    let mut said = Vec::with_capacity(shape.dim.len());
+    for dim in &shape.dim {
+        said.push(match &dim.value {
+            Some(dimension::Value::DimValue(extent)) if *extent > 0 => Ok(*extent as usize),
+            Some(dimension::Value::DimParam(name)) => Err(name.as_str()),
+            Some(dimension::Value::DimValue(_)) | None => Err(""),
+        });
+    }
+    said
+}
+
+/// Whether crates can have an input: that it is a tensor of elements that kernels read.
+pub(super) fn has_kernels(input: &ValueInfoProto) -> bool {
+    let Some(type_proto::Value::TensorType(of)) = input.r#type.as_ref().and_then(|ty| ty.value.as_ref()) else {
+        return false;
+    };
+    let element = DataType::try_from(of.elem_type()).unwrap_or(DataType::Undefined);
+    match tensor::dtype(element).and_then(tensor::element_type) {
+        Ok(DType::F32 | DType::I32 | DType::I8 | DType::U8) => true,
+        Ok(DType::F64 | DType::I64 | DType::Bool) | Err(_) => false,
+    }
+}
+
+/// What a file says of the extents of an input, if that is a tensor.
+fn extents(input: &ValueInfoProto) -> Option<Vec<Result<usize, &str>>> {
+    let type_proto::Value::TensorType(of) = input.r#type.as_ref()?.value.as_ref()? else { return None };
+    of.shape.as_ref().map(said)
 }
 
 impl Value {

@@ -1,16 +1,15 @@
 //! The same elements in other places.
 
-use std::ops::Range;
-
 use super::builder::{Builder, Value};
 use super::call::Call;
 use super::fold::permutation;
-use super::gather::at_runs;
+use super::gather::{elements_at, repeated};
 use super::geometry;
 use super::geometry::axis;
 use super::tensor::Tensor;
 use super::{Listed, Problem};
-use crate::graph::{Binary, DType, Elements, F32, NodeId, Op, Pads, Pool, TensorType, Window};
+use crate::diag::counted;
+use crate::graph::{Binary, Constant, DType, Elements, F32, NodeId, Op, Pads, Pool, TensorType, Window};
 
 /// `Reshape`.
 pub(super) fn reshape(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
@@ -97,12 +96,18 @@ pub(super) fn slice(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>
     for stride in &strides {
         let extent = builder.ty(x).shape[stride.axis];
         let Ok(step) = usize::try_from(stride.step) else {
-            let places = (0..stride.count).map(|i| stride.start - i * stride.step.unsigned_abs());
-            x = at_runs(builder, call, x, stride.axis, places.map(|place| place..place + 1))?;
+            let indices = (0..stride.count).map(|i| stride.start - i * stride.step.unsigned_abs());
+            x = elements_at(builder, call, x, stride.axis, indices)?;
             continue;
         };
         // A step passes over what comes after its last element.
         let end = extent.min(stride.start.saturating_add(step.saturating_mul(stride.count)));
+        let is_of_image = builder.ty(x).shape.len() == 4 && stride.axis > 1;
+        if step > 1 && !is_of_image {
+            let indices = (0..stride.count).map(|i| stride.start + i * step);
+            x = elements_at(builder, call, x, stride.axis, indices)?;
+            continue;
+        }
         if (stride.start, end) != (0, extent) {
             let op = Op::Slice { axis: stride.axis, start: stride.start, end };
             x = builder.add_part(call, "slice", op, &[x], vec![])?;
@@ -114,9 +119,8 @@ pub(super) fn slice(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>
     Ok(vec![Value::Node(x)])
 }
 
-/// Every `step`th element of an axis, from the first on: a pool of one pixel that steps over the others.
+/// Every `step`th row or column of images, from the first on: a pool of one pixel that steps over the others.
 fn every(builder: &mut Builder, call: &Call<'_>, x: NodeId, axis: usize, step: usize) -> Result<NodeId, Problem> {
-    let shape = builder.ty(x).shape.clone();
     let pool = |stride| {
         let window = Window { stride, ..Window::POINT };
         Op::MaxPool(Pool { window, ceil_mode: false, count_include_pad: false })
@@ -129,23 +133,13 @@ fn every(builder: &mut Builder, call: &Call<'_>, x: NodeId, axis: usize, step: u
         }
         _ => None,
     };
-    match (shape.len(), axis, rows_before) {
-        (4, 2, _) => builder.add_part(call, "rows", pool([step, 1]), &[x], vec![]),
-        (4, 3, None) => builder.add_part(call, "columns", pool([1, step]), &[x], vec![]),
+    match (axis, rows_before) {
+        (2, _) => builder.add_part(call, "rows", pool([step, 1]), &[x], vec![]),
+        (_, None) => builder.add_part(call, "columns", pool([1, step]), &[x], vec![]),
         // Every so many rows and every so many columns are one pool.
-        (4, 3, Some(rows)) => {
+        (_, Some(rows)) => {
             let from = builder.graph.operands(x);
             builder.add_part(call, "pixels", pool([rows, step]), &from, vec![])
-        }
-        _ => {
-            // Seen as an image, the axis is its rows.
-            let [outer, inner] = [&shape[..axis], &shape[axis + 1..]].map(|part| part.iter().product());
-            let image = Op::Reshape { shape: vec![1, outer, shape[axis], inner] };
-            let x = builder.add_part(call, "image", image, &[x], vec![])?;
-            let y = builder.add_part(call, "rows", pool([step, 1]), &[x], vec![])?;
-            let mut shape = shape;
-            shape[axis] = builder.ty(y).shape[2];
-            builder.add_part(call, "every", Op::Reshape { shape }, &[y], vec![])
         }
     }
 }
@@ -157,12 +151,22 @@ pub(super) fn pad(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, 
     let rank = builder.ty(x).shape.len();
     let sides = call.integers("pads", 1)?.ok_or_else(|| Problem::new("it does not say by how much"))?;
     let value = match call.known(2)? {
-        Some(known) => known.tensor.scalar().ok_or_else(|| Problem::new("its value is no number"))? as f32,
-        None => call.attributes().float_or("value", 0.0)?,
+        Some(known) => {
+            let number = known.tensor.scalar().ok_or_else(|| Problem::new("its value is no number"))?;
+            match known.tensor.to_integers().as_deref() {
+                // An integer that f32 does not hold is put together by the graph.
+                Some(&[integer]) if number as f32 as i128 != i128::from(integer) => {
+                    let point = builder.reshaped(&known.clone(), vec![]);
+                    Fill::Node(builder.known_node(&point, Some(call.span))?)
+                }
+                Some(_) | None => Fill::Number(number as f32),
+            }
+        }
+        None => Fill::Number(call.attributes().float_or("value", 0.0)?),
     };
     let axes = call.known_integers(3)?.unwrap_or_else(|| (0..rank as i64).collect());
     if sides.len() != 2 * axes.len() {
-        return Err(Problem::new(format!("it has {} pads for {} axes", sides.len(), axes.len())));
+        return Err(Problem::new(format!("it has {} where two an axis are needed", counted(sides.len(), "pad"))));
     }
     let mut pads = vec![[0i64; 2]; rank];
     for (i, &at) in axes.iter().enumerate() {
@@ -180,18 +184,23 @@ pub(super) fn pad(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, 
     let pads: Vec<[usize; 2]> = pads.into_iter().map(|side| side.map(|pad| pad as usize)).collect();
     if mode != "constant" {
         for (axis, &sides) in pads.iter().enumerate().filter(|(_, sides)| **sides != [0, 0]) {
-            let runs = continued(mode, builder.ty(x).shape[axis], sides)?;
-            x = at_runs(builder, call, x, axis, runs.into_iter())?;
+            let indices = continued(mode, builder.ty(x).shape[axis], sides)?;
+            x = elements_at(builder, call, x, axis, indices)?;
         }
         return Ok(vec![Value::Node(x)]);
     }
-    let is_image = rank == 4;
-    for (axis, &side) in pads.iter().enumerate().filter(|(axis, _)| !is_image || *axis < 2) {
+    let of_image = match value {
+        Fill::Number(value) if rank == 4 => Some(value),
+        Fill::Number(_) | Fill::Node(_) => None,
+    };
+    for (axis, &side) in pads.iter().enumerate().filter(|(axis, _)| of_image.is_none() || *axis < 2) {
         if side != [0, 0] {
             x = surround(builder, call, x, axis, side, value)?;
         }
     }
-    if is_image && pads[2..] != [[0, 0], [0, 0]] {
+    if let Some(value) = of_image
+        && pads[2..] != [[0, 0], [0, 0]]
+    {
         let [[top, bottom], [left, right]] = [pads[2], pads[3]];
         let op = Op::Pad { pads: Pads { top, left, bottom, right }, value: F32::new(value) };
         x = builder.add(call, op, &[x], vec![])?;
@@ -199,25 +208,35 @@ pub(super) fn pad(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, 
     Ok(vec![Value::Node(x)])
 }
 
-/// The runs of an axis that is continued on both sides: by its end (`edge`), backwards (`reflect`), or anew (`wrap`).
-fn continued(mode: &str, extent: usize, [before, after]: [usize; 2]) -> Result<Vec<Range<usize>>, Problem> {
-    let (Ok(before), Ok(after)) = (u16::try_from(before), u16::try_from(after)) else {
-        return Err(Problem::new(format!("it continues an axis by {before} and {after} elements, too many")));
-    };
-    let (extent, before, after) = (extent as i64, i64::from(before), i64::from(after));
-    let place = |at: i64| match mode {
-        "edge" => Ok(at.clamp(0, extent - 1)),
-        "wrap" => Ok(at.rem_euclid(extent)),
-        "reflect" => {
+/// What stands around a value.
+#[derive(Clone, Copy)]
+enum Fill {
+    Number(f32),
+    /// A value of one element, of the type of that which it surrounds.
+    Node(NodeId),
+}
+
+/// The indices of an axis that is continued on both sides: by its end (`edge`), backwards (`reflect`), or anew (`wrap`).
+fn continued(
+    mode: &str,
+    extent: usize,
+    [before, after]: [usize; 2],
+) -> Result<impl ExactSizeIterator<Item = usize> + Clone + use<>, Problem> {
+    let index: fn(i64, i64) -> i64 = match mode {
+        "edge" => |at, extent| at.clamp(0, extent - 1),
+        "wrap" => |at, extent| at.rem_euclid(extent),
+        "reflect" => |at, extent| {
             let period = (2 * (extent - 1)).max(1);
             let at = at.rem_euclid(period);
-            Ok(if at < extent { at } else { period - at })
-        }
-        other => Err(Problem::new(format!("its mode `{other}` is not known"))),
+            if at < extent { at } else { period - at }
+        },
+        other => return Err(Problem::new(format!("its mode `{other}` is not known"))),
     };
-    let one = |at: i64| place(at).map(|at| at as usize..at as usize + 1);
-    let own = std::iter::once(Ok(0..extent as usize));
-    (-before..0).map(one).chain(own).chain((extent..extent + after).map(one)).collect()
+    let total = before.checked_add(extent).and_then(|sum| sum.checked_add(after)).filter(|&total| total < 1 << 32);
+    let total = total
+        .ok_or_else(|| Problem::new(format!("it continues an axis by {before} and {after} elements, too many")))?;
+    let (extent, before) = (extent as i64, before as i64);
+    Ok((0..total).map(move |at| index(at as i64 - before, extent) as usize))
 }
 
 /// A value between others of one number along an axis.
@@ -227,13 +246,19 @@ fn surround(
     x: NodeId,
     axis: usize,
     [before, after]: [usize; 2],
-    value: f32,
+    value: Fill,
 ) -> Result<NodeId, Problem> {
     let shape = builder.ty(x).shape.clone();
     let mut filled = |part: &str, count: usize| {
         let mut shape = shape.clone();
         shape[axis] = count;
-        everywhere(builder, call, part, shape, value, x)
+        match value {
+            Fill::Number(value) => everywhere(builder, call, part, shape, value, x),
+            Fill::Node(value) => {
+                let ones = everywhere(builder, call, part, shape, 1.0, x)?;
+                builder.add_part(call, part, Op::Binary(Binary::Mul), &[ones, value], vec![])
+            }
+        }
     };
     let mut parts = Vec::new();
     if before > 0 {
@@ -255,26 +280,23 @@ pub(super) fn everywhere(
     value: f32,
     like: NodeId,
 ) -> Result<NodeId, Problem> {
-    let weight = builder.graph.weights.splat(&shape, value);
-    let all = builder.add_part(call, part, Op::Weight { shape }, &[], vec![weight])?;
-    match builder.ty(like).dtype {
-        DType::F32 => Ok(all),
-        dtype => builder.add_part(call, part, Op::Cast(dtype), &[all], vec![]),
+    let constant = Op::Constant(Constant { shape: vec![1; shape.len()], values: vec![F32::new(value)] });
+    let mut one = builder.add_part(call, part, constant, &[], vec![])?;
+    let dtype = builder.ty(like).dtype;
+    if dtype != DType::F32 {
+        one = builder.add_part(call, part, Op::Cast(dtype), &[one], vec![])?;
     }
+    repeated(builder, call, part, one, &shape)
 }
 
-/// `Expand`: a product with ones, which broadcasts.
+/// `Expand`.
 pub(super) fn expand(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let x = builder.operand(call, 0)?;
     let wanted = call.known_integers(1)?.ok_or_else(|| Problem::new("it does not say to what shape"))?;
     let extents: Option<Vec<usize>> = wanted.iter().map(|&extent| usize::try_from(extent).ok()).collect();
     let extents = extents.ok_or_else(|| Problem::new(format!("{} is no shape", Listed(&wanted))))?;
     let shape = geometry::broadcast(&[&builder.ty(x).shape, &extents])?;
-    if builder.ty(x).shape == shape {
-        return Ok(vec![Value::Node(x)]);
-    }
-    let ones = everywhere(builder, call, "ones", extents, 1.0, x)?;
-    Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Mul), &[x, ones], vec![])?)])
+    Ok(vec![Value::Node(repeated(builder, call, "repeated", x, &shape)?)])
 }
 
 /// `DepthToSpace`: blocks of channels become blocks of pixels.

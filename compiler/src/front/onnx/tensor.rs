@@ -8,6 +8,7 @@ use kiln_rt::safetensors::{Dtype, MAX_RANK, View};
 use super::narrow::Narrow;
 use super::proto::tensor_proto::{DataLocation, DataType};
 use super::proto::{self, Bytes, TensorProto};
+use crate::diag::counted;
 use crate::graph::{DType, Elements};
 
 /// The folder that a model lies in, for what it keeps outside of its file.
@@ -17,6 +18,36 @@ pub trait Folder {
     /// # Errors
     /// What the operating system says, or that the file lies outside.
     fn open(&self, path: &str) -> Result<Bytes, String>;
+}
+
+/// Why a tensor cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Unreadable {
+    /// What is wrong with it.
+    Itself(String),
+    /// The file in which it lies cannot be opened, and why.
+    File { location: String, why: String },
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unreadable::Itself(why) => f.write_str(why),
+            Unreadable::File { location, why } => write!(f, "it lies in `{location}`: {why}"),
+        }
+    }
+}
+
+impl From<String> for Unreadable {
+    fn from(why: String) -> Self {
+        Unreadable::Itself(why)
+    }
+}
+
+impl From<Unreadable> for super::Problem {
+    fn from(unreadable: Unreadable) -> Self {
+        super::Problem::new(unreadable.to_string())
+    }
 }
 
 /// Elements in row-major order, little endian; shared, not copied, where they lie in a file.
@@ -40,7 +71,7 @@ impl Tensor {
     ///
     /// # Errors
     /// Its type has no place here, or its data are not what its shape says.
-    pub(super) fn read(mut proto: TensorProto, folder: &dyn Folder) -> Result<Self, String> {
+    pub(super) fn read(mut proto: TensorProto, folder: &dyn Folder) -> Result<Self, Unreadable> {
         let number = i64::from(proto.data_type());
         let named = data_type(number).ok_or_else(|| format!("there is no type {number}"))?;
         let narrow = Narrow::of(named);
@@ -55,7 +86,7 @@ impl Tensor {
             .and_then(size)
             .ok_or_else(|| format!("its shape {shape:?} has more elements than fit into memory"))?;
         if proto.segment.is_some() {
-            return Err("it is stored in segments, which kiln does not read".to_owned());
+            return Err("it is stored in segments, which kiln does not read".to_owned().into());
         }
         let bytes = if proto.data_location() == DataLocation::External {
             external(&proto, wanted, folder)?
@@ -67,7 +98,8 @@ impl Tensor {
         if bytes.len() != wanted {
             let size = if narrow.is_some() { 1 } else { dtype.size() };
             let [have, want] = [bytes.len(), wanted].map(|bytes| bytes / size);
-            return Err(format!("it holds {have} elements, and its shape {shape:?} says {want}"));
+            let held = counted(have, "element");
+            return Err(format!("it holds {held}, and its shape {shape:?} says {want}").into());
         }
         Ok(match narrow {
             Some(narrow) => Tensor::narrowed(narrow, shape, &narrow.numbers(&bytes)),
@@ -155,6 +187,26 @@ impl Tensor {
         places.for_each(|place| bytes.extend_from_slice(&self.bytes[place * size..(place + 1) * size]));
         debug_assert_eq!(elements(&shape), Some(bytes.len() / size));
         Tensor { dtype: self.dtype, narrow: self.narrow, shape, bytes: bytes.into() }
+    }
+
+    /// Its elements at these places among zeros.
+    pub(super) fn scattered(&self, shape: Vec<usize>, places: &[usize]) -> Self {
+        let size = self.dtype.size();
+        let mut bytes = vec![0; elements(&shape).unwrap_or(0) * size];
+        for (from, to) in self.bytes.chunks_exact(size).zip(places) {
+            bytes[to * size..][..size].copy_from_slice(from);
+        }
+        Tensor { dtype: self.dtype, narrow: self.narrow, shape, bytes: bytes.into() }
+    }
+
+    /// Whether another tensor is the same, element by element.
+    pub(super) fn equals(&self, other: &Tensor) -> bool {
+        (self.dtype, self.narrow, &self.shape, &self.bytes) == (other.dtype, other.narrow, &other.shape, &other.bytes)
+    }
+
+    /// Whether its elements lie in no other tensor and in no file.
+    pub(super) fn is_alone(&self) -> bool {
+        self.bytes.is_unique()
     }
 
     /// Tensors of one type, one after the other along an axis; `shape` is theirs together.
@@ -358,7 +410,7 @@ fn typed(proto: &mut TensorProto, dtype: Dtype) -> Result<Bytes, String> {
 }
 
 /// The elements that lie in a file beside the model.
-fn external(proto: &TensorProto, wanted: usize, folder: &dyn Folder) -> Result<Bytes, String> {
+fn external(proto: &TensorProto, wanted: usize, folder: &dyn Folder) -> Result<Bytes, Unreadable> {
     let entry = |key: &str| {
         let found = proto.external_data.iter().find(|entry| entry.key() == key);
         found.map(proto::StringStringEntryProto::value)
@@ -367,18 +419,26 @@ fn external(proto: &TensorProto, wanted: usize, folder: &dyn Folder) -> Result<B
         let parse = |text: &str| text.parse::<usize>().map_err(|_| format!("its {key} `{text}` is not a number"));
         entry(key).map(parse).transpose()
     };
-    let location = entry("location").ok_or("it lies outside of the file, which does not say where")?;
-    if !is_inside(location) {
-        return Err(format!("it lies in `{location}`, outside of the model's folder"));
+    let missing = || "it lies outside of the file, which does not say where".to_owned();
+    let location = entry("location").ok_or_else(missing)?;
+    // Windows writes paths so; elsewhere a name may hold a backslash too.
+    let path = location.replace('\\', "/");
+    if !is_inside(&path) {
+        return Err(format!("it lies in `{location}`, outside of the model's folder").into());
     }
     let (offset, length) = (number("offset")?.unwrap_or(0), number("length")?.unwrap_or(wanted));
-    let bytes = folder.open(location).map_err(|why| format!("it lies in `{location}`: {why}"))?;
+    let opened = folder.open(&path).or_else(|why| match path == location {
+        true => Err(why),
+        false => folder.open(location).map_err(|_| why),
+    });
+    let bytes = opened.map_err(|why| Unreadable::File { location: location.to_owned(), why })?;
     match offset.checked_add(length) {
         Some(end) if end <= bytes.len() => Ok(bytes.slice(offset..end)),
         _ => Err(format!(
             "it lies in `{location}` from byte {offset} on, {length} bytes, and that file has {}",
             bytes.len()
-        )),
+        )
+        .into()),
     }
 }
 
@@ -386,6 +446,6 @@ fn external(proto: &TensorProto, wanted: usize, folder: &dyn Folder) -> Result<B
 fn is_inside(path: &str) -> bool {
     use std::path::{Component, Path};
     !path.is_empty()
-        && !path.contains(['\\', ':'])
+        && !path.contains(':')
         && Path::new(path).components().all(|part| matches!(part, Component::Normal(_) | Component::CurDir))
 }

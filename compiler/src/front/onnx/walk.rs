@@ -1,12 +1,13 @@
 //! Nodes in their order, each with the values that it reads; of an `If` whose condition is known, the branch that it takes.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
 
 use super::builder::{Builder, Value};
 use super::call::Call;
 use super::geometry::axis;
 use super::model::{node_name, operator_name};
-use super::operators::{Convert, is_operator, operator};
+use super::operators::{Convert, data_inputs, is_operator, operator};
 use super::proto::{GraphProto, NodeProto};
 use super::tensor::Tensor;
 use super::{Folder, Problem, apart, fold, tensor};
@@ -24,6 +25,8 @@ pub(super) struct Walk<'m> {
     pub(super) mistakes: Mistakes,
     /// Nodes whose values would have to be known.
     pub(super) needs: Vec<NodeId>,
+    /// The names of values of which the outputs are made, beside those that only say how.
+    data: HashSet<&'m str>,
     folder: &'m dyn Folder,
     /// What names meant outside of the branches that the walk is in, of those that mean something else inside.
     outside: Vec<(&'m str, Option<Value>)>,
@@ -46,10 +49,10 @@ pub(super) fn names_read(node: &NodeProto) -> Vec<&str> {
 
 /// The names that a node takes from around it: its inputs, and what its branches read and do not make. How deep branches
 /// lie is bounded before messages are made of a file.
-pub(super) fn names_taken(node: &NodeProto) -> HashSet<&str> {
-    let mut names: HashSet<&str> = node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
+pub(super) fn names_taken(node: &NodeProto) -> BTreeSet<&str> {
+    let mut names: BTreeSet<&str> = node.input.iter().map(String::as_str).filter(|name| !name.is_empty()).collect();
     for graph in node.attribute.iter().filter_map(|attribute| attribute.g.as_deref()) {
-        let mut within: HashSet<&str> = graph.node.iter().flat_map(names_taken).collect();
+        let mut within: BTreeSet<&str> = graph.node.iter().flat_map(names_taken).collect();
         within.extend(graph.output.iter().map(|output| output.name()));
         for made in graph.node.iter().flat_map(|node| &node.output) {
             within.remove(made.as_str());
@@ -60,6 +63,22 @@ pub(super) fn names_taken(node: &NodeProto) -> HashSet<&str> {
         names.extend(within);
     }
     names
+}
+
+/// The names of values of which outputs are made, beside those that only say how an operator works, among nodes in their
+/// order: a photo is data, and the shape that a part of it takes is none.
+pub(super) fn data<'m>(nodes: &'m [NodeProto], order: &[usize], outputs: &'m [String]) -> HashSet<&'m str> {
+    let mut data: HashSet<&str> = outputs.iter().map(String::as_str).collect();
+    for &position in order.iter().rev() {
+        let node = &nodes[position];
+        if !node.output.iter().any(|name| data.contains(name.as_str())) {
+            continue;
+        }
+        let of_data = data_inputs(&operator_name(node));
+        data.extend(node.input.iter().take(of_data).map(String::as_str));
+        data.extend(names_taken(node).into_iter().filter(|name| !node.input.iter().any(|input| input == name)));
+    }
+    data
 }
 
 /// The names of the inputs on which nodes depend.
@@ -79,9 +98,9 @@ pub(super) fn inputs_behind(graph: &Graph, mut open: Vec<NodeId>) -> BTreeSet<St
 
 impl<'m> Walk<'m> {
     /// Before the first node.
-    pub(super) fn new(read: HashSet<&'m str>, folder: &'m dyn Folder) -> Self {
+    pub(super) fn new(read: HashSet<&'m str>, data: HashSet<&'m str>, folder: &'m dyn Folder) -> Self {
         let (values, mistakes, needs, outside) = (HashMap::new(), Mistakes::default(), Vec::new(), Vec::new());
-        Walk { values, read, mistakes, needs, folder, outside, depth: 0 }
+        Walk { values, read, mistakes, needs, data, folder, outside, depth: 0 }
     }
 
     fn insert(&mut self, name: &'m str, value: Value) {
@@ -133,12 +152,15 @@ impl<'m> Walk<'m> {
                     self.mistakes.push(Diagnostic::error(span, message));
                 }
             }
+            // What follows from another mistake is not told again.
+            Err(problem) if problem.follows && !self.mistakes.is_empty() => {}
             Err(problem) => {
                 let message = format!("{} `{}`: {}", operator_name(node), call.name, problem.message);
                 let mistake = Diagnostic::error(span, message);
                 // Of a mistake that is only counted nobody is helped.
                 let needs = if self.mistakes.is_full() { Vec::new() } else { problem.needs.clone() };
-                self.mistakes.push(match inputs_behind(&builder.graph, needs).first() {
+                let inputs = self.constants(&builder.graph, needs);
+                self.mistakes.push(match inputs.first() {
                     Some(input) => mistake.help(format!(
                         "where `{input}` is the same in every run, make it a constant: `--constant {input}=FILE.npy`"
                     )),
@@ -146,6 +168,23 @@ impl<'m> Walk<'m> {
                 });
                 self.needs.extend(problem.needs);
             }
+        }
+    }
+
+    /// The inputs that would have to be constants for the sake of these nodes. What the outputs are made of is different in
+    /// every run, and no constant.
+    pub(super) fn constants(&self, graph: &Graph, needs: Vec<NodeId>) -> BTreeSet<String> {
+        let mut inputs = inputs_behind(graph, needs);
+        inputs.retain(|input| !self.data.contains(input.as_str()));
+        inputs
+    }
+
+    /// Forgets a value that nothing reads any more.
+    pub(super) fn forget(&mut self, builder: &mut Builder, name: &str) {
+        if let Some(Value::Known(mut known)) = self.values.remove(name)
+            && let Some(tensor) = Rc::get_mut(&mut known.tensor)
+        {
+            builder.budget.release(tensor);
         }
     }
 
@@ -182,6 +221,9 @@ impl<'m> Walk<'m> {
     /// The outputs of a graph within a node.
     fn graph(&mut self, builder: &mut Builder, graph: &'m GraphProto, call: &Call<'m>) -> Result<Vec<Value>, Problem> {
         for proto in &graph.initializer {
+            if !self.read.contains(proto.name()) {
+                continue;
+            }
             let tensor = Tensor::read(proto.clone(), self.folder)
                 .map_err(|why| Problem::new(format!("the initializer `{}` cannot be used: {why}", proto.name())))?;
             let value = builder.value(proto.name(), tensor.into());
@@ -209,6 +251,7 @@ fn convert(builder: &mut Builder, call: &mut Call<'_>) -> Result<Vec<Value>, Pro
     align_old_operand(builder, call)?;
     if let Some(results) = fold::fold(call, &mut builder.budget)? {
         results.iter().try_for_each(|result| tensor::check_rank(result.shape.len()))?;
+        results.iter().for_each(|result| builder.budget.hold(result));
         let named = call.node.output.iter().zip(results);
         return Ok(named.map(|(name, tensor)| builder.value(name, tensor.into())).collect());
     }

@@ -79,7 +79,7 @@ impl<'a> Convert<'a> {
                 }
                 syn::Stmt::Macro(mac) => {
                     let span = self.whole(mac);
-                    self.refuse(span, "a macro call");
+                    self.refuse(span, "a macro call").help = instead_of_macro(&mac.mac);
                 }
             }
         }
@@ -198,11 +198,27 @@ impl<'a> Convert<'a> {
             syn::Expr::Cast(cast) => {
                 self.refused_help(cast.as_token.span, "`as`", "`int(x)` makes an integer of a float")
             }
-            syn::Expr::Closure(_) => self.refused(expr, "a closure"),
-            syn::Expr::Macro(_) => self.refused(expr, "a macro call"),
-            syn::Expr::Struct(_) => self.refused(expr, "a struct"),
+            syn::Expr::Closure(_) => {
+                let span = self.whole(expr);
+                self.refuse(span, "a closure").help = Some(
+                    "write a function beside the net, `fn NAME(x) { … }`; a loop over an array, `for x in list`".into(),
+                );
+                Expr { kind: ExprKind::Error, span }
+            }
+            syn::Expr::Macro(mac) => {
+                let span = self.whole(expr);
+                self.refuse(span, "a macro call").help = instead_of_macro(&mac.mac);
+                Expr { kind: ExprKind::Error, span }
+            }
+            syn::Expr::Struct(_) => {
+                let span = self.whole(expr);
+                self.refuse(span, "a struct").help = Some("write a tuple, `(a, b)`, or an array".into());
+                Expr { kind: ExprKind::Error, span }
+            }
             syn::Expr::Let(of) => self.refused_help(of.let_token.span, "`let` in a condition", "use `match`"),
-            syn::Expr::Reference(_) => self.refused(expr, "a reference"),
+            syn::Expr::Reference(of) => {
+                self.refused_help(of.and_token.span, "`&`", "leave it out: a value is copied where it is used")
+            }
             _ => self.refused(expr, "this expression"),
         }
     }
@@ -437,4 +453,17 @@ impl<'a> Convert<'a> {
         };
         Arm { pattern: self.pattern(pat), guard, value: self.expr(&arm.body) }
     }
+}
+
+/// What the language has in place of a macro.
+fn instead_of_macro(call: &syn::Macro) -> Option<String> {
+    let name = call.path.segments.last()?.ident.to_string();
+    Some(match name.as_str() {
+        "format" | "concat" | "stringify" => "a string holds values in braces: `\"block.{i}\"`".to_owned(),
+        "vec" => "an array is written `[a, b]`, or `[a; 3]`".to_owned(),
+        "print" | "println" | "eprint" | "eprintln" | "dbg" => {
+            "leave it out: `kiln graph SPEC` prints what a net becomes".to_owned()
+        }
+        _ => return None,
+    })
 }

@@ -70,6 +70,9 @@ net N() { }"#
     insta::assert_snapshot!(mistakes("use std::fs;\nstruct A;\n"));
     insta::assert_snapshot!(mistakes("fn f(x) { #[a] x }"));
     insta::assert_snapshot!(mistakes("fn f(x) { x ` y }"));
+    insta::assert_snapshot!(mistakes(
+        "fn f(x) { let n = format!(\"c.{i}\"); let w = vec![1, 2]; println!(\"{x}\"); assert!(true); w.map(|w| &w) }"
+    ));
 }
 
 #[test]

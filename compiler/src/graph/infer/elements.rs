@@ -1,7 +1,8 @@
 //! Which operators compute with elements of which types.
 
 use super::{TypeError, name};
-use crate::graph::op::{Activation, Binary, F32, Filter, Op, Stage};
+use crate::graph::Filter;
+use crate::graph::op::{Activation, Binary, F32, Op, Stage};
 use crate::graph::{DType, TensorType};
 
 /// Refuses operands of types that an operator does not compute with, or that do not mix.
@@ -34,6 +35,7 @@ pub(super) fn check_elements(op: &Op, operands: &[&TensorType]) -> Result<(), Ty
         | Op::Cast(_)
         | Op::Concat { .. }
         | Op::Slice { .. }
+        | Op::Gather { .. }
         | Op::ChannelShuffle { .. }
         | Op::Reshape { .. }
         | Op::Transpose { .. }

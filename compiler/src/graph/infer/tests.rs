@@ -1,4 +1,4 @@
-use super::super::{Activation, Binary, Constant, Conv, Coordinates, DType, F32, Filter, Linear, Resize};
+use super::super::{Activation, Binary, Constant, Conv, Coordinates, DType, F32, Filter, Linear, Resize, Scale};
 use super::*;
 
 fn window(kernel: usize, stride: usize, pad: usize) -> Window {
@@ -147,6 +147,10 @@ fn movers_say_what_does_not_fit() {
     gives(&slice(1, 3), &[&[1, 4]], &[1, 2]);
     refuses(&slice(3, 3), &[&[1, 4]], "cannot take 3..3 of axis 1 of a tensor of shape [1, 4]");
     refuses(&slice(3, 5), &[&[1, 4]], "cannot take 3..5 of axis 1 of a tensor of shape [1, 4]");
+    let gather = |indices: &[u32]| Op::Gather { axis: 1, indices: indices.to_vec() };
+    gives(&gather(&[3, 0, 0, 1, 2]), &[&[1, 4]], &[1, 5]);
+    refuses(&gather(&[0, 4]), &[&[1, 4]], "cannot take element 4 of axis 1 of a tensor of shape [1, 4]");
+    refuses(&gather(&[]), &[&[1, 4]], "takes no element of axis 1 of a tensor of shape [1, 4]");
     refuses(
         &Op::Reshape { shape: vec![3, 3] },
         &[&[2, 4]],
@@ -170,10 +174,17 @@ fn values_are_neither_empty_nor_huge() {
     );
     let resize = |size, by: f32| {
         let (filter, coordinates) = (Filter::Linear, Coordinates::HalfPixel);
-        Op::Resize(Resize { size, scale: [F32::new(1.0), F32::new(by)], filter, coordinates })
+        Op::Resize(Resize { size, scale: [1.0, by].map(|by| Scale::Number(F32::new(by))), filter, coordinates })
     };
     gives(&resize([5, 3], 2.0), &[&[2, 3, 1, 1]], &[2, 3, 5, 3]);
-    refuses(&resize([5, 3], 0.0), &[&[2, 3, 1, 1]], "resize cannot scale by [1.0, 0.0]");
+    let by_ratio = |outputs, inputs| {
+        let (filter, coordinates) = (Filter::Linear, Coordinates::HalfPixel);
+        Op::Resize(Resize { size: [5, 3], scale: [Scale::Ratio { outputs, inputs }; 2], filter, coordinates })
+    };
+    gives(&by_ratio(5, 2), &[&[2, 3, 1, 1]], &[2, 3, 5, 3]);
+    refuses(&by_ratio(5, 0), &[&[2, 3, 1, 1]], "resize cannot scale by 5/0");
+    refuses(&by_ratio(usize::MAX, 1), &[&[2, 3, 1, 1]], &format!("resize cannot scale by {}/1", usize::MAX));
+    refuses(&resize([5, 3], 0.0), &[&[2, 3, 1, 1]], "resize cannot scale by 0");
     assert!(infer_with(&resize([0, 3], 1.0), &[&[2, 3, 1, 1]]).is_err());
     assert!(infer_with(&resize([usize::MAX, 3], 1.0), &[&[2, 3, 1, 1]]).is_err());
     gives(&Op::Weight { shape: vec![2, 3] }, &[], &[2, 3]);
@@ -189,8 +200,8 @@ fn values_are_neither_empty_nor_huge() {
 #[test]
 fn arity_and_weights_are_counted() {
     refuses(&Op::Binary(Binary::Add), &[&[1]], "add takes 2 operands, not 1");
-    refuses(&Op::Concat { axis: 0 }, &[], "concat takes at least one operands, not 0");
-    refuses(&conv(1, Window::POINT, 1), &[], "conv takes 1 operands, not 0");
+    refuses(&Op::Concat { axis: 0 }, &[], "concat takes at least one operand, not 0");
+    refuses(&conv(1, Window::POINT, 1), &[], "conv takes 1 operand, not 0");
     let ty = TensorType::f32([1, 3, 2, 2]);
     let error = |weights: &[&[usize]]| infer(&conv(4, window(1, 1, 0), 1), &[&ty], weights).unwrap_err().message;
     assert_eq!(error(&[]), "conv reads 1 weights, not 0");

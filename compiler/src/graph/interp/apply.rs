@@ -55,6 +55,7 @@ pub(super) fn apply<E: Element>(op: &Op, operands: Vec<Rc<Tensor<E>>>, weights: 
         Op::Softmax { axis } => softmax(first(operands), *axis),
         Op::Concat { axis } => concat(&operands, *axis),
         Op::Slice { axis, start, end } => slice(&operands[0], *axis, *start, *end),
+        Op::Gather { axis, indices } => gather(&operands[0], *axis, indices),
         Op::ChannelShuffle { groups } => {
             let [n, c, h, w] = operands[0].feature_map();
             let mut data = Vec::with_capacity(operands[0].data.len());
@@ -175,6 +176,19 @@ fn slice<E: Element>(x: &Tensor<E>, axis: usize, start: usize, end: usize) -> Te
     let mut data = Vec::with_capacity(shape.iter().product());
     for o in 0..outer {
         data.extend_from_slice(&x.data[(o * extent + start) * inner..(o * extent + end) * inner]);
+    }
+    Tensor { shape, data }
+}
+
+fn gather<E: Element>(x: &Tensor<E>, axis: usize, indices: &[u32]) -> Tensor<E> {
+    let [outer, extent, inner] = x.around(axis);
+    let mut shape = x.shape.clone();
+    shape[axis] = indices.len();
+    let mut data = Vec::with_capacity(shape.iter().product());
+    for o in 0..outer {
+        for &index in indices {
+            data.extend_from_slice(&x.data[(o * extent + index as usize) * inner..][..inner]);
+        }
     }
     Tensor { shape, data }
 }

@@ -22,6 +22,7 @@ pub use kiln_rt::weights::FillSource as Fill;
 use kiln_rt::weights::{Source, SourceError, check};
 
 use super::{DType, Elements, Graph, NodeId, Op, TensorType};
+use crate::diag::counted;
 use weights::Weight;
 pub use weights::evaluate;
 
@@ -32,7 +33,7 @@ pub enum RunError {
     #[error("{}", .0.iter().map(SourceError::to_string).collect::<Vec<_>>().join("\n"))]
     Weights(Vec<SourceError>),
     /// Too few or too many inputs.
-    #[error("the network has {wanted} inputs, not {given}")]
+    #[error("the network has {}, not {given}", counted(*wanted, "input"))]
     InputCount {
         /// Inputs of the graph.
         wanted: usize,
@@ -40,7 +41,7 @@ pub enum RunError {
         given: usize,
     },
     /// An input of the wrong length.
-    #[error("the input `{name}` has {wanted} elements, not {given}")]
+    #[error("the input `{name}` has {}, not {given}", counted(*wanted, "element"))]
     InputLength {
         /// Its name.
         name: String,

@@ -3,7 +3,7 @@ use kiln_rt::safetensors::{self, Dtype, SafeTensors, View};
 use super::super::weights::{HOLE, Kind, Pool as Weights, WeightId};
 use super::super::{
     Activation, Binary, Chain, Constant, Conv, Coordinates, Core, F32, Filter, Linear, Origin, Pads, Pool, Resize,
-    Rounding, Stage,
+    Rounding, Scale, Stage,
 };
 use super::super::{TensorType, Window};
 use super::*;
@@ -218,6 +218,8 @@ fn movers_move() {
     check(Op::Concat { axis: 1 }, &[x, (&[2, 1, 1, 1], &[5.0, 6.0])], &[], &[1.0, 2.0, 5.0, 3.0, 4.0, 6.0]);
     check(Op::Concat { axis: 0 }, &[x, x], &[], &[1.0, 2.0, 3.0, 4.0, 1.0, 2.0, 3.0, 4.0]);
     check(Op::Slice { axis: 1, start: 1, end: 2 }, &[x], &[], &[2.0, 4.0]);
+    check(Op::Gather { axis: 1, indices: vec![1, 0, 1] }, &[x], &[], &[2.0, 1.0, 2.0, 4.0, 3.0, 4.0]);
+    check(Op::Gather { axis: 0, indices: vec![1, 0] }, &[x], &[], &[3.0, 4.0, 1.0, 2.0]);
     check(Op::Reshape { shape: vec![4] }, &[x], &[], x.1);
     check(Op::Transpose { perm: vec![1, 0, 2, 3] }, &[x], &[], &[1.0, 3.0, 2.0, 4.0]);
     check(Op::Dropout, &[x], &[], x.1);
@@ -238,7 +240,7 @@ fn movers_move() {
 fn resizing_takes_rows_and_columns_where_its_coordinates_say() {
     let row: Values<'_> = (&[1, 1, 1, 4], &[0.0, 1.0, 2.0, 4.0]);
     let resize = |columns: usize, scale: f32, filter, coordinates| {
-        let scale = [F32::new(1.0), F32::new(scale)];
+        let scale = [1.0, scale].map(|by| Scale::Number(F32::new(by)));
         Op::Resize(Resize { size: [1, columns], scale, filter, coordinates })
     };
     let nearest = Filter::Nearest;
@@ -254,6 +256,15 @@ fn resizing_takes_rows_and_columns_where_its_coordinates_say() {
     check(resize(1, 0.25, Filter::Linear, Coordinates::HalfPixel), &[1.5]);
     check(resize(1, 0.25, Filter::Linear, Coordinates::PytorchHalfPixel), &[0.0]);
     check(resize(1, 0.25, Filter::Linear, Coordinates::AlignCorners), &[0.0]);
+    // The middle of a row of four, of which 2 * 5 / 8 makes one and more.
+    check(resize(1, 0.3125, Filter::Linear, Coordinates::HalfPixelSymmetric), &[1.5]);
+    check(resize(2, 0.5, Filter::Linear, Coordinates::TfHalfPixelForNn), &[1.0, 4.0]);
+    // By sizes: 1/2 * 4/7 and so on, of which only the middle one is a half.
+    let scale = [Scale::Ratio { outputs: 1, inputs: 1 }, Scale::Ratio { outputs: 7, inputs: 4 }];
+    let (size, coordinates) = ([1, 7], Coordinates::HalfPixel);
+    let by_sizes = |filter| Op::Resize(Resize { size, scale, filter, coordinates });
+    check(by_sizes(nearest(Rounding::HalfDown)), &[0.0, 0.0, 1.0, 1.0, 2.0, 4.0, 4.0]);
+    check(by_sizes(nearest(Rounding::HalfUp)), &[0.0, 0.0, 1.0, 2.0, 2.0, 4.0, 4.0]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::super::infer::window_outputs;
-use super::super::{Conv, Filter, Linear, Pool, Resize, Window};
+use super::super::{Conv, Linear, Pool, Resize, Window};
 use super::weights::Weight;
 use super::{Element, Tensor, max, pieces};
 
@@ -211,30 +211,19 @@ fn meet(a: &Range<usize>, b: &Range<usize>) -> Range<usize> {
     a.start.max(b.start)..a.end.min(b.end)
 }
 
-/// The formula of [`Resize`]: rows, then columns.
+/// [`Resize::taken`] along rows and columns.
 pub(super) fn resize<E: Element>(attributes: &Resize, x: &Tensor<E>) -> Tensor<E> {
     let [n, c, h, w] = x.feature_map();
     let [oh, ow] = attributes.size;
-    // What is read along a side for an output: elements and their shares.
-    let taken = |side: usize, extent: usize, y: usize| -> Vec<(usize, f64)> {
-        let within = |i: f64| i.clamp(0.0, (extent - 1) as f64) as usize;
-        let position = attributes.position(side, extent, y);
-        match attributes.filter {
-            Filter::Nearest(rounding) => vec![(within(f64::from(rounding.round(position))), 1.0)],
-            Filter::Linear => {
-                let position = f64::from(position);
-                let share = position - position.floor();
-                vec![(within(position.floor()), 1.0 - share), (within(position.floor() + 1.0), share)]
-            }
-        }
-    };
+    let rows: Vec<_> = (0..oh).map(|y| attributes.taken(0, h, y)).collect();
+    let columns: Vec<_> = (0..ow).map(|y| attributes.taken(1, w, y)).collect();
     let mut data = Vec::with_capacity(n * c * oh * ow);
     for plane in 0..n * c {
-        for row in 0..oh {
-            for column in 0..ow {
+        for of_rows in &rows {
+            for of_columns in &columns {
                 let mut sum = 0.0;
-                for (i, of_row) in taken(0, h, row) {
-                    for (j, of_column) in taken(1, w, column) {
+                for (i, of_row) in of_rows {
+                    for (j, of_column) in of_columns {
                         let element: f64 = x.data[(plane * h + i) * w + j].into();
                         sum += of_row * of_column * element;
                     }

@@ -3,10 +3,8 @@
 //! Attributes have the names of the network language. Those that are not written are their defaults: stride 1, padding
 //! 0, dilation 1, groups 1, flags off. Whether there is a bias or a gamma shows in the weights below a node.
 
-use super::super::op::{
-    Activation, Binary, Chain, Constant, Conv, Coordinates, Core, F32, Filter, Linear, Op, Pads, Pool, Resize,
-    Rounding, Stage, Window,
-};
+use super::super::op::{Activation, Binary, Chain, Constant, Conv, Core, F32, Linear, Op, Pads, Pool, Stage, Window};
+use super::super::resize::{Coordinates, Filter, Resize, Rounding, Scale};
 use super::super::{DType, TensorType, infer};
 use super::ParseError;
 use super::syntax::{Call, Kind, Term, write_f32};
@@ -47,6 +45,7 @@ pub(in super::super) fn write(op: &Op, operands: &[String]) -> String {
         Op::Cast(dtype) => vec![format!("to = {dtype}")],
         Op::Softmax { axis } | Op::Concat { axis } => vec![format!("axis = {axis}")],
         Op::Slice { axis, start, end } => vec![format!("axis = {axis}, start = {start}, end = {end}")],
+        Op::Gather { axis, indices } => vec![format!("axis = {axis}, indices = {indices:?}")],
         Op::ChannelShuffle { groups } => vec![format!("groups = {groups}")],
         Op::Reshape { shape } => vec![format!("shape = {shape:?}")],
         Op::Transpose { perm } => vec![format!("perm = {perm:?}")],
@@ -54,7 +53,7 @@ pub(in super::super) fn write(op: &Op, operands: &[String]) -> String {
             vec![format!("padding = {}", write_pads(*pads)), format!("value = {}", write_f32(value.bits()))]
         }
         Op::Resize(Resize { size, scale, filter, coordinates }) => {
-            let [rows, columns] = scale.map(|scale| write_f32(scale.bits()));
+            let [rows, columns] = scale.map(write_scale);
             vec![
                 format!("size = {size:?}, scale = [{rows}, {columns}]"),
                 format!("filter = \"{}\", coordinates = \"{}\"", filter_name(*filter), coordinates_name(*coordinates)),
@@ -114,6 +113,9 @@ pub(super) fn read<'a>(
             start: call.require("start")?.usize()?,
             end: call.require("end")?.usize()?,
         },
+        "gather" => {
+            Op::Gather { axis: call.require("axis")?.usize()?, indices: read_indices(call.require("indices")?)? }
+        }
         "channel_shuffle" => Op::ChannelShuffle { groups: call.require("groups")?.usize()? },
         "reshape" => Op::Reshape { shape: call.require("shape")?.usizes()? },
         "transpose" => Op::Transpose { perm: call.require("perm")?.usizes()? },
@@ -187,8 +189,14 @@ const FILTERS: [Filter; 5] = [
     Filter::Linear,
 ];
 
-const COORDINATES: [Coordinates; 4] =
-    [Coordinates::HalfPixel, Coordinates::PytorchHalfPixel, Coordinates::Asymmetric, Coordinates::AlignCorners];
+const COORDINATES: [Coordinates; 6] = [
+    Coordinates::HalfPixel,
+    Coordinates::PytorchHalfPixel,
+    Coordinates::HalfPixelSymmetric,
+    Coordinates::TfHalfPixelForNn,
+    Coordinates::Asymmetric,
+    Coordinates::AlignCorners,
+];
 
 fn filter_name(filter: Filter) -> &'static str {
     match filter {
@@ -204,16 +212,35 @@ fn coordinates_name(coordinates: Coordinates) -> &'static str {
     match coordinates {
         Coordinates::HalfPixel => "half_pixel",
         Coordinates::PytorchHalfPixel => "pytorch_half_pixel",
+        Coordinates::HalfPixelSymmetric => "half_pixel_symmetric",
+        Coordinates::TfHalfPixelForNn => "tf_half_pixel_for_nn",
         Coordinates::Asymmetric => "asymmetric",
         Coordinates::AlignCorners => "align_corners",
     }
+}
+
+fn write_scale(scale: Scale) -> String {
+    match scale {
+        Scale::Ratio { outputs, inputs } => format!("ratio({outputs}, {inputs})"),
+        Scale::Number(number) => write_f32(number.bits()),
+    }
+}
+
+fn read_scale(term: Term<'_>) -> Result<Scale, ParseError> {
+    let mut call = match read_f32(&term) {
+        Ok(number) => return Ok(Scale::Number(number)),
+        Err(error) => Call::new(term).ok().filter(|call| call.name == "ratio").ok_or(error)?,
+    };
+    let [outputs, inputs] = call.exactly()?;
+    let scale = Scale::Ratio { outputs: outputs.usize()?, inputs: inputs.usize()? };
+    call.finish().map(|()| scale)
 }
 
 fn read_resize(call: &mut Call<'_>) -> Result<Resize, ParseError> {
     let at = call.at;
     let unknown = |what: &str, name: &str| ParseError::new(at, format!("no {what} is called `{name}`"));
     let size = call.require("size")?.usizes()?;
-    let scale = call.require("scale")?.list()?.iter().map(read_f32).collect::<Result<Vec<F32>, _>>()?;
+    let scale = call.require("scale")?.list()?.into_iter().map(read_scale).collect::<Result<Vec<Scale>, _>>()?;
     let (&[rows, columns], &[by_rows, by_columns]) = (&*size, &*scale) else {
         return Err(ParseError::new(at, "a size and a scale are two numbers each"));
     };
@@ -372,6 +399,12 @@ fn read_pads(term: Term<'_>) -> Result<Pads, ParseError> {
         [top, left, bottom, right] => Ok(Pads { top, left, bottom, right }),
         _ => Err(ParseError::new(at, "a number, [rows, columns] or [top, left, bottom, right]")),
     }
+}
+
+fn read_indices(term: Term<'_>) -> Result<Vec<u32>, ParseError> {
+    let at = term.at;
+    let index = |index| u32::try_from(index).map_err(|_| ParseError::new(at, "an index below 2^32"));
+    term.usizes()?.into_iter().map(index).collect()
 }
 
 fn read_dtype(term: &Term<'_>) -> Result<DType, ParseError> {

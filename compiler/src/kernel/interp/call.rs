@@ -163,10 +163,14 @@ impl<'a> Call<'a> {
                 }
             }
             Some((Axis::Loop { var, range }, inner)) => {
+                let apart = reduction.axes.len() - axes.len() < reduction.apart;
                 for value in self.range(range)? {
                     self.bind(*var, value)?;
-                    self.reduce(tile, reduction, inner, (first, end), acc)
-                        .map_err(|error| error.within(self.at("reduce", *var, value)))?;
+                    let done = match apart {
+                        true => self.reduce_apart(tile, reduction, inner, (first, end), acc),
+                        false => self.reduce(tile, reduction, inner, (first, end), acc),
+                    };
+                    done.map_err(|error| error.within(self.at("reduce", *var, value)))?;
                 }
             }
             Some((Axis::Taps { var, taps, .. }, inner)) => {
@@ -177,6 +181,29 @@ impl<'a> Call<'a> {
                         .map_err(|error| error.within(self.at("tap", *var, tap.value)))?;
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Updates accumulators that start at zero, and adds them to those of the pixels `first..end`.
+    fn reduce_apart(
+        &mut self,
+        tile: &Tile,
+        reduction: &Reduction,
+        axes: &[Axis],
+        (first, end): (usize, usize),
+        acc: &mut [Lanes],
+    ) -> Done<()> {
+        let zero = |lanes: &Lanes| match lanes {
+            Lanes::F32(_) => Lanes::F32([0.0; LANES]),
+            Lanes::I32(_) => Lanes::I32([0; LANES]),
+        };
+        let mut apart: Vec<Lanes> = acc.iter().map(zero).collect();
+        self.reduce(tile, reduction, axes, (first, end), &mut apart)?;
+        let pixels = first * tile.blocks..end * tile.blocks;
+        for (acc, apart) in acc[pixels.clone()].iter_mut().zip(&apart[pixels]) {
+            let sum = updated(self.fused, Updated::Add(*apart), *acc);
+            *acc = sum.ok_or_else(|| Error::new("an update of the wrong type"))?;
         }
         Ok(())
     }

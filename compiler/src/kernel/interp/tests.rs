@@ -27,6 +27,7 @@ pub(crate) fn pointwise(target: Target) -> Program {
                 Axis::Loop { var: ib, range: Range::new(0usize, 2usize) },
                 Axis::Loop { var: i, range: Range::new(0usize, 16usize) },
             ],
+            apart: 0,
             prefetch: None,
             update: Update::Fma(splat, weight),
         }],
@@ -110,6 +111,31 @@ fn the_order_of_sums_and_the_rounding_are_as_stated() {
             for c in 0..32 {
                 let (a, b) = (x[c / 16 * 320 + p * 16 + c % 16], w[o / 16 * 512 + c * 16 + o % 16]);
                 acc = if target == Target::Avx2 { a.mul_add(b, acc) } else { a * b + acc };
+            }
+            assert_eq!(got[o / 16 * 320 + p * 16 + o % 16].to_bits(), acc.max(0.0).to_bits());
+        }
+    }
+}
+
+#[test]
+fn what_is_summed_apart_starts_at_zero_and_is_added_as_one() {
+    let (x, w, bias) = (numbers(640, 7), numbers(1024, 1024), numbers(32, 32));
+    for (target, apart) in [(Target::Avx2, 1), (Target::Base, 1), (Target::Avx2, 0)] {
+        let mut program = pointwise(target);
+        let Stmt::For { body, .. } = &mut program.kernels[0].body[0] else { panic!("a loop over blocks") };
+        let Stmt::For { body, .. } = &mut body[0] else { panic!("a loop over tiles") };
+        let Stmt::Tile(tile) = &mut body[0] else { panic!("a tile") };
+        tile.reductions[0].apart = apart;
+        let got = run(&program, packed, &[numbers(640, 7)], Options::default()).unwrap().remove(0);
+        for (o, p) in (0..32).flat_map(|o| (0..20).map(move |p| (o, p))) {
+            let mut acc = bias[o];
+            for block in 0..2 {
+                let mut inner = if apart == 1 { 0.0 } else { acc };
+                for c in 0..16 {
+                    let (a, b) = (x[block * 320 + p * 16 + c], w[o / 16 * 512 + (block * 16 + c) * 16 + o % 16]);
+                    inner = if target == Target::Avx2 { a.mul_add(b, inner) } else { a * b + inner };
+                }
+                acc = if apart == 1 { acc + inner } else { inner };
             }
             assert_eq!(got[o / 16 * 320 + p * 16 + o % 16].to_bits(), acc.max(0.0).to_bits());
         }

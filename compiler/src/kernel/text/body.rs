@@ -146,9 +146,24 @@ fn tile(lexer: &mut Lexer<'_>, names: &mut Names) -> Parsed<Tile> {
     let init = value(lexer, names)?;
     let mut reductions = Vec::new();
     while lexer.accept_word("reduce")? {
+        let mut apart = 0;
         let axes = match lexer.is('{') {
             true => Vec::new(),
-            false => lexer.sequence(|lexer| axis(lexer, names))?,
+            false => {
+                let mut position = 0;
+                lexer.sequence(|lexer| {
+                    let axis = axis(lexer, names)?;
+                    let at = lexer.at();
+                    if lexer.accept_word("apart")? {
+                        if apart < position {
+                            return lexer.error(at, "an axis apart inside of one that is not");
+                        }
+                        apart += 1;
+                    }
+                    position += 1;
+                    Ok(axis)
+                })?
+            }
         };
         lexer.expect('{')?;
         let prefetch = if lexer.accept_word("prefetch")? { Some(prefetch(lexer, names)?) } else { None };
@@ -167,7 +182,7 @@ fn tile(lexer: &mut Lexer<'_>, names: &mut Names) -> Parsed<Tile> {
         };
         lexer.expect(')')?;
         lexer.expect('}')?;
-        reductions.push(Reduction { axes, prefetch, update });
+        reductions.push(Reduction { axes, apart, prefetch, update });
     }
     lexer.expect_word("finish")?;
     let finish = body(lexer, names)?;

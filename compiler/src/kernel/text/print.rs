@@ -174,8 +174,10 @@ impl Printer<'_> {
         let text = format!("tile {pixel}: {}, {block}: {} {{", tile.pixels, tile.blocks);
         self.line(depth, &text);
         self.line(depth + 1, &format!("init {}", self.value(&tile.init)));
-        for Reduction { axes, prefetch, update } in &tile.reductions {
-            let axes: Vec<String> = axes.iter().map(|axis| self.axis(axis)).collect();
+        for Reduction { axes, apart, prefetch, update } in &tile.reductions {
+            let word = |i: usize| if i < *apart { " apart" } else { "" };
+            let axes: Vec<String> =
+                axes.iter().enumerate().map(|(i, axis)| format!("{}{}", self.axis(axis), word(i))).collect();
             let space = if axes.is_empty() { "" } else { " " };
             self.line(depth + 1, &format!("reduce{space}{} {{", axes.join(", ")));
             if let Some(prefetch) = prefetch {

@@ -144,7 +144,7 @@ impl Random {
             _ => Update::Max(self.value(1)),
         };
         let prefetch = (self.below(2) == 0).then(|| self.prefetch());
-        Reduction { axes, prefetch, update }
+        Reduction { axes, apart: self.below(3), prefetch, update }
     }
 
     fn kernel(&mut self, name: &str) -> Kernel {

@@ -139,6 +139,16 @@ impl Checker<'_> {
                 let tile_vars = [pixel, block];
                 tile_vars.into_iter().for_each(|var| this.unbind(*var));
                 let mut axes = Vec::new();
+                let apart = reduction.axes.iter().take(reduction.apart);
+                if reduction.apart > 0 && reduction.apart >= reduction.axes.len() {
+                    this.scope(format!("{} of {} axes are summed apart", reduction.apart, reduction.axes.len()));
+                }
+                if apart.into_iter().any(|axis| matches!(axis, Axis::Taps { .. })) {
+                    this.scope("taps that are summed apart");
+                }
+                if reduction.apart > 0 && matches!(reduction.update, Update::Max(_)) {
+                    this.scope("a largest that is summed apart");
+                }
                 for (position, axis) in reduction.axes.iter().enumerate() {
                     match axis {
                         Axis::Loop { var, range } => {

@@ -300,6 +300,24 @@ fn every_invariant_is_looked_after() {
             "step 1: kernel scale_relu: it waits for its own units, but has 8 and the step before 9",
         ),
         (
+            "reduce j in {0: 0..1}, i in 0..1 {",
+            "reduce j in {0: 0..1} apart, i in 0..1 {",
+            Scope,
+            "kernel sums: for cb: for p: tile: reduce: taps that are summed apart",
+        ),
+        (
+            "reduce j in {0: 0..1}, i in 0..1 {",
+            "reduce j in 0..1 apart, i in 0..1 apart {",
+            Scope,
+            "kernel sums: for cb: for p: tile: reduce: 2 of 2 axes are summed apart",
+        ),
+        (
+            "reduce j in {0: 0..1}, i in 0..1 {\n          add(",
+            "reduce j in 0..1 apart, i in 0..1 {\n          max(",
+            Scope,
+            "kernel sums: for cb: for p: tile: reduce: a largest that is summed apart",
+        ),
+        (
             "add(load a[cb + b]",
             "add(load a[1 - cb]",
             Waits,

@@ -420,6 +420,6 @@ impl Products<'_> {
         // The kernel's next point is read for the first time by the tiles after these.
         let next = At::flat(self.weight, weight.clone() + panel);
         let prefetch = self.schedule.prefetch.then_some(Prefetch { at: next, level: 2 });
-        Reduction { axes, prefetch, update: Update::Fma(splat, load(At::flat(self.weight, weight))) }
+        Reduction { axes, apart: 0, prefetch, update: Update::Fma(splat, load(At::flat(self.weight, weight))) }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::build::{KernelBuilder, for_loop, load, store};
 use super::super::chain::{BoundChain, Element, add, constant, fma, sub};
-use super::super::conv::fixed_row_classes;
+use super::super::edges::fixed_row_classes;
 use super::{Chunk, Extents, Points};
 use crate::graph::{Pads, Window};
 use crate::kernel::{At, Bound, Index, LANES, ParamId, Range, Stmt, Value};
@@ -105,7 +105,7 @@ impl InputTransform<'_> {
         for class in fixed_row_classes(&self.patch_window(), self.extents.input[0], patches[0]) {
             // Runs once, for rows of the class.
             let of_class = kb.var("ty");
-            let inside = class.kernel_rows(&self.patch_window(), self.extents.input[0], of_class);
+            let inside = class.kernel_rows(&self.patch_window(), self.extents.input[0], of_class).all();
             let range = Range {
                 lo: Bound::Max(ty.clone(), class.start.into()),
                 hi: Bound::Min(ty.clone() + 1i64, class.end.into()),

@@ -12,7 +12,7 @@ use super::{Optimized, Options, first_notes, hand, optimize, pipeline};
 use crate::graph::verify::verify;
 use crate::graph::{
     Activation, Binary, Constant, Conv, Coordinates, Core, DType, F32, Filter, Graph, Linear, Op, Pads, Pool, Resize,
-    Stage, Window,
+    Scale, Stage, Window,
 };
 
 fn optimized(graph: &Graph) -> Optimized {
@@ -61,10 +61,11 @@ fn every_op() -> Graph {
     y = b.node(Op::MaxPool(pool), &[y]);
     y = b.node(Op::AvgPool(Pool { count_include_pad: true, ..pool }), &[y]);
     y = b.node(Op::Pad { pads: Pads::symmetric(1, 2), value: F32::new(0.5) }, &[y]);
-    let scale = [F32::new(1.25), F32::new(0.5)];
+    let scale = [1.25, 0.5].map(|by| Scale::Number(F32::new(by)));
     let resize = Resize { size: [5, 3], scale, filter: Filter::Linear, coordinates: Coordinates::HalfPixel };
     y = b.node(Op::Resize(resize), &[y]);
     y = b.node(Op::ChannelShuffle { groups: 2 }, &[y]);
+    y = b.node(Op::Gather { axis: 2, indices: vec![4, 0, 0, 2, 1] }, &[y]);
     let first = b.node(Op::Slice { axis: 1, start: 0, end: 3 }, &[y]);
     y = b.node(Op::Concat { axis: 1 }, &[y, first, y]);
     y = b.node(Op::Transpose { perm: vec![0, 1, 3, 2] }, &[y]);

@@ -13,7 +13,7 @@ use super::super::{
 };
 use crate::graph::{
     Activation, Binary, Conv, Coordinates, F32, Filter, Graph, Linear, NodeId, Op, Origin, Pads, Pool, Resize,
-    Rounding, TensorType, Verified, Window,
+    Rounding, Scale, TensorType, Verified, Window,
 };
 use crate::kernel::interp;
 use crate::kernel::{Buffer, Place, Program};
@@ -37,7 +37,7 @@ fn network() -> Graph {
     let b = net.add("average", Op::AvgPool(pool), &[x]);
     let x = net.add("concat", Op::Concat { axis: 1 }, &[a, b]);
     let x = net.add("shuffle", Op::ChannelShuffle { groups: 4 }, &[x]);
-    let scale = [F32::new(1.5), F32::new(2.0)];
+    let scale = [Scale::Number(F32::new(1.5)), Scale::Ratio { outputs: 2, inputs: 1 }];
     let (filter, coordinates) = (Filter::Nearest(Rounding::Floor), Coordinates::Asymmetric);
     let x = net.add("nearest", Op::Resize(Resize { size: [9, 10], scale, filter, coordinates }), &[x]);
     let linear = Resize { size: [7, 6], scale, filter: Filter::Linear, coordinates: Coordinates::AlignCorners };
@@ -47,7 +47,9 @@ fn network() -> Graph {
     let x = net.add("by anchors", Op::Binary(Binary::Add), &[x, anchors.unwrap()]);
     let x = net.conv("grouped", x, 48, 3, 1, 4);
     let x = net.add("tanh", Op::Activate(Activation::Tanh), &[x]);
+    let x = net.add("mirrored", Op::Gather { axis: 3, indices: vec![5, 4, 3, 3, 1, 0] }, &[x]);
     let rows = net.add("rows", Op::Reshape { shape: vec![2, 48, 42] }, &[x]);
+    let rows = net.add("turned", Op::Gather { axis: 1, indices: (0..48).rev().collect() }, &[rows]);
     let columns = net.add("columns", Op::Transpose { perm: vec![0, 2, 1] }, &[rows]);
     let x = net.add("products", Op::MatMul, &[rows, columns]);
     let x = net.add("map", Op::Reshape { shape: vec![2, 48, 6, 8] }, &[x]);
@@ -161,7 +163,8 @@ fn a_crate_answers_as_the_interpreter() {
 
     // A crate for any weights takes them from a file when it runs, and is not built again.
     let any = folder.join("any");
-    let options = CrateOptions { package: PackageName::like("any-weights"), content_hash: None, golden: None, ..options };
+    let options =
+        CrateOptions { package: PackageName::like("any-weights"), content_hash: None, golden: None, ..options };
     for file in &emit_crate(&compiled, &options).unwrap().files {
         let path = any.join(&file.path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();

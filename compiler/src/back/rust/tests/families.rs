@@ -18,15 +18,17 @@ pub net Families(image: [1, 3, 3, 3], map: [1, 16, 7, 7]) {
     let pooled = y.max_pool(2, stride = 1);
     let z = map.conv(16, 1, name = "blocks").conv(32, 3, padding = 1, name = "winograd").relu();
     let rows = y.reshape([1, 18, 9]);
+    let turned = rows.gather(2, [8, 7, 6, 5, 4, 3, 2, 1, 0]);
     let products = rows.matmul(rows.transpose([0, 2, 1]));
-    (pooled.silu() + pooled, y.global_avg_pool().flatten().linear(5, name = "linear").softmax(), z.global_avg_pool(), products)
+    (pooled.silu() + pooled, y.global_avg_pool().flatten().linear(5, name = "linear").softmax(), z.global_avg_pool(), products, turned)
 }
 "#;
 
-const FAMILIES: [&str; 12] = [
+const FAMILIES: [&str; 13] = [
     "chain",
     "conv",
     "depthwise",
+    "gather",
     "global_pool",
     "linear",
     "matmul",

@@ -87,7 +87,8 @@ pub(super) fn check(
     print(&if json { format!("{:#}\n", Value::Array(rows.iter().map(Row::object).collect())) } else { table(&rows) })?;
     match wrong {
         0 => Ok(()),
-        n => Err(Failure::new(format!("{n} of {} networks are not what {} says", rows.len(), folder.display()))),
+        1 => Err(Failure::new(format!("1 network of {} is not what {} says", rows.len(), folder.display()))),
+        n => Err(Failure::new(format!("{n} networks of {} are not what {} says", rows.len(), folder.display()))),
     }
 }
 

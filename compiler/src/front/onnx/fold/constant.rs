@@ -6,6 +6,7 @@ use super::super::budget::Budget;
 use super::super::call::Call;
 use super::super::geometry::axis;
 use super::super::narrow::Narrow;
+use super::super::sparse;
 use super::super::tensor::{Folder, Tensor, data_type, dtype, is_float};
 use super::super::{Listed, Problem};
 use super::Known;
@@ -21,7 +22,7 @@ impl Folder for NoFolder {
     }
 }
 
-pub(super) fn constant(known: &Known<'_>, _: &mut Budget) -> Result<Vec<Tensor>, Problem> {
+pub(super) fn constant(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let attributes = known.call.attributes();
     let float = |shape: Vec<usize>, values: &[f32]| {
         let values: Vec<f64> = values.iter().map(|&v| f64::from(v)).collect();
@@ -32,6 +33,9 @@ pub(super) fn constant(known: &Known<'_>, _: &mut Budget) -> Result<Vec<Tensor>,
     };
     let value = if let Some(tensor) = attributes.tensor("value")? {
         Tensor::read(tensor.clone(), &NoFolder).map_err(|why| Problem::new(format!("its value cannot be used: {why}")))
+    } else if let Some(tensor) = attributes.sparse_tensor("sparse_value")? {
+        sparse::dense(tensor.clone(), &NoFolder, budget)
+            .map_err(|why| Problem::new(format!("its value cannot be used: {why}")))
     } else if let Some(value) = attributes.float("value_float")? {
         float(vec![], &[value])
     } else if let Some(values) = attributes.floats("value_floats")? {

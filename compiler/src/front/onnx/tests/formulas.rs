@@ -2,7 +2,11 @@
 
 use super::answers::of;
 use super::model::{Is, Model};
-use super::{answers, mistakes, near, ramp};
+use super::{Import, answers, imported, mistakes, near, ramp};
+use crate::graph::interp;
+use crate::kernel;
+use crate::pipeline::{Options, compile};
+use crate::target::Target;
 
 fn by(x: &[f32], f: impl Fn(f64) -> f64) -> Vec<f32> {
     x.iter().map(|&v| f(f64::from(v)) as f32).collect()
@@ -221,6 +225,48 @@ fn layers_and_groups_are_normalized_by_their_own_statistics() {
 }
 
 #[test]
+fn values_a_thousand_deviations_from_zero_are_normalized_to_a_millionth() {
+    const EPS: f64 = 1e-5;
+    let len = 2 * 3 * 91 * 90;
+    // Of deviation 1, in no order that a sum could profit from.
+    let x: Vec<f32> = (0..len).map(|i| 1000.0 + 1.414 * (i as f32 * 0.91).sin() + 0.01 * (i % 7) as f32).collect();
+    let expected = |parts: usize| -> Vec<f32> {
+        let part = |part: &[f32]| {
+            let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+            let values: Vec<f64> = part.iter().map(|&v| v.into()).collect();
+            let middle = mean(&values);
+            let off: Vec<f64> = values.iter().map(|v| v - middle).collect();
+            let var = mean(&off.iter().map(|v| v * v).collect::<Vec<f64>>());
+            off.into_iter().map(|v| (v / (var + EPS).sqrt()) as f32).collect::<Vec<f32>>()
+        };
+        x.chunks_exact(len / parts).flat_map(part).collect()
+    };
+    let model = |opset: i64, op: &str, extent: usize, attributes: &[(&str, Is<'_>)]| {
+        let (ones, zeros) = (vec![1.0; extent], vec![0.0; extent]);
+        let model = Model::new(opset).input("x", &[2, 3, 91, 90]);
+        let model = model.weight("s", &[extent as i64], &ones).weight("b", &[extent as i64], &zeros);
+        model.node(op, "x s b", "y", attributes).output("y")
+    };
+    let eps = || ("epsilon", Is::Float(EPS as f32));
+    for (model, parts) in [
+        (model(17, "InstanceNormalization", 3, &[eps()]), 6),
+        (model(21, "GroupNormalization", 3, &[eps(), ("num_groups", Is::Int(1))]), 2),
+        (model(17, "LayerNormalization", 90, &[eps(), ("axis", Is::Int(-1))]), 2 * 3 * 91),
+    ] {
+        let Import { graph, tensors, .. } = imported(&model);
+        let targets = vec![Target::Avx512, Target::Avx2, Target::Neon, Target::Base];
+        let compiled = compile(graph, &Options { targets, ..Options::default() }).expect("it compiles");
+        let inputs = std::slice::from_ref(&x);
+        near(&interp::run_f32(&compiled.source, &tensors, inputs).expect("it runs")[0], &expected(parts), 1e-6);
+        let options = kernel::interp::Options::default();
+        let run = |program| kernel::interp::run_with(program, &tensors, inputs, options).expect("it runs");
+        let found: Vec<Vec<f32>> = compiled.programs.iter().map(|program| run(program).swap_remove(0)).collect();
+        found.iter().for_each(|found| near(found, &expected(parts), 1e-6));
+        assert!(found[0] == found[1] && found[1] == found[2], "targets with FMA give other bits");
+    }
+}
+
+#[test]
 fn batch_norm_takes_any_number_of_axes() {
     let (gamma, beta, mean, var) = ([1.0, -2.0, 0.5], [0.0, 1.0, 2.0], [0.5, 0.0, -1.0], [1.0, 4.0, 0.25]);
     for (shape, each) in [(vec![2, 3], 1), (vec![2, 3, 5], 5), (vec![1, 3, 2, 2, 3], 12)] {
@@ -278,6 +324,42 @@ fn elements_are_taken_in_any_order() {
     let model = Model::new(13).input("x", &[2, 5]).integers("i", &[2, 2], &[0, -1, 3, 3]);
     let expected = [0, 4, 3, 3, 5, 9, 8, 8].map(|i| x[i]);
     near(&of(model, "Gather", "x i", &[("axis", Is::Int(1))], &x), &expected, 0.0);
+}
+
+/// However many pieces of an axis there are, they are one node with their indices.
+#[test]
+fn long_lists_of_elements_are_one_node() {
+    const LONG: i64 = 1500;
+    let x = ramp(2 * LONG as usize);
+    let input = || Model::new(19).input("x", &[2, LONG]);
+    let row = |row: usize, at: i64| x[row * LONG as usize + at as usize];
+    let both =
+        |list: &[i64]| (0..2).flat_map(|r| list.iter().map(move |&at| (r, at))).map(|(r, at)| row(r, at)).collect();
+    let check = |model: Model, op: &str, operands: &str, attributes: &[(&str, Is<'_>)], list: &[i64]| {
+        let expected: Vec<f32> = both(list);
+        near(&of(model, op, operands, attributes, &x), &expected, 0.0);
+    };
+    let backwards: Vec<i64> = (0..LONG).rev().collect();
+    let flip = input().integers("s", &[1], &[-1]).integers("e", &[1], &[i64::MIN]).integers("a", &[1], &[1]);
+    check(flip.integers("t", &[1], &[-1]), "Slice", "x s e a t", &[], &backwards);
+    let third: Vec<i64> = (1..LONG).step_by(3).collect();
+    let strided = input().integers("s", &[1], &[1]).integers("e", &[1], &[i64::MAX]).integers("a", &[1], &[1]);
+    check(strided.integers("t", &[1], &[3]), "Slice", "x s e a t", &[], &third);
+    let mixed: Vec<i64> = (0..2000).map(|i| i * 7 % LONG).collect();
+    check(input().integers("i", &[2000], &mixed), "Gather", "x i", &[("axis", Is::Int(1))], &mixed);
+    let reflected: Vec<i64> = (1..700).rev().chain(0..LONG).chain((LONG - 800..LONG - 1).rev()).collect();
+    let pad = input().integers("p", &[4], &[0, 699, 0, 799]);
+    check(pad, "Pad", "x p", &[("mode", Is::Text("reflect"))], &reflected);
+}
+
+#[test]
+fn expanding_repeats_what_is_there_once() {
+    let x = [1.0, -0.0, f32::INFINITY];
+    let model = Model::new(13).input("x", &[3, 1]).integers("shape", &[4], &[2, 1, 3, 2]);
+    let rows = [1.0, 1.0, -0.0, -0.0, f32::INFINITY, f32::INFINITY];
+    let found = of(model, "Expand", "x shape", &[], &x);
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    assert_eq!(bits(&found), bits(&[rows, rows].concat()));
 }
 
 /// Numbers of the formulas that ONNX's text of `Resize` gives, at one line.

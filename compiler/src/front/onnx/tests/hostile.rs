@@ -33,8 +33,19 @@ fn cut_off_and_garbled_files_are_refused() {
             let _ = super::super::import("m.onnx", garbled.into(), &Default::default(), &super::Alone);
         }
     }
-    assert!(mistakes(b"not a model".as_slice().into()).contains("cannot read m.onnx as an ONNX file"));
-    assert!(mistakes(Vec::new().into()).contains("it holds no graph"));
+    assert!(mistakes(b"\x01\x02".as_slice().into()).contains("cannot read m.onnx as an ONNX file"));
+    for (bytes, what) in [
+        (&b"not a model"[..], "a text"),
+        (b"", "an empty file"),
+        (b"<html></html>", "an HTML page"),
+        (b"ir_version: 8", "an ONNX model written as text"),
+        // A message of another kind, which reads as one without a graph.
+        (b"\x08\x01\x12\x02\x0a\0", "a SavedModel of TensorFlow"),
+    ] {
+        let message = mistakes(bytes.to_vec().into());
+        assert!(message.contains(&format!("m.onnx is {what}, not an ONNX model")), "{message}");
+    }
+    assert!(mistakes(b"\x08\x08".as_slice().into()).contains("it holds no graph"));
 }
 
 #[test]
@@ -85,7 +96,11 @@ fn names_mean_one_thing() {
     assert!(mistakes(no_output.bytes()).contains("the model has no output"));
     let other_output = Model::new(17).input("x", &[1]).node("Relu", "x", "y", &[]).output("z");
     assert!(mistakes(other_output.bytes()).contains("the output `z` is nothing that"));
-    let two = around(Model::new(17)).node("Relu", "x", "y", &[]).weight("w", &[1], &[1.0]).weight("w", &[1], &[1.0]);
+    let two = around(Model::new(17))
+        .node("Relu", "x", "y", &[])
+        .node("Add", "y w", "z", &[])
+        .weight("w", &[1], &[1.0])
+        .weight("w", &[1], &[2.0]);
     assert!(mistakes(two.bytes()).contains("there are two initializers `w`"));
 }
 
@@ -153,7 +168,7 @@ fn tensors_are_what_their_shapes_say() {
 
 #[test]
 fn shapes_of_inputs_are_positive_and_of_a_size() {
-    for shape in [&[1, 3, 0, 4][..], &[-1, 3], &[i64::MIN]] {
+    for shape in [&[1, 3, 0, 4][..], &[3, -1], &[3, i64::MIN]] {
         let model = Model::new(17).input("x", shape).node("Relu", "x", "y", &[]).output("y");
         assert!(mistakes(model.bytes()).contains("--input-shape"), "{shape:?}");
     }

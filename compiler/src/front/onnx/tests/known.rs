@@ -36,6 +36,8 @@ fn settings() -> Settings {
 fn inputs_that_nodes_need_become_constants_and_others_stay() {
     let import = import("m.onnx", shaped().bytes(), &settings(), &Alone).unwrap_or_else(|error| panic!("{error}"));
     assert_eq!(import.constants, ["shape", "w"]);
+    let note = |name: &str| format!("the input `{name}` is a constant of the network, of the value that is given");
+    assert_eq!(import.notes, [note("shape"), note("w")]);
     let inputs: Vec<_> = import.graph.inputs().iter().map(|&id| import.graph.node(id)).collect();
     let described: Vec<_> = inputs.iter().map(|node| (node.origin.name.as_str(), node.ty.shape.clone())).collect();
     assert_eq!(described, [("x", vec![2, 4]), ("b", vec![1])], "an open extent is the offered value's");
@@ -85,6 +87,45 @@ fn what_is_not_offered_is_still_asked_for() {
     let error = import("m.onnx", shaped().bytes(), &settings, &Alone).expect_err("a mistake").to_string();
     assert!(error.contains("its input 2, `same`, depends on the network's inputs"), "{error}");
     assert!(error.contains("make it a constant: `--constant shape=FILE.npy`"), "{error}");
+}
+
+/// What the outputs are made of stays an input, and a network that cannot compute it is refused as it is built.
+#[test]
+fn data_are_no_constants() {
+    let image = || Elements::F32(ramp(8));
+    let refused = |model: Model| {
+        let mut settings = Settings::default();
+        settings.offer(Some("x"), vec![2, 4], image());
+        import("m.onnx", model.bytes(), &settings, &Alone).expect_err("a mistake").to_string()
+    };
+    let model = || Model::new(17).input("x", &[2, 4]);
+    let said = refused(model().node("Relu", "x", "r", &[]).node("ArgMax", "r", "y", &[]).output("y"));
+    assert!(said.contains("ArgMax `y`: kiln computes it of values alone that do not depend"), "{said}");
+    assert!(!said.contains("--constant"), "{said}");
+    let shape = model().node("Relu", "x", "r", &[]).node("Reshape", "r x", "y", &[]).output("y");
+    let said = refused(shape);
+    assert!(
+        said.contains("its input 2, `x`, depends on the network's inputs") && !said.contains("--constant"),
+        "{said}"
+    );
+    // What only says how is a constant, also where it is computed of values alone.
+    let of_shape = model()
+        .input("s", &[2])
+        .node("Floor", "s", "f", &[])
+        .node("Cast", "f", "i", &[("to", Is::Int(7))])
+        .node("Reshape", "x i", "y", &[])
+        .output("y");
+    let mut settings = Settings::default();
+    settings.offer(Some("x"), vec![2, 4], image());
+    settings.offer(Some("s"), vec![2], Elements::F32(vec![4.5, 2.0]));
+    let found = import("m.onnx", of_shape.bytes(), &settings, &Alone).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!(found.constants, ["s"]);
+    // What is made a constant by name is one.
+    let mut settings = Settings::default();
+    settings.fix("x", vec![2, 4], image());
+    let model = model().node("ArgMax", "x", "y", &[("axis", Is::Int(1))]).output("y");
+    let found = import("m.onnx", model.bytes(), &settings, &Alone).unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((found.constants, found.notes), (vec!["x".to_owned()], vec![]));
 }
 
 #[test]

@@ -9,6 +9,7 @@ mod known;
 mod microsoft;
 mod model;
 mod quantized;
+mod tensors;
 mod windows;
 
 use super::{Bytes, Folder, Import, Settings, import};

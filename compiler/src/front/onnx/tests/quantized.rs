@@ -214,6 +214,15 @@ fn a_scale_may_come_from_the_numbers() {
     let zero = (-least / scale).round_ties_even();
     let y = x.iter().map(|v| ((v / scale).round_ties_even() + zero).clamp(0.0, 255.0) as u8);
     assert_eq!(found, [Elements::U8(y.collect()), Elements::F32(vec![scale]), Elements::U8(vec![zero as u8])]);
+    // Zeros alone have the scale 1, and other numbers their own, however small.
+    let model = Model::new(17).input("x", &[2, 2]).node("DynamicQuantizeLinear", "x", "y s z", &[]);
+    let model = model.output("y").output("s").output("z");
+    let zeros = exactly(&model, &[Elements::F32(vec![0.0; 4])]);
+    assert_eq!(zeros, [Elements::U8(vec![0; 4]), Elements::F32(vec![1.0]), Elements::U8(vec![0])]);
+    let least = 255.0 * f32::MIN_POSITIVE;
+    let small = exactly(&model, &[Elements::F32(vec![least, 0.0, 0.0, least])]);
+    let scale = Elements::F32(vec![f32::MIN_POSITIVE]);
+    assert_eq!(small, [Elements::U8(vec![255, 0, 0, 255]), scale, Elements::U8(vec![0])]);
 }
 
 #[test]

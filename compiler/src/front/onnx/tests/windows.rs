@@ -1,9 +1,10 @@
 //! What convolutions and resizing answer, held against plain loops that share nothing with the conversion.
 
+use super::super::proto::tensor_proto::DataType;
 use super::answers::of;
 use super::model::{Is, Model};
 use super::{answers, imported, near, ramp};
-use crate::graph::Op;
+use crate::graph::{Elements, Op, interp};
 
 /// A convolution in plain loops: `[n, c, h, w]`, `[o, c / groups, kh, kw]`, pads before.
 fn convolved(
@@ -125,6 +126,46 @@ fn transposed_convolutions_spread_their_inputs() {
 }
 
 #[test]
+fn negative_pads_of_a_transposed_convolution_are_zeros_around() {
+    let (x, kernel, bias) = (ramp(2 * 4 * 5), ramp(2 * 3 * 2 * 2), [0.5, -1.0, 2.0]);
+    let (whole, [oh, ow]) = spread(&x, [2, 4, 5], &kernel, [3, 2, 2], 1, [2, 2], [1, 1]);
+    // Rows and columns from here to there, of which the whole has some.
+    for pads in [[0, 0, -1, 0], [-2, 0, 0, 1], [1, -3, -2, -1], [0, 0, 0, -4]] {
+        let [top, left, bottom, right] = pads;
+        let mut expected = Vec::new();
+        for (plane, values) in whole.chunks_exact(oh * ow).enumerate() {
+            for (row, column) in
+                (top..oh as i64 - bottom).flat_map(|row| (left..ow as i64 - right).map(move |c| (row, c)))
+            {
+                let is_within = (0..oh as i64).contains(&row) && (0..ow as i64).contains(&column);
+                let value = if is_within { values[row as usize * ow + column as usize] } else { 0.0 };
+                expected.push(value + bias[plane]);
+            }
+        }
+        let model =
+            Model::new(13).input("x", &[1, 2, 4, 5]).weight("w", &[2, 3, 2, 2], &kernel).weight("b", &[3], &bias);
+        let attributes = [("pads", Is::Ints(&pads)), ("strides", Is::Ints(&[2, 2]))];
+        near(&of(model, "ConvTranspose", "x w b", &attributes, &x), &expected, 1e-5);
+    }
+    // Along the depth too.
+    let (x, kernel) = (ramp(2 * 3), [1.0, 2.0]);
+    let model = Model::new(13).input("x", &[1, 1, 3, 1, 2]).weight("w", &[1, 1, 2, 1, 1], &kernel);
+    let pads = [("pads", Is::Ints(&[-1, 0, 0, -2, 0, 0]))];
+    let layer = |i: usize| [x[2 * i], x[2 * i + 1]];
+    let (a, b, c) = (layer(0), layer(1), layer(2));
+    let sums = [
+        [0.0; 2],
+        a,
+        [b[0] + 2.0 * a[0], b[1] + 2.0 * a[1]],
+        [c[0] + 2.0 * b[0], c[1] + 2.0 * b[1]],
+        c.map(|v| 2.0 * v),
+        [0.0; 2],
+        [0.0; 2],
+    ];
+    near(&of(model, "ConvTranspose", "x w", &pads, &x), &sums.concat(), 1e-5);
+}
+
+#[test]
 fn transposed_convolutions_of_volumes_are_sums_of_those_of_layers() {
     // Every element of a volume adds a scaled kernel to the result.
     let ([c, d, h, w], [o, kd, kh, kw], stride, dilation) = ([4, 2, 3, 2], [6, 3, 2, 3], [2, 1, 2], [1, 2, 1]);
@@ -196,6 +237,57 @@ fn resizing_takes_scales_or_sizes() {
     check(sizes(), "Resize", "x _ _ z", &kept("not_larger"), &x);
     check(sizes(), "Resize", "x _ _ z", &kept("not_smaller"), &[0.0, 1.0, 1.0, 2.0, 2.0, 4.0, 4.0].repeat(2));
     check(sizes(), "Resize", "x _ _ z", &attributes, &[0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0]);
+}
+
+/// Positions by sizes are quotients of integers, for maps and, by a matrix, for other values.
+#[test]
+fn nearest_elements_by_sizes_are_exact() {
+    let cases: [(usize, &str, &str, &[usize]); 3] = [
+        (7, "asymmetric", "round_prefer_ceil", &[0, 4]),
+        (
+            20,
+            "half_pixel",
+            "round_prefer_floor",
+            &[0, 1, 1, 2, 3, 4, 4, 5, 6, 7, 8, 8, 9, 10, 11, 11, 12, 13, 14, 14, 15, 16, 17, 18, 18, 19],
+        ),
+        (7, "half_pixel", "ceil", &[0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6]),
+    ];
+    for (inputs, coordinates, rounding, places) in cases {
+        let x: Vec<f32> = (0..inputs).map(|i| i as f32).collect();
+        let expected: Vec<f32> = places.iter().map(|&place| place as f32).collect();
+        let attributes =
+            [("coordinate_transformation_mode", Is::Text(coordinates)), ("nearest_mode", Is::Text(rounding))];
+        for rank in [4, 3] {
+            let shape = |last: usize| [vec![1; rank - 1], vec![last as i64]].concat();
+            let model = Model::new(17).input("x", &shape(inputs));
+            let model = model.integers("z", &[rank as i64], &shape(places.len()));
+            near(&of(model, "Resize", "x _ _ z", &attributes, &x), &expected, 0.0);
+        }
+    }
+    // One scale for both sides, by the sizes of one of them.
+    let model = Model::new(18).input("x", &[1, 1, 14, 7]).integers("z", &[2], &[100, 2]);
+    let attributes = [
+        ("axes", Is::Ints(&[2, 3])),
+        ("keep_aspect_ratio_policy", Is::Text("not_larger")),
+        ("coordinate_transformation_mode", Is::Text("asymmetric")),
+        ("nearest_mode", Is::Text("round_prefer_ceil")),
+    ];
+    let x: Vec<f32> = (0..14 * 7).map(|i| i as f32).collect();
+    let rows = [0.0, 4.0, 7.0, 11.0];
+    let expected: Vec<f32> = rows.iter().flat_map(|row| [row * 7.0, row * 7.0 + 4.0]).collect();
+    near(&of(model, "Resize", "x _ _ z", &attributes, &x), &expected, 0.0);
+}
+
+/// A constant that f32 does not hold.
+#[test]
+fn integers_are_padded_by_whole_integers() {
+    let by = (1i64 << 33) + 1;
+    let model = Model::new(13).typed_input("x", DataType::Int64, &[1, 1, 1, 2]).integers("v", &[1], &[by]);
+    let model = model.integers("p", &[8], &[0, 0, 1, 1, 0, 0, 0, 1]).node("Pad", "x p v", "y", &[]).output("y");
+    let import = imported(&model);
+    let x = Elements::I64(vec![1 << 40, 5]);
+    let y = interp::run(&import.graph, &import.tensors, &[x]).expect("it runs").remove(0);
+    assert_eq!(y, Elements::I64(vec![by, by, by, by, by, 1 << 40, 5, by]));
 }
 
 #[test]
