@@ -10,6 +10,7 @@ mod golden;
 mod integers;
 mod network;
 mod onnx;
+mod oracle;
 mod random;
 mod shared;
 mod state_dicts;
