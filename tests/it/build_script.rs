@@ -17,7 +17,7 @@ use kiln_rt::fill::{DEFAULT_GAIN, fill, fill_input};
 use kiln_rt::safetensors::{Dtype, View, write};
 use kiln_rt::target::Target;
 
-use crate::engines::error;
+use crate::oracle::error;
 
 const BUILD: &str = r#"use kiln_compiler::Build;
 use kiln_compiler::target::Target;

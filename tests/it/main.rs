@@ -11,6 +11,7 @@ mod integers;
 mod names;
 mod network;
 mod onnx;
+mod oracle;
 mod random;
 mod shared;
 mod state_dicts;

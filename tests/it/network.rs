@@ -9,8 +9,8 @@ use kiln_rt::fill::{fill, fill_input};
 use kiln_rt::safetensors::{Dtype, SafeTensors, View, write};
 
 use crate::allocations;
-use crate::engines::error;
 use crate::golden::zoo;
+use crate::oracle::error;
 
 const GAIN: f64 = 3.0;
 

@@ -13,8 +13,8 @@ use kiln_compiler::pipeline::{self, Options, compile};
 use kiln_compiler::target::Target;
 
 use crate::crates::{Built, from_bytes};
-use crate::engines::error;
 use crate::golden::{macs, zoo};
+use crate::oracle::error;
 
 /// The models whose operators kiln has, with what must be said of their inputs, and how far answers may lie apart.
 const MODELS: [(&str, &[&str], f64); 10] = [

@@ -7,8 +7,8 @@ use kiln_compiler::pipeline::{Options, compile};
 use kiln_rt::safetensors::SafeTensors;
 
 use crate::crates::{Built, read_npy};
-use crate::engines::error;
 use crate::golden::{Golden, NETS, hold_against, zoo};
+use crate::oracle::error;
 
 fn shared() -> Option<PathBuf> {
     std::env::var_os("KILN_SHARED").map(PathBuf::from)

@@ -12,9 +12,9 @@ use kiln_rt::fill::fill_input;
 use kiln_rt::safetensors::{Dtype, View, write};
 use kiln_rt::weights::{Source, Stored};
 
-use crate::engines::error;
 use crate::golden::zoo;
 use crate::onnx::stored;
+use crate::oracle::error;
 
 fn read(name: &str) -> Vec<u8> {
     let path: PathBuf = [env!("CARGO_MANIFEST_DIR"), "tests/data/torch", name].iter().collect();

@@ -8,7 +8,7 @@ use kiln_compiler::target::Target;
 use kiln_rt::weights::FillSource;
 
 use crate::crates::Built;
-use crate::engines::error;
+use crate::oracle::error;
 use crate::random::Random;
 
 /// The largest error of a mean, relative to it.

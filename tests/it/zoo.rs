@@ -8,8 +8,8 @@ use kiln_compiler::target::Target;
 use kiln_rt::weights::FillSource;
 
 use crate::crates::Built;
-use crate::engines::{error, inputs};
 use crate::golden::{Golden, LIGHT_NETS, NETS, hold_against, macs, parameters, zoo};
+use crate::oracle::{error, inputs};
 
 #[test]
 fn weight_names_and_counts_are_the_framework_s() {

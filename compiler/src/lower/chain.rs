@@ -1,7 +1,8 @@
 //! Pointwise stages as values: what an epilogue, a prologue or a kernel of its own does to each element.
 
-use super::Lowering;
 use super::build::{KernelBuilder, load, whole};
+use super::reduce::lane_regions;
+use super::{Lowering, Stored};
 use crate::graph::{self, Activation, F32, NodeId, Stage, WeightId};
 use crate::kernel::{Access, At, Binary, Index, LANES, ParamId, Region, Stmt, Unary, Value};
 use kiln_rt::weights::{Form, HOLE};
@@ -29,17 +30,27 @@ pub(super) struct Element {
     pub(super) image: Index,
 }
 
+/// What a kernel goes through, and so what it is handed of a chain's operands, which lie as the value does.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Through<'a> {
+    /// All blocks.
+    Blocks,
+    /// These blocks.
+    SomeBlocks(&'a [usize]),
+    /// These channels, one after the other: each has an entry of its own in a list of places.
+    Channels(&'a [usize]),
+}
+
 impl Lowering<'_> {
     /// Binds a chain to parameters of a kernel. `operand` and `weight` are the node's next unused ones and move on;
-    /// `lanes` says which channel each lane of each block holds, and `blocks` which blocks of the value those are, if not
-    /// all.
+    /// `lanes` says which channel each lane of each block holds that the kernel goes through, or each entry.
     pub(super) fn bind_chain(
         &mut self,
         kb: &mut KernelBuilder,
         id: NodeId,
         chain: &[Stage],
         lanes: &[Option<usize>],
-        blocks: Option<&[usize]>,
+        through: Through<'_>,
         (operand, weight): (&mut usize, &mut usize),
     ) -> BoundChain {
         let mut bound = Vec::new();
@@ -54,14 +65,14 @@ impl Lowering<'_> {
                 }
                 Stage::Activate(activation) => Bound::Activate(*activation),
                 Stage::Add => {
-                    let (regions, len) = self.operand_blocks(id, *operand);
+                    let (regions, len) = self.chain_operand(id, *operand, through);
                     *operand += 1;
-                    Bound::Add(kb.blocks("added", len, Access::Read, chosen(regions, blocks)))
+                    Bound::Add(kb.blocks("added", len, Access::Read, regions))
                 }
                 Stage::Scale => {
-                    let (regions, len) = self.operand_blocks(id, *operand);
+                    let (regions, len) = self.chain_operand(id, *operand, through);
                     *operand += 1;
-                    Bound::Scale(kb.blocks("scaled_by", len, Access::Read, chosen(regions, blocks)))
+                    Bound::Scale(kb.blocks("scaled_by", len, Access::Read, regions))
                 }
             });
         }
@@ -93,19 +104,27 @@ impl Lowering<'_> {
         self.pool.gather(weight, 0, &index)
     }
 
+    /// Where a kernel finds an operand of a chain, and how many elements there are at each place.
+    fn chain_operand(&self, id: NodeId, operand: usize, through: Through<'_>) -> (Vec<Region>, usize) {
+        let (regions, len) = self.operand_blocks(id, operand);
+        match through {
+            Through::Blocks => (regions, len),
+            Through::SomeBlocks(blocks) => (blocks.iter().map(|&block| regions[block]).collect(), len),
+            Through::Channels(channels) => {
+                let Stored::Blocked(places) = self.operand(id, operand) else {
+                    unreachable!("layout gives operands of chains in blocks")
+                };
+                let listed: Vec<_> = channels.iter().map(|&channel| places[channel]).collect();
+                (lane_regions(&listed), len - (LANES - 1))
+            }
+        }
+    }
+
     /// The blocks in which a node reads an operand, and the elements of each.
     pub(super) fn operand_blocks(&self, id: NodeId, operand: usize) -> (Vec<Region>, usize) {
         let map = self.operand_map(id, operand);
         let pixels = self.pixels(self.graph.operands(id)[operand]);
         (self.block_regions(&map), pixels * LANES)
-    }
-}
-
-/// The regions of some blocks, or of all.
-fn chosen(regions: Vec<Region>, blocks: Option<&[usize]>) -> Vec<Region> {
-    match blocks {
-        Some(blocks) => blocks.iter().map(|&block| regions[block]).collect(),
-        None => regions,
     }
 }
 
@@ -131,21 +150,36 @@ impl BoundChain {
         })
     }
 
-    /// The chain applied to one element in every lane: lane `channel` of the element's block. Nothing is bound.
-    pub(super) fn apply_splat(&self, value: Value, element: &Element, channel: &Index) -> Value {
-        let Element { block, offset, image } = element;
-        let by_channel = |param| Value::Splat(At::flat(param, block.clone() * LANES + channel.clone()));
+    /// The chain applied to one element in every lane: the channel that `entry` finds. Nothing is bound.
+    pub(super) fn apply_splat(&self, value: Value, entry: &Entry) -> Value {
+        let by_channel = |param| Value::Splat(At::flat(param, entry.channel.clone()));
         self.0.iter().fold(value, |value, stage| match stage {
             Bound::Affine { scale, shift } => fma(value, by_channel(*scale), by_channel(*shift)),
             Bound::Activate(activation) => activation_of(*activation, value, &mut |value| value),
-            Bound::Add(param) => {
-                add(value, Value::Splat(At::block(*param, block.clone(), offset.clone() + channel.clone())))
-            }
-            Bound::Scale(param) => {
-                let at = At::block(*param, block.clone(), image.clone() * LANES + channel.clone());
-                mul(value, Value::Splat(at))
-            }
+            Bound::Add(param) => add(value, Value::Splat(entry.at(*param, entry.pixel.clone()))),
+            Bound::Scale(param) => mul(value, Value::Splat(entry.at(*param, entry.image.clone()))),
         })
+    }
+}
+
+/// One channel of a pixel, as a kernel that sums over channels finds it in vectors and in values laid out as its input.
+pub(super) struct Entry {
+    /// The place of the channel in the order in which the kernel goes through them.
+    pub(super) channel: Index,
+    /// The block or the entry of a list of places.
+    pub(super) place: Index,
+    /// The lane in it, 0 where each channel has an entry of its own.
+    pub(super) lane: Index,
+    /// The pixel among those of all images.
+    pub(super) pixel: Index,
+    /// The image.
+    pub(super) image: Index,
+}
+
+impl Entry {
+    /// The channel's element at a pixel of a value in blocks.
+    fn at(&self, param: ParamId, pixel: Index) -> At {
+        At::block(param, self.place.clone(), pixel * LANES + self.lane.clone())
     }
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::build::{KernelBuilder, for_loop, whole};
-use super::chain::chain_name;
+use super::chain::{Through, chain_name};
 use super::edges::{row_classes, tile_runs};
 use super::reduce::{Output, Pixel, Place, ReduceTile, Source, Taps, lane_regions};
 use super::{Lowering, Stored};
@@ -111,17 +111,17 @@ impl Lowering<'_> {
 
         // The input and the kernel weights; a grouped convolution's are spread by output block.
         let kernel = node.weights[0];
-        let (source, channels, packed) = if conv.groups == 1 {
+        let (source, channels, packed, read) = if conv.groups == 1 {
             let source = self.source(&mut kb, &stored, input_channels, [images, h * w]);
-            (source, input_channels, self.by_lanes(kernel, &lanes))
+            (source, input_channels, self.by_lanes(kernel, &lanes), (0..input_channels).collect())
         } else {
             let Stored::Blocked(places) = &stored else { unreachable!("layout gives grouped inputs in blocks") };
             let (spread, read) = self.spread_groups(kernel, &conv, &lanes);
             let channels = self.pool.shape(spread)[1];
-            let listed: Vec<_> = read.into_iter().map(|channel| places[channel]).collect();
+            let listed: Vec<_> = read.iter().map(|&channel| places[channel]).collect();
             let len = images * h * w * LANES - (LANES - 1);
             let param = kb.blocks("x", len, Access::Read, lane_regions(&listed));
-            (Source::Scattered { param, stride: channels }, channels, spread)
+            (Source::Scattered { param, stride: channels }, channels, spread, read)
         };
         let buffer = self.pack(packed, Form::Panel);
         let len = self.program.buffer(buffer).len;
@@ -130,13 +130,14 @@ impl Lowering<'_> {
 
         // The chains around it, and the output.
         let (mut operand, mut next_weight) = (1, 1 + usize::from(conv.bias));
-        let read_lanes = match self.layouts.read(self.graph, id, 0) {
-            Layout::Blocked(map) => map.channels_of_lanes(),
-            Layout::Plain => Vec::new(),
+        let (read_lanes, through) = match (&source, self.layouts.read(self.graph, id, 0)) {
+            (Source::Scattered { .. }, _) => (read.iter().copied().map(Some).collect(), Through::Channels(&read)),
+            (Source::Dense { .. }, Layout::Blocked(map)) => (map.channels_of_lanes(), Through::Blocks),
+            (Source::Dense { .. } | Source::Plain { .. }, _) => (Vec::new(), Through::Blocks),
         };
-        let bound_before = self.bind_chain(&mut kb, id, before, &read_lanes, None, (&mut operand, &mut next_weight));
-        let blocks = Some(&part.blocks[..]);
-        let bound_after = self.bind_chain(&mut kb, id, after, &lanes, blocks, (&mut operand, &mut next_weight));
+        let bound_before = self.bind_chain(&mut kb, id, before, &read_lanes, through, (&mut operand, &mut next_weight));
+        let through = Through::SomeBlocks(&part.blocks);
+        let bound_after = self.bind_chain(&mut kb, id, after, &lanes, through, (&mut operand, &mut next_weight));
         let output = match part.to {
             Destination::Blocks(regions) => {
                 let y = kb.blocks("y", images * oh * ow * LANES, Access::Write, regions);

@@ -6,7 +6,7 @@
 
 use super::Lowering;
 use super::build::{KernelBuilder, load, store, whole};
-use super::chain::{Element, chain_name, constant};
+use super::chain::{Element, Through, chain_name, constant};
 use super::edges::row_classes;
 use super::sweep::{Over, Sweep};
 use crate::graph::{Conv, NodeId, Stage};
@@ -51,7 +51,7 @@ impl Lowering<'_> {
         let weight = kb.flat("weight", weight_len, Access::Read, whole(buffer));
         let bias = conv.bias.then(|| self.lane_vector(&mut kb, "bias", node.weights[1], &lanes));
         let (mut operand, mut next_weight) = (1, 1 + usize::from(conv.bias));
-        let chain = self.bind_chain(&mut kb, id, after, &lanes, None, (&mut operand, &mut next_weight));
+        let chain = self.bind_chain(&mut kb, id, after, &lanes, Through::Blocks, (&mut operand, &mut next_weight));
         let regions = self.make_blocks(id);
         let y = kb.blocks("y", images * oh * ow * LANES, Access::Write, regions);
         chain.overwrite_added(&mut kb, y);

@@ -1,7 +1,7 @@
 //! Kernels that work lane by lane: chains, pairs, borders. A value keeps its blocks' lanes.
 
 use super::build::{KernelBuilder, for_loop, load, store, whole};
-use super::chain::{Element, activation_name, binary, chain_name, constant};
+use super::chain::{Element, Through, activation_name, binary, chain_name, constant};
 use super::{Lowering, Stored};
 use crate::graph::{self, Activation, F32, NodeId, Pads, Stage};
 use crate::kernel::{Access, At, Bound, Index, LANES, ParamId, Range, Stmt, Value, Var};
@@ -30,7 +30,7 @@ impl Lowering<'_> {
         let (regions, len) = self.operand_blocks(id, 0);
         let x = kb.blocks("x", len, Access::Read, regions);
         let (mut operand, mut weight) = (1, 0);
-        let bound = self.bind_chain(&mut kb, id, chain, &lanes, None, (&mut operand, &mut weight));
+        let bound = self.bind_chain(&mut kb, id, chain, &lanes, Through::Blocks, (&mut operand, &mut weight));
         let y = self.lanewise_result(&mut kb, id, &[x]);
         bound.overwrite_added(&mut kb, y);
         self.lanewise_step(kb, id, format!("chain{}", chain_name(chain)), y, |kb, body, element| {

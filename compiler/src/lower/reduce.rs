@@ -1,7 +1,7 @@
 //! What a tile that sums over channels reads: its input by channel, whatever the layout, and its packed weights.
 
 use super::build::{KernelBuilder, load, whole};
-use super::chain::{BoundChain, Element};
+use super::chain::{BoundChain, Element, Entry};
 use super::{Lowering, Stored};
 use crate::kernel::{
     Access, At, Axis, BufferId, Index, LANES, ParamId, Prefetch, Range, Reduction, Region, Stmt, Tap, Tile, Update,
@@ -49,6 +49,21 @@ impl Source {
             Source::Plain { param, channels, pixels } => {
                 let image = pixel.image.clone() * (channels * pixels);
                 At::flat(*param, image + channel * *pixels + pixel.pixel.clone())
+            }
+        }
+    }
+
+    /// How output block `ob` finds channel `16 * block + lane` at a pixel in what is laid out as the input.
+    fn entry(&self, ob: &Index, block: &Index, lane: &Index, pixel: &Pixel) -> Entry {
+        let channel = block.clone() * LANES + lane.clone();
+        let (pixel, image) = (pixel.flat(), pixel.image.clone());
+        match self {
+            Source::Dense { .. } | Source::Plain { .. } => {
+                Entry { channel, place: block.clone(), lane: lane.clone(), pixel, image }
+            }
+            Source::Scattered { stride, .. } => {
+                let channel = ob.clone() * *stride + channel;
+                Entry { place: channel.clone(), channel, lane: Index::constant(0), pixel, image }
             }
         }
     }
@@ -237,9 +252,8 @@ impl ReduceTile<'_> {
             + tap * (lanes * LANES)
             + lane.clone() * LANES;
         let pixel = (place.input)(kh, kw, p);
-        let element = Element { block: block.clone(), offset: pixel.flat() * LANES, image: pixel.image.clone() };
         let read = Value::Splat(self.source.at(ob, &block, &lane, &pixel));
-        let input = self.before.apply_splat(read, &element, &lane);
+        let input = self.before.apply_splat(read, &self.source.entry(ob, &block, &lane, &pixel));
         let next = weight.clone() + place.blocks * panel;
         let prefetch = self.prefetch.then(|| Prefetch { at: At::flat(self.weight, next), level: 2 });
         Reduction { axes, apart: 0, prefetch, update: Update::Fma(input, load(At::flat(self.weight, weight))) }

@@ -12,7 +12,7 @@ mod transform;
 
 use super::Lowering;
 use super::build::{KernelBuilder, for_loop, load, store, whole};
-use super::chain::{chain_name, constant};
+use super::chain::{Through, chain_name, constant};
 use super::conv::prologue_name;
 use crate::graph::{Conv, NodeId, Pads, Stage, Window};
 use crate::kernel::{
@@ -181,7 +181,8 @@ impl Lowering<'_> {
         let (regions, len) = self.operand_blocks(id, 0);
         let x = kb.blocks("x", len, Access::Read, regions);
         let read_lanes = self.operand_map(id, 0).channels_of_lanes();
-        let before_chain = self.bind_chain(&mut kb, id, before, &read_lanes, None, (&mut operand, &mut next_weight));
+        let before_chain =
+            self.bind_chain(&mut kb, id, before, &read_lanes, Through::Blocks, (&mut operand, &mut next_weight));
         let half_columns = winograd.outputs() * schedule.columns + 2;
         let half = self.scratch(&mut kb, "half", n * half_columns * LANES);
         let input_transform =
@@ -231,7 +232,8 @@ impl Lowering<'_> {
         let weight_len = self.program.buffer(buffer).len;
         let weight = kb.flat("weight", weight_len, Access::Read, whole(buffer));
         let bias = conv.bias.then(|| self.lane_vector(&mut kb, "bias", node.weights[1], &lanes));
-        let after_chain = self.bind_chain(&mut kb, id, after, &lanes, None, (&mut operand, &mut next_weight));
+        let after_chain =
+            self.bind_chain(&mut kb, id, after, &lanes, Through::Blocks, (&mut operand, &mut next_weight));
         let plane = Points::plane(schedule.blocks, of_chunk);
         let sums = self.scratch(&mut kb, "sums", n * n * plane);
         let sums = Points { param: sums, patches: of_chunk, plane };
