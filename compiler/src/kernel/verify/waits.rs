@@ -236,9 +236,11 @@ mod tests {
 
     /// Kernels of which unit u moves 16 elements, or stores 8 of them.
     const KERNELS: [(&str, usize, usize); 3] = [("full", 4, 16), ("half", 4, 8), ("pair", 2, 16)];
-    /// Where unit u begins to read and to write: upwards, downwards, and all units at the same place.
-    const PLACES: [(&str, fn(usize) -> usize); 3] =
-        [("16*u", |u| 16 * u), ("48 - 16*u", |u| 48 - 16 * u), ("0", |_| 0)];
+    /// Where a unit begins to read or to write, as text and as a function.
+    type Place = (&'static str, fn(usize) -> usize);
+
+    /// Upwards, downwards, and all units at the same place.
+    const PLACES: [Place; 3] = [("16*u", |u| 16 * u), ("48 - 16*u", |u| 48 - 16 * u), ("0", |_| 0)];
 
     struct Move {
         kernel: usize,
