@@ -447,7 +447,7 @@ fn the_zoo_is_checked_against_a_folder() {
     let table = succeeds(folder.path(), &check);
     assert!(table.ends_with("2 of 2 hold\n"), "{table}");
     counts(r#"{"torchvision/alexnet": 61100841}"#);
-    assert!(fails(folder.path(), &check).contains("1 of 1 networks are not what . says"));
+    assert!(fails(folder.path(), &check).contains("1 network of 1 is not what . says"));
 
     // A stored answer of zeros in place of LeNet-5's, whose names and shapes are right.
     let golden = |state: &str| {

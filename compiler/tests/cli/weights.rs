@@ -1,5 +1,6 @@
 //! What stands where a model or a file of weights belongs, and what is said of the tensors in one.
 
+use super::photos::COLOURS;
 use super::*;
 
 /// A file of the state dicts that PyTorch wrote.
@@ -18,6 +19,7 @@ const STATES: &str = "pub net Small(x: [2, 3, 5, 5]) {
 fn what_is_not_a_model_says_what_it_is() {
     let folder = folder();
     let path = folder.path();
+    fs::write(path.join("colours.net"), COLOURS).expect("a file");
     let whole = weights(|_| true, |_, shape| shape);
     let others: [(&str, &[u8], &[&str]); 10] = [
         ("page", b"<!DOCTYPE html>\n<html><body>404</body></html>", &["an HTML page", "link to the file itself"]),
@@ -42,7 +44,8 @@ fn what_is_not_a_model_says_what_it_is() {
             let args: &[&str] = match ending {
                 "onnx" => &["inspect", &file],
                 "pth" => &["weights", "small.net", &file],
-                _ => &["run", "small.net", "--weights", "fill", "--input", &file],
+                "npy" => &["run", "small.net", "--weights", "fill", "--input", &file],
+                _ => &["run", "colours.net", "--weights", "fill", "--input", &file],
             };
             let message = fails(path, args);
             assert!(message.contains(words[0]) && message.contains(&file), "`{}` in: {message}", words[0]);

@@ -147,7 +147,7 @@ impl Namer {
         let mut name = wish.clone();
         let mut number = 1;
         while !self.taken.insert(name.clone()) {
-            name = format!("{wish}_{number}");
+            name = format!("{}_{number}", wish.trim_end_matches('_'));
             number += 1;
         }
         ident(&name)
@@ -237,6 +237,7 @@ mod tests {
         let cut: Vec<String> = [&long, &long].map(|wish| namer.fresh(wish).to_string()).into();
         assert!(cut[0].len() == LONGEST && cut[1] == format!("{}_1", cut[0]), "{cut:?}");
         assert_eq!(camel(&long).len(), LONGEST);
+        assert_eq!(["b?", "b?"].map(|wish| namer.fresh(wish).to_string()), ["b_", "b_1"]);
     }
 
     #[test]

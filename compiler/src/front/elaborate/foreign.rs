@@ -191,7 +191,6 @@ const ONLY_ONNX: &[&str] = &[
     "selu",
     "mish",
     "softsign",
-    "gather",
     "spacetodepth",
     "pixelunshuffle",
     "reducesum",

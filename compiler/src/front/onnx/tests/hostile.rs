@@ -151,10 +151,10 @@ fn tensors_are_what_their_shapes_say() {
         model.graph().initializer.push(tensor);
         mistakes(model.bytes())
     };
-    assert!(with(floats("w", &[3], &[1.0])).contains("holds 1 elements, and its shape [3] says 3"));
+    assert!(with(floats("w", &[3], &[1.0])).contains("holds 1 element, and its shape [3] says 3"));
     assert!(with(floats("w", &[-3], &[1.0])).contains("its shape [-3] is negative"));
     assert!(with(floats("w", &[1 << 40, 1 << 40], &[])).contains("more elements than fit into memory"));
-    assert!(with(floats("w", &[1 << 40], &[1.0])).contains("holds 1 elements"));
+    assert!(with(floats("w", &[1 << 40], &[1.0])).contains("holds 1 element"));
     let text = TensorProto { data_type: Some(DataType::String as i32), ..floats("w", &[1], &[1.0]) };
     assert!(with(text).contains("elements of type STRING are not supported"));
     let none = TensorProto { data_type: Some(999), ..floats("w", &[1], &[1.0]) };
