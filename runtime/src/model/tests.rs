@@ -141,7 +141,7 @@ fn wrong_calls_are_named() {
     let (mut doubled, mut total) = ([0.0; LEN], [0.0; 2]);
     let given = [Elements::F32(&input)];
     let output = session.run_into(&given, &mut [(&mut doubled).into(), (&mut total).into()]).unwrap_err();
-    assert_eq!(output.to_string(), "`sum` has shape [1], 1 elements, but 2 were given");
+    assert_eq!(output.to_string(), "`sum` has shape [1], 1 element, but 2 were given");
     assert_eq!(session.run_into(&given, &mut []), Err(RunError::OutputCount { expected: 2, given: 0 }));
     let bytes = session.run_named(&[("image", &[0u8; LEN])]).unwrap_err();
     assert_eq!(bytes.to_string(), "`image` has elements of type f32, but u8 were given");
