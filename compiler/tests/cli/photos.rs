@@ -92,7 +92,7 @@ fn what_is_no_photo_in_a_folder_is_left_out_and_broken_ones_are_told() {
     add("text.jpg", b"text");
     assert_eq!(files(&[]), ["photos/good.png", "photos/z.png"]);
     let said = notes(path, &[&run[..], &["photos"]].concat());
-    for words in ["2 of 4 photos cannot be used:", "cut.png is broken", "text.jpg is not a PNG or JPEG"] {
+    for words in ["2 of 4 photos cannot be used:", "cut.png is broken", "text.jpg is a text, not a PNG or JPEG"] {
         assert!(said.contains(words), "`{words}` in: {said}");
     }
     let strict = fails(path, &[&run[..], &["photos", "--strict"]].concat());
