@@ -50,6 +50,9 @@ const fn module(name: &'static str, part: Part, text: &'static str) -> Module {
     Module { name, part, text: without_tests(text) }
 }
 
+/// The functions of all vectors, a module of `simd`.
+const FUNCTIONS: &str = include_str!("simd/functions.rs");
+
 /// The vectors of a target, a module of `simd`.
 const fn vectors(target: Target) -> &'static str {
     match target {
@@ -81,7 +84,10 @@ pub fn files(targets: &[Target]) -> Vec<(String, String)> {
         };
         root += &format!("pub mod {name};\n");
         match *name {
-            "simd" => files.push(("simd/mod.rs".to_owned(), simd(targets))),
+            "simd" => {
+                files.push(("simd/mod.rs".to_owned(), simd(targets)));
+                files.push(("simd/functions.rs".to_owned(), FUNCTIONS.to_owned()));
+            }
             _ => files.push((format!("{name}.rs"), (*text).to_owned())),
         }
     }
@@ -99,7 +105,8 @@ pub fn as_one_text(targets: &[Target]) -> String {
         match (part, *name) {
             (Part::Foreign | Part::ForeignStd, _) => {}
             (Part::Core | Part::Std, "simd") => {
-                let mut simd = simd(targets);
+                let functions = format!("mod functions {{\n{FUNCTIONS}}}\n");
+                let mut simd = simd(targets).replacen("mod functions;\n", &functions, 1);
                 for &target in targets {
                     let declaration = format!("pub mod {target};\n");
                     let module = format!("pub mod {target} {{\n{}}}\n", vectors(target));

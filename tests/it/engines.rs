@@ -32,6 +32,7 @@ fn activations_answer_as_the_oracle_does_everywhere() {
         Activation::Relu,
         Activation::RELU6,
         Activation::LeakyRelu { slope: f32(0.1) },
+        Activation::Abs,
         Activation::Elu { alpha: f32(1.0) },
         Activation::Sigmoid,
         Activation::HardSigmoid,
@@ -39,11 +40,13 @@ fn activations_answer_as_the_oracle_does_everywhere() {
         Activation::Silu,
         Activation::HardSwish,
         Activation::Gelu,
+        Activation::GeluTanh,
         Activation::Exp,
         Activation::Log,
         Activation::Sqrt,
         Activation::Erf,
         Activation::Softplus,
+        Activation::Mish,
     ] {
         let mut graph = Graph::new("Activation");
         let input = Op::Input(TensorType::f32([1, values.len()]));
@@ -58,7 +61,7 @@ fn activations_answer_as_the_oracle_does_everywhere() {
             let options = kernel::interp::Options::default();
             let found = kernel::interp::run_with(&program, &source, &inputs, options).expect("it runs").remove(0);
             for ((x, found), expected) in values.iter().zip(&found).zip(&expected) {
-                let near = (found - expected).abs() <= 1e-6 * expected.abs().max(1.0);
+                let near = (found - expected).abs() <= 1e-6 * expected.abs().max(f32::MIN_POSITIVE);
                 let same = found == expected || found.is_nan() && expected.is_nan();
                 assert!(near || same, "{activation:?} of {x} on {target}: {found} for {expected}");
             }
@@ -67,6 +70,25 @@ fn activations_answer_as_the_oracle_does_everywhere() {
 }
 
 /// As the program `random_nets` does for longer, see CONTRIBUTING.md.
+#[test]
+fn sizes_have_no_sign() {
+    let mut graph = Graph::new("Size");
+    let x = graph.add(Op::Input(TensorType::f32([1, 3])), &[], vec![], Origin::named("x")).expect("an input");
+    let y = graph.add(Op::Activate(Activation::Abs), &[x], vec![], Origin::named("y")).expect("an activation");
+    graph.add_output("y", y);
+    let graph = verify::verify(graph).expect("a sound graph");
+    let (source, inputs) = (FillSource { gain: 1.0 }, [vec![0.0, -0.0, f32::NEG_INFINITY]]);
+    let bits = |found: Vec<Vec<f32>>| found[0].iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+    let expected = [0.0, 0.0, f32::INFINITY].map(f32::to_bits);
+    assert_eq!(bits(interp::run_f32(&graph, &source, &inputs).expect("the oracle runs")), expected);
+    for target in Target::ALL {
+        let program = kernel::verify::verify(lower(&graph, target).expect("it lowers")).expect("a sound program");
+        let options = kernel::interp::Options::default();
+        let found = kernel::interp::run_with(&program, &source, &inputs, options).expect("it runs");
+        assert_eq!(bits(found), expected, "{target}");
+    }
+}
+
 #[test]
 fn programs_answer_as_the_oracle_does_on_random_networks_before_and_after_the_rewrites() {
     let mut compared = 0;

@@ -17,5 +17,6 @@ mod shared;
 mod state_dicts;
 mod sums;
 mod ui;
+mod ulp;
 mod zoo;
 mod zoo_page;

@@ -175,6 +175,8 @@ pub enum Activation {
         /// The factor for negative x.
         slope: F32,
     },
+    /// `|x|`, which has no sign
+    Abs,
     /// `x` where positive, else `alpha * (exp(x) - 1)`
     Elu {
         /// The factor for negative x.
@@ -186,12 +188,14 @@ pub enum Activation {
     HardSigmoid,
     /// `(exp(2x) - 1) / (exp(2x) + 1)`
     Tanh,
-    /// `x * sigmoid(x)`, also called swish
+    /// `x * sigmoid(x)`, also called swish; 0 of `-inf`
     Silu,
     /// `x * min(max(x + 3, 0), 6) / 6`
     HardSwish,
-    /// `x * (1 + erf(x / sqrt(2))) / 2` (Hendrycks and Gimpel 2016, arXiv:1606.08415)
+    /// `x * (1 + erf(x / sqrt(2))) / 2` (Hendrycks and Gimpel 2016, arXiv:1606.08415); 0 of `-inf`
     Gelu,
+    /// `x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2`, which the same paper takes for it; 0 of `-inf`
+    GeluTanh,
     /// `e^x`
     Exp,
     /// The natural logarithm: `-inf` of 0, NaN of what is below.
@@ -202,6 +206,8 @@ pub enum Activation {
     Erf,
     /// `ln(1 + e^x)`
     Softplus,
+    /// `x * tanh(ln(1 + e^x))` (Misra 2019, arXiv:1908.08681); 0 of `-inf`
+    Mish,
     /// `min(max(round(x / scale) + zero, lo), hi)`, rounded to the nearest, ties to even: the integer that stands for x
     /// (ONNX, QuantizeLinear). `zero`, `lo` and `hi` are integers.
     Quantize {

@@ -63,6 +63,7 @@ pub(crate) fn activations() -> Vec<Activation> {
         Activation::RELU6,
         Activation::Clip { lo: f32(-0.0), hi: f32(f32::INFINITY) },
         Activation::LeakyRelu { slope: f32(0.01) },
+        Activation::Abs,
         Activation::Elu { alpha: f32(-1e-20) },
         Activation::Sigmoid,
         Activation::HardSigmoid,
@@ -70,11 +71,13 @@ pub(crate) fn activations() -> Vec<Activation> {
         Activation::Silu,
         Activation::HardSwish,
         Activation::Gelu,
+        Activation::GeluTanh,
         Activation::Exp,
         Activation::Log,
         Activation::Sqrt,
         Activation::Erf,
         Activation::Softplus,
+        Activation::Mish,
         Activation::Quantize { scale: f32(0.25), zero: f32(3.0), lo: f32(-128.0), hi: f32(127.0) },
     ]
 }

@@ -189,6 +189,7 @@ fn activation_name(activation: Activation) -> String {
         Activation::RELU6 => "ReLU6".to_owned(),
         Activation::Clip { lo, hi } => format!("clip {lo} to {hi}"),
         Activation::LeakyRelu { slope } => format!("leaky ReLU {slope}"),
+        Activation::Abs => "absolute value".to_owned(),
         Activation::Elu { alpha } => format!("ELU {alpha}"),
         Activation::Sigmoid => "sigmoid".to_owned(),
         Activation::HardSigmoid => "hard-sigmoid".to_owned(),
@@ -196,11 +197,13 @@ fn activation_name(activation: Activation) -> String {
         Activation::Silu => "SiLU".to_owned(),
         Activation::HardSwish => "hard-swish".to_owned(),
         Activation::Gelu => "GELU".to_owned(),
+        Activation::GeluTanh => "GELU by tanh".to_owned(),
         Activation::Exp => "exp".to_owned(),
         Activation::Log => "log".to_owned(),
         Activation::Sqrt => "square root".to_owned(),
         Activation::Erf => "erf".to_owned(),
         Activation::Softplus => "softplus".to_owned(),
+        Activation::Mish => "Mish".to_owned(),
         Activation::Quantize { lo, hi, .. } => format!("quantize to {lo} .. {hi}"),
     }
 }

@@ -24,6 +24,7 @@
 //! The order of a reduction is part of its meaning: targets, tiles and workers do not change it. On a target with FMA
 //! an update `fma(a, b)` rounds once, elsewhere twice.
 
+mod function;
 mod index;
 pub mod interp;
 pub mod programs;
@@ -38,6 +39,7 @@ use kiln_rt::weights::{Expr, Form};
 use crate::graph::{F32, WeightId};
 use crate::target::Target;
 
+pub use function::{Binary, Unary};
 pub use index::{Bound, Index, Range, Term};
 
 /// Lanes of a block.
@@ -494,46 +496,6 @@ pub enum Value {
         /// Where it does not.
         otherwise: Box<Value>,
     },
-}
-
-/// A function of one value, lane by lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Unary {
-    /// `-v`
-    Neg,
-    /// `e^v`, within 2 ULP; the same bits on all targets with FMA.
-    Exp,
-    /// `ln v`, within 2 ULP, or 1e-7 near 1; the same bits on all targets with FMA.
-    Log,
-    /// The square root, correctly rounded.
-    Sqrt,
-    /// `1 / v`, by division.
-    Recip,
-    /// To i32, ties to even.
-    ToI32,
-    /// To f32.
-    ToF32,
-}
-
-/// A function of two values, lane by lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Binary {
-    /// `a + b`
-    Add,
-    /// `a - b`
-    Sub,
-    /// `a * b`
-    Mul,
-    /// `a / b`, of f32s
-    Div,
-    /// `if a < b { a } else { b }`: b where either is NaN, so the constant comes first.
-    Min,
-    /// `if a > b { a } else { b }`: b where either is NaN, so the constant comes first.
-    Max,
-    /// The lesser; NaN if either is.
-    MinNan,
-    /// The larger; NaN if either is.
-    MaxNan,
 }
 
 impl At {

@@ -204,6 +204,7 @@ pub(super) fn activation_name(activation: Activation) -> &'static str {
         Activation::Clip { .. } if activation == Activation::RELU6 => "relu6",
         Activation::Clip { .. } => "clip",
         Activation::LeakyRelu { .. } => "leaky_relu",
+        Activation::Abs => "abs",
         Activation::Elu { .. } => "elu",
         Activation::Sigmoid => "sigmoid",
         Activation::HardSigmoid => "hard_sigmoid",
@@ -211,11 +212,13 @@ pub(super) fn activation_name(activation: Activation) -> &'static str {
         Activation::Silu => "silu",
         Activation::HardSwish => "hard_swish",
         Activation::Gelu => "gelu",
+        Activation::GeluTanh => "gelu_tanh",
         Activation::Exp => "exp",
         Activation::Log => "log",
         Activation::Sqrt => "sqrt",
         Activation::Erf => "erf",
         Activation::Softplus => "softplus",
+        Activation::Mish => "mish",
         Activation::Quantize { .. } => "quantize",
     }
 }
@@ -229,6 +232,9 @@ pub(super) fn activate(kb: &mut KernelBuilder, body: &mut Vec<Stmt>, activation:
 /// `max`, so that a NaN comes through.
 fn activation_of(activation: Activation, v: Value, bind: &mut dyn FnMut(Value) -> Value) -> Value {
     let clip = |lo: f32, hi: f32, v: Value| min(constant(hi), max(constant(lo), v));
+    let unary = |function: Unary, v: Value| Value::Unary(function, Box::new(v));
+    // (v + 3) / 6 within 0 and 1: near -3 the sum is exact, where v / 6 + 1/2 would keep little of a small result.
+    let gate = |v: Value| mul(clip(0.0, 6.0, add(v, constant(3.0))), constant(1.0 / 6.0));
     match activation {
         Activation::Relu => max(constant(0.0), v),
         Activation::Clip { lo, hi } => clip(lo.get(), hi.get(), v),
@@ -236,50 +242,29 @@ fn activation_of(activation: Activation, v: Value, bind: &mut dyn FnMut(Value) -
             let v = bind(v);
             if_positive(v.clone(), v.clone(), mul(v, constant(slope.get())))
         }
+        Activation::Abs => unary(Unary::Abs, v),
+        Activation::Elu { alpha } if alpha.get() == 1.0 => unary(Unary::Elu, v),
         Activation::Elu { alpha } => {
             let v = bind(v);
-            let below = mul(sub(exp(v.clone()), constant(1.0)), constant(alpha.get()));
-            if_positive(v.clone(), v, below)
+            if_positive(v.clone(), v.clone(), mul(unary(Unary::Elu, v), constant(alpha.get())))
         }
-        Activation::Sigmoid => recip(add(exp(neg(v)), constant(1.0))),
-        Activation::HardSigmoid => clip(0.0, 1.0, fma(v, constant(1.0 / 6.0), constant(0.5))),
-        Activation::Tanh => {
-            // tanh(v) = 1 - 2 / (exp(2v) + 1), right at both infinities.
-            let doubled = mul(v, constant(2.0));
-            sub(constant(1.0), div(constant(2.0), add(exp(doubled), constant(1.0))))
-        }
-        Activation::Silu => {
-            let v = bind(v);
-            div(v.clone(), add(exp(neg(v)), constant(1.0)))
-        }
+        Activation::Sigmoid => unary(Unary::Sigmoid, v),
+        Activation::HardSigmoid => gate(v),
+        Activation::Tanh => unary(Unary::Tanh, v),
+        Activation::Silu => unary(Unary::Silu, v),
         Activation::HardSwish => {
+            // The gate is at most 1: six times a large v would be infinite.
             let v = bind(v);
-            let gate = clip(0.0, 6.0, add(v.clone(), constant(3.0)));
-            mul(mul(v, gate), constant(1.0 / 6.0))
+            mul(v.clone(), gate(v))
         }
-        Activation::Exp => exp(v),
-        Activation::Log => log(v),
-        Activation::Sqrt => Value::Unary(Unary::Sqrt, Box::new(v)),
-        Activation::Softplus => {
-            // max(v, 0) + ln(1 + e^-|v|) does not overflow. Where e^-|v| is small its logarithm is itself, near enough.
-            let v = bind(v);
-            let magnitude = max(v.clone(), neg(v.clone()));
-            add(max(constant(0.0), v), log(add(exp(neg(magnitude)), constant(1.0))))
-        }
-        Activation::Erf => {
-            // By Abramowitz and Stegun 1964, formula 7.1.26, off by at most 1.5e-7.
-            const RATE: f32 = 0.327_591_1;
-            const SERIES: [f32; 5] = [0.254_829_6, -0.284_496_73, 1.421_413_8, -1.453_152, 1.061_405_4];
-            let v = bind(v);
-            let magnitude = max(v.clone(), neg(v.clone()));
-            let t = bind(recip(fma(magnitude, constant(RATE), constant(1.0))));
-            let [first @ .., last] = SERIES;
-            let series =
-                first.into_iter().rev().fold(constant(last), |sum, factor| fma(sum, t.clone(), constant(factor)));
-            let tail = mul(mul(series, t), exp(neg(mul(v.clone(), v.clone()))));
-            let share = bind(sub(constant(1.0), tail));
-            if_positive(v, share.clone(), neg(share))
-        }
+        Activation::Gelu => unary(Unary::Gelu, v),
+        Activation::GeluTanh => unary(Unary::GeluTanh, v),
+        Activation::Exp => unary(Unary::Exp, v),
+        Activation::Log => unary(Unary::Log, v),
+        Activation::Sqrt => unary(Unary::Sqrt, v),
+        Activation::Erf => unary(Unary::Erf, v),
+        Activation::Softplus => unary(Unary::Softplus, v),
+        Activation::Mish => unary(Unary::Mish, v),
         Activation::Quantize { scale, zero, lo, hi } => {
             // What is clipped lies so near to 0 that the sum with 1.5 * 2^23, in which neighbours are 1 apart, rounds it.
             const UNIT_STEPS: f32 = 12_582_912.0;
@@ -288,20 +273,6 @@ fn activation_of(activation: Activation, v: Value, bind: &mut dyn FnMut(Value) -
             let shifted = add(clip(lo - zero, hi - zero, quotient), constant(UNIT_STEPS));
             let rounded = sub(shifted, constant(UNIT_STEPS));
             if zero == 0.0 { rounded } else { add(rounded, constant(zero)) }
-        }
-        Activation::Gelu => {
-            // v times the normal distribution's share below v: with tail = erfc(|v| / √2) / 2 that is 1 - tail where v is
-            // positive, else tail. By Abramowitz and Stegun 1964, formula 7.1.26, tail is off by at most 7.5e-8.
-            const RATE: f32 = 0.327_591_1 * std::f32::consts::FRAC_1_SQRT_2;
-            const SERIES: [f32; 5] = [0.127_414_8, -0.142_248_37, 0.710_706_9, -0.726_576_01, 0.530_702_7];
-            let v = bind(v);
-            let t = bind(recip(fma(max(v.clone(), neg(v.clone())), constant(RATE), constant(1.0))));
-            let [first @ .., last] = SERIES;
-            let series =
-                first.into_iter().rev().fold(constant(last), |sum, factor| fma(sum, t.clone(), constant(factor)));
-            let bell = exp(mul(mul(v.clone(), v.clone()), constant(-0.5)));
-            let tail = bind(mul(mul(series, t), bell));
-            mul(v.clone(), if_positive(v, sub(constant(1.0), tail.clone()), tail))
         }
     }
 }
@@ -335,7 +306,7 @@ fn power(bind: &mut dyn FnMut(Value) -> Value, a: Value, b: Value) -> Value {
         then: Box::new(then),
         otherwise: Box::new(otherwise),
     };
-    let magnitude = |v: Value| max(v.clone(), neg(v));
+    let magnitude = |v: Value| Value::Unary(Unary::Abs, Box::new(v));
     let rounded = |v: Value| Value::Unary(Unary::ToF32, Box::new(Value::Unary(Unary::ToI32, Box::new(v))));
     let log_of_size = bind(log(magnitude(a.clone())));
     // Where the logarithm is 0 the exponent may be infinite or NaN, where the exponent is 0 the logarithm: products with 0
@@ -394,10 +365,6 @@ pub(super) fn max(a: Value, b: Value) -> Value {
 
 pub(super) fn exp(v: Value) -> Value {
     Value::Unary(Unary::Exp, Box::new(v))
-}
-
-fn recip(v: Value) -> Value {
-    Value::Unary(Unary::Recip, Box::new(v))
 }
 
 fn neg(v: Value) -> Value {

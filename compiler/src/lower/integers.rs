@@ -55,7 +55,7 @@ fn without_kernel(node: &Node, from: Option<DType>) -> Option<String> {
         Op::Binary(graph::Binary::Div) if of == DType::I32 => {
             Some(format!("no kernels for quotients of elements of type {of}"))
         }
-        Op::Activate(Activation::LeakyRelu { .. }) => Some("no kernels for integers".to_owned()),
+        Op::Activate(Activation::LeakyRelu { .. } | Activation::Abs) => Some("no kernels for integers".to_owned()),
         Op::Cast(to) => {
             let from = from?;
             let (least, largest) = from.range()?;

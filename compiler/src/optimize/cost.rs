@@ -134,7 +134,7 @@ fn chain_flops(chain: &Chain) -> u64 {
 /// Operations an element; an exponential counts for twelve.
 fn activation_flops(activation: Activation) -> u64 {
     match activation {
-        Activation::Relu => 1,
+        Activation::Relu | Activation::Abs => 1,
         Activation::Clip { .. } | Activation::LeakyRelu { .. } => 2,
         Activation::HardSigmoid | Activation::HardSwish => 4,
         Activation::Quantize { .. } => 8,
@@ -145,6 +145,7 @@ fn activation_flops(activation: Activation) -> u64 {
         | Activation::Silu
         | Activation::Exp
         | Activation::Log => 16,
-        Activation::Gelu | Activation::Erf | Activation::Softplus => 30,
+        Activation::Gelu | Activation::Erf | Activation::Softplus | Activation::Mish => 30,
+        Activation::GeluTanh => 40,
     }
 }

@@ -23,6 +23,9 @@ pub fn prefetch<const LEVEL: u8>(p: *const f32) {
 }
 
 impl F32x16 {
+    /// Whether `mul_add` rounds once.
+    const FUSED: bool = true;
+
     /// Every lane is `x`.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
@@ -216,28 +219,11 @@ impl F32x16 {
         Self(a)
     }
 
-    /// `1 / self`, correctly rounded.
+    /// `2^k * self`, rounded once.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    pub fn recip(self) -> Self {
-        Self::splat(1.0).div(self)
-    }
-
-    /// `e^self`; method and error in the parent module.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    pub fn exp(self) -> Self {
-        let x = Self::splat(super::EXP_HIGH).min(Self::splat(super::EXP_LOW).max(self));
-        let k = x.mul(Self::splat(super::LOG2_E)).to_i32();
-        let n = k.to_f32();
-        let r = n.mul_add(Self::splat(-super::LN_2_HIGH), x);
-        let r = n.mul_add(Self::splat(-super::LN_2_LOW), r);
-        let [c2, c3, c4, c5, c6, c7] = super::EXP_TAIL;
-        let q = Self::splat(c7).mul_add(r, Self::splat(c6)).mul_add(r, Self::splat(c5));
-        let q = q.mul_add(r, Self::splat(c4)).mul_add(r, Self::splat(c3)).mul_add(r, Self::splat(c2));
-        let p = q.mul_add(r.mul(r), r).add(Self::splat(1.0));
-        let (low, high) = k.halves();
-        p.mul(low.power_of_two()).mul(high.power_of_two())
+    fn scale(self, k: I32x16) -> Self {
+        Self(_mm512_scalef_ps(self.0, k.to_f32().0))
     }
 
     /// The square root, correctly rounded.
@@ -245,32 +231,6 @@ impl F32x16 {
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
     pub fn sqrt(self) -> Self {
         Self(_mm512_sqrt_ps(self.0))
-    }
-
-    /// `ln(self)`; method and error in the parent module.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    pub fn log(self) -> Self {
-        let (x, zero) = (self, Self::zero());
-        let is_small =
-            |a: f32, b: f32| Self::select_lt(x, Self::splat(f32::MIN_POSITIVE), Self::splat(a), Self::splat(b));
-        let (k, m) = x.mul(is_small(super::LOG_SCALE, 1.0)).split();
-        let n = k.to_f32().add(is_small(-super::LOG_SCALE_EXPONENT, 0.0));
-        let root = Self::splat(core::f32::consts::SQRT_2);
-        let n = n.add(Self::select_lt(root, m, Self::splat(1.0), zero));
-        let r = Self::select_lt(root, m, m.mul(Self::splat(0.5)), m).sub(Self::splat(1.0));
-        let square = r.mul(r);
-        let [first, rest @ ..] = super::LOG_TAIL;
-        let mut q = Self::splat(first);
-        for c in rest {
-            q = q.mul_add(r, Self::splat(c));
-        }
-        let low = n.mul_add(Self::splat(super::LN_2_LOW), q.mul(r).mul(square));
-        let low = square.mul_add(Self::splat(-0.5), low);
-        let y = n.mul_add(Self::splat(super::LN_2_HIGH), low.add(r));
-        let below = Self::select_lt(x, zero, Self::splat(f32::NAN), Self::splat(f32::NEG_INFINITY));
-        let y = Self::select_lt(zero, x, y, below);
-        Self::select_lt(x, Self::splat(f32::INFINITY), y, x)
     }
 
     /// `(k, m)` with `self = m * 2^k` and m from 1 to 2, of positive normal lanes.
@@ -363,14 +323,6 @@ impl I32x16 {
         F32x16(_mm512_cvtepi32_ps(self.0))
     }
 
-    /// `(k >> 1, k - (k >> 1))`.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    fn halves(self) -> (Self, Self) {
-        let low = Self(_mm512_srai_epi32::<1>(self.0));
-        (low, Self(_mm512_sub_epi32(self.0, low.0)))
-    }
-
     /// `2^self` for lanes within -126..=127, from the exponent's bits.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
@@ -379,6 +331,8 @@ impl I32x16 {
         F32x16(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased.0)))
     }
 }
+
+functions! { #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")] impl [] F32x16, I32x16 }
 
 integers_one_by_one! { #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")] }
 

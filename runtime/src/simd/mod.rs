@@ -22,8 +22,8 @@
 //! | `splat_group::<K, W>` | lane `i / W * W + K` |
 //! | `add_product(a, b)` | `a * b + self`, pinned |
 //! | `pin` | the same value; see below |
-//! | `recip`, `sqrt` | `1 / x` and the square root, correctly rounded |
-//! | `exp`, `log` | below |
+//! | `sqrt` | the square root, correctly rounded |
+//! | `exp`, `tanh`, `gelu`, … | documented in `functions.rs` |
 //! | `load_lanes`, `store_lanes` of `I32x16` | of bytes too, which are widened, and cut to their low bits |
 //!
 //! AVX-512, AVX2 and NEON give the same bits for every method, and so do base and portable.
@@ -34,20 +34,6 @@
 //! out of registers and moves the sums to the stack. `pin` gives its value back unchanged through a piece of assembly
 //! without instructions that, for all the compiler knows, reads and writes memory: so what is pinned is computed, and
 //! what is loaded is loaded, in the order of the text. The processor reorders both anyway.
-//!
-//! # The exponential
-//!
-//! `e^x = 2^k · e^r` with `k = round(x / ln 2)` and `r = x - k ln 2`, so that |r| ≤ ln 2 / 2; the subtraction is in two
-//! parts (Cody and Waite), the first of them exact even without FMA. `e^r = 1 + r + r² q(r)` with q of degree 5: its
-//! coefficients are the least-squares fit of `(e^r - 1 - r) / r²` at 64 Chebyshev nodes, rounded to f32, and leave a
-//! relative error below 1e-9. `2^k` is multiplied in two halves, because k runs from -151 to 128. Within 2 ULP of the
-//! true value everywhere, subnormal results included; `e^-inf` is 0, `e^inf` is infinite, a NaN stays one.
-//!
-//! # The logarithm
-//!
-//! `ln x = k ln 2 + ln m` with `x = m · 2^k` and m between √½ and √2, subnormal x being scaled first. With `r = m - 1`,
-//! `ln m = r - r²/2 + r³ q(r)`; q of degree 8 has the coefficients of Moshier's Cephes library (`logf`). Within 2 ULP of
-//! the true value, or 1e-7 near 1; of 0 it is `-inf`, of `inf` infinite, of what is below 0 a NaN.
 
 #![allow(clippy::missing_safety_doc, reason = "clippy takes a safe function with target features for an unsafe one")]
 
@@ -136,6 +122,9 @@ macro_rules! integers_one_by_one {
     };
 }
 
+#[macro_use]
+mod functions;
+
 #[cfg(target_arch = "x86_64")]
 pub mod avx2;
 #[cfg(target_arch = "x86_64")]
@@ -145,35 +134,6 @@ pub mod base;
 #[cfg(target_arch = "aarch64")]
 pub mod neon;
 pub mod portable;
-
-/// `e^x` is infinite from here on, and `k` still an exponent that two factors can hold.
-const EXP_HIGH: f32 = 89.0;
-/// `e^x` rounds to 0 from here down.
-const EXP_LOW: f32 = -104.5;
-const LOG2_E: f32 = core::f32::consts::LOG2_E;
-/// ln 2 cut to nine bits, so that its product with any `k` is exact.
-const LN_2_HIGH: f32 = 355.0 / 512.0;
-/// ln 2 less `LN_2_HIGH`.
-const LN_2_LOW: f32 = -2.121_944_4e-4;
-/// The coefficients of q, from r^0 to r^5.
-const EXP_TAIL: [f32; 6] = [0.5, 0.166_666_67, 0.041_666_463, 0.008_333_298, 0.001_393_368_8, 0.000_198_993_34];
-
-/// What makes a subnormal number a normal one.
-const LOG_SCALE: f32 = 8_388_608.0;
-/// Its binary logarithm.
-const LOG_SCALE_EXPONENT: f32 = 23.0;
-/// The coefficients of the logarithm's q, from r^8 to r^0.
-const LOG_TAIL: [f32; 9] = [
-    7.037_683_6e-2,
-    -1.151_461e-1,
-    1.167_699_87e-1,
-    -1.242_014_1e-1,
-    1.424_932_3e-1,
-    -1.666_805_8e-1,
-    2.000_071_5e-1,
-    -2.499_999_4e-1,
-    3.333_333e-1,
-];
 
 #[cfg(test)]
 mod tests;

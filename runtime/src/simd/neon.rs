@@ -37,6 +37,9 @@ pub fn prefetch<const LEVEL: u8>(p: *const f32) {
 }
 
 impl F32x16 {
+    /// Whether `mul_add` rounds once.
+    const FUSED: bool = true;
+
     /// Every lane is `x`.
     #[inline]
     #[target_feature(enable = "neon")]
@@ -255,28 +258,13 @@ impl F32x16 {
         Self(a, b, c, d)
     }
 
-    /// `1 / self`, correctly rounded.
+    /// `2^k * self`, rounded once, where half of k is an exponent: by two factors, of which the first loses nothing if self is
+    /// near 1.
     #[inline]
     #[target_feature(enable = "neon")]
-    pub fn recip(self) -> Self {
-        Self::splat(1.0).div(self)
-    }
-
-    /// `e^self`; method and error in the parent module.
-    #[inline]
-    #[target_feature(enable = "neon")]
-    pub fn exp(self) -> Self {
-        let x = Self::splat(super::EXP_HIGH).min(Self::splat(super::EXP_LOW).max(self));
-        let k = x.mul(Self::splat(super::LOG2_E)).to_i32();
-        let n = k.to_f32();
-        let r = n.mul_add(Self::splat(-super::LN_2_HIGH), x);
-        let r = n.mul_add(Self::splat(-super::LN_2_LOW), r);
-        let [c2, c3, c4, c5, c6, c7] = super::EXP_TAIL;
-        let q = Self::splat(c7).mul_add(r, Self::splat(c6)).mul_add(r, Self::splat(c5));
-        let q = q.mul_add(r, Self::splat(c4)).mul_add(r, Self::splat(c3)).mul_add(r, Self::splat(c2));
-        let p = q.mul_add(r.mul(r), r).add(Self::splat(1.0));
+    fn scale(self, k: I32x16) -> Self {
         let (low, high) = k.halves();
-        p.mul(low.power_of_two()).mul(high.power_of_two())
+        self.mul(low.power_of_two()).mul(high.power_of_two())
     }
 
     /// The square root, correctly rounded.
@@ -284,32 +272,6 @@ impl F32x16 {
     #[target_feature(enable = "neon")]
     pub fn sqrt(self) -> Self {
         each!(Self: vsqrtq_f32, self)
-    }
-
-    /// `ln(self)`; method and error in the parent module.
-    #[inline]
-    #[target_feature(enable = "neon")]
-    pub fn log(self) -> Self {
-        let (x, zero) = (self, Self::zero());
-        let is_small =
-            |a: f32, b: f32| Self::select_lt(x, Self::splat(f32::MIN_POSITIVE), Self::splat(a), Self::splat(b));
-        let (k, m) = x.mul(is_small(super::LOG_SCALE, 1.0)).split();
-        let n = k.to_f32().add(is_small(-super::LOG_SCALE_EXPONENT, 0.0));
-        let root = Self::splat(core::f32::consts::SQRT_2);
-        let n = n.add(Self::select_lt(root, m, Self::splat(1.0), zero));
-        let r = Self::select_lt(root, m, m.mul(Self::splat(0.5)), m).sub(Self::splat(1.0));
-        let square = r.mul(r);
-        let [first, rest @ ..] = super::LOG_TAIL;
-        let mut q = Self::splat(first);
-        for c in rest {
-            q = q.mul_add(r, Self::splat(c));
-        }
-        let low = n.mul_add(Self::splat(super::LN_2_LOW), q.mul(r).mul(square));
-        let low = square.mul_add(Self::splat(-0.5), low);
-        let y = n.mul_add(Self::splat(super::LN_2_HIGH), low.add(r));
-        let below = Self::select_lt(x, zero, Self::splat(f32::NAN), Self::splat(f32::NEG_INFINITY));
-        let y = Self::select_lt(zero, x, y, below);
-        Self::select_lt(x, Self::splat(f32::INFINITY), y, x)
     }
 
     /// `(k, m)` with `self = m * 2^k` and m from 1 to 2, of positive normal lanes.
@@ -430,5 +392,7 @@ impl I32x16 {
         each!(F32x16: vreinterpretq_f32_s32, shifted)
     }
 }
+
+functions! { #[target_feature(enable = "neon")] impl [] F32x16, I32x16 }
 
 integers_one_by_one! { #[target_feature(enable = "neon")] }

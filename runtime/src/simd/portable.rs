@@ -3,50 +3,7 @@
 #![allow(clippy::should_implement_trait, reason = "the methods are named as those of the other targets")]
 
 use core::array::from_fn;
-
-/// `e^x` as each lane of `exp` is on targets whose multiply-add rounds as `mul_add` does; method and error in the parent
-/// module.
-#[inline]
-pub fn exp(x: f32, mul_add: impl Fn(f32, f32, f32) -> f32) -> f32 {
-    let power_of_two = |k: i32| f32::from_bits((k.wrapping_add(127) << 23) as u32);
-    let x = if super::EXP_LOW > x { super::EXP_LOW } else { x };
-    let x = if super::EXP_HIGH < x { super::EXP_HIGH } else { x };
-    let k = to_i32(x * super::LOG2_E);
-    let n = k as f32;
-    let r = mul_add(n, -super::LN_2_LOW, mul_add(n, -super::LN_2_HIGH, x));
-    let [c2, c3, c4, c5, c6, c7] = super::EXP_TAIL;
-    let q = [c6, c5, c4, c3, c2].into_iter().fold(c7, |q, c| mul_add(q, r, c));
-    let p = mul_add(q, r * r, r) + 1.0;
-    let low = k >> 1;
-    p * power_of_two(low) * power_of_two(k.wrapping_sub(low))
-}
-
-/// `ln(x)` as each lane of `log` is on targets whose multiply-add rounds as `mul_add` does; method and error in the
-/// parent module.
-#[inline]
-pub fn log(x: f32, mul_add: impl Fn(f32, f32, f32) -> f32) -> f32 {
-    let small = x < f32::MIN_POSITIVE;
-    let bits = (x * if small { super::LOG_SCALE } else { 1.0 }).to_bits();
-    let m = f32::from_bits(bits & 0x007F_FFFF | 0x3F80_0000);
-    let large = m > core::f32::consts::SQRT_2;
-    let k = (bits.cast_signed() >> 23).wrapping_sub(127) as f32;
-    let n = k + if small { -super::LOG_SCALE_EXPONENT } else { 0.0 } + if large { 1.0 } else { 0.0 };
-    let r = if large { m * 0.5 } else { m } - 1.0;
-    let square = r * r;
-    let [first, rest @ ..] = super::LOG_TAIL;
-    let q = rest.into_iter().fold(first, |q, c| mul_add(q, r, c));
-    let low = mul_add(square, -0.5, mul_add(n, super::LN_2_LOW, q * r * square));
-    let y = mul_add(n, super::LN_2_HIGH, low + r);
-    if x.is_nan() || x == f32::INFINITY {
-        x
-    } else if x > 0.0 {
-        y
-    } else if x < 0.0 {
-        f32::NAN
-    } else {
-        f32::NEG_INFINITY
-    }
-}
+use core::marker::PhantomData;
 
 /// The square root, correctly rounded. (`f32::sqrt` needs `std`.)
 #[inline]
@@ -78,6 +35,159 @@ pub fn to_i32(x: f32) -> i32 {
         x as i32
     }
 }
+
+/// How a multiply-add rounds.
+pub trait MulAdd: Copy {
+    /// Whether once: the product is exact.
+    const FUSED: bool;
+
+    /// `a * b + c`
+    fn mul_add(a: f32, b: f32, c: f32) -> f32;
+}
+
+/// The product and the sum are rounded.
+#[derive(Clone, Copy, Debug)]
+pub struct Unfused;
+
+impl MulAdd for Unfused {
+    const FUSED: bool = false;
+
+    #[inline]
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a * b + c
+    }
+}
+
+/// One lane of any target whose multiply-add rounds as `M` does: its functions give the same bits.
+#[derive(Clone, Copy)]
+pub struct Lane<M: MulAdd>(f32, PhantomData<M>);
+
+/// The integer of a lane.
+#[derive(Clone, Copy)]
+struct LaneInteger(i32);
+
+impl<M: MulAdd> Lane<M> {
+    const FUSED: bool = M::FUSED;
+
+    /// A lane of `x`.
+    #[inline]
+    pub fn splat(x: f32) -> Self {
+        Self(x, PhantomData)
+    }
+
+    /// Its number.
+    #[inline]
+    pub fn get(self) -> f32 {
+        self.0
+    }
+
+    #[inline]
+    fn zero() -> Self {
+        Self::splat(0.0)
+    }
+
+    #[inline]
+    fn add(self, b: Self) -> Self {
+        Self::splat(self.0 + b.0)
+    }
+
+    #[inline]
+    fn sub(self, b: Self) -> Self {
+        Self::splat(self.0 - b.0)
+    }
+
+    #[inline]
+    fn mul(self, b: Self) -> Self {
+        Self::splat(self.0 * b.0)
+    }
+
+    #[inline]
+    fn div(self, b: Self) -> Self {
+        Self::splat(self.0 / b.0)
+    }
+
+    #[inline]
+    fn min(self, b: Self) -> Self {
+        Self::select_lt(self, b, self, b)
+    }
+
+    #[inline]
+    fn max(self, b: Self) -> Self {
+        Self::select_lt(b, self, self, b)
+    }
+
+    #[inline]
+    fn mul_add(self, b: Self, c: Self) -> Self {
+        Self::splat(M::mul_add(self.0, b.0, c.0))
+    }
+
+    #[inline]
+    fn select_lt(a: Self, b: Self, t: Self, e: Self) -> Self {
+        if a.0 < b.0 { t } else { e }
+    }
+
+    #[inline]
+    fn neg(self) -> Self {
+        Self::splat(-self.0)
+    }
+
+    #[inline]
+    fn abs(self) -> Self {
+        Self::splat(self.0.abs())
+    }
+
+    #[inline]
+    fn to_i32(self) -> LaneInteger {
+        LaneInteger(to_i32(self.0))
+    }
+
+    #[inline]
+    fn scale(self, k: LaneInteger) -> Self {
+        let low = k.0 >> 1;
+        let [low, high]: [Self; 2] = [low, k.0.wrapping_sub(low)].map(|k| LaneInteger(k).power_of_two());
+        self.mul(low).mul(high)
+    }
+
+    /// `(k, m)` with `self = m * 2^k` and m from 1 to 2, of a positive normal number.
+    #[inline]
+    fn split(self) -> (LaneInteger, Self) {
+        let bits = self.0.to_bits();
+        let exponent = (bits.cast_signed() >> 23).wrapping_sub(127);
+        (LaneInteger(exponent), Self::splat(f32::from_bits(bits & 0x007F_FFFF | 0x3F80_0000)))
+    }
+}
+
+impl LaneInteger {
+    #[inline]
+    fn to_f32<M: MulAdd>(self) -> Lane<M> {
+        Lane::splat(self.0 as f32)
+    }
+
+    /// `2^self`, from the exponent's bits.
+    #[inline]
+    fn power_of_two<M: MulAdd>(self) -> Lane<M> {
+        Lane::splat(f32::from_bits((self.0.wrapping_add(127) << 23) as u32))
+    }
+}
+
+functions! { impl [M: MulAdd] Lane<M>, LaneInteger }
+
+/// The functions of a lane, lane by lane.
+macro_rules! lane_by_lane {
+    ($($function:ident),*) => {
+        impl F32x16 {
+            $(
+                /// Documented where all functions are.
+                #[inline]
+                pub fn $function(self) -> Self {
+                    Self(self.0.map(|x| Lane::<Unfused>::splat(x).$function().get()))
+                }
+            )*
+        }
+    };
+}
+
+lane_by_lane! { exp, log, tanh, erf, sigmoid, silu, elu, softplus, mish, gelu, gelu_tanh }
 
 /// Sixteen `f32` lanes. Semantics: the table in the parent module.
 #[derive(Clone, Copy)]
@@ -250,28 +360,10 @@ impl F32x16 {
         self
     }
 
-    /// `1 / self`, correctly rounded.
-    #[inline]
-    pub fn recip(self) -> Self {
-        Self::splat(1.0).div(self)
-    }
-
-    /// `e^self`; method and error in the parent module.
-    #[inline]
-    pub fn exp(self) -> Self {
-        Self(self.0.map(|x| exp(x, |a, b, c| a * b + c)))
-    }
-
     /// The square root, correctly rounded.
     #[inline]
     pub fn sqrt(self) -> Self {
         Self(self.0.map(sqrt))
-    }
-
-    /// `ln(self)`; method and error in the parent module.
-    #[inline]
-    pub fn log(self) -> Self {
-        Self(self.0.map(|x| log(x, |a, b, c| a * b + c)))
     }
 
     /// The nearest integer, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold.

@@ -1,6 +1,7 @@
 //! Every method of every target, lane by lane against the same formula on scalars.
 
 use super::super::target::Target;
+use super::portable::{Lane, MulAdd, Unfused};
 
 /// Values whose handling differs between instructions: zeros of both signs, subnormals, limits, NaN, ties.
 const SPECIAL: [f32; 24] = [
@@ -78,7 +79,6 @@ fn expected(a: Lanes, b: Lanes, c: Lanes, n: usize, fma: bool) -> Results {
         ("neg", each(&|i| -a[i])),
         ("abs", each(&|i| a[i].abs())),
         ("min_nan", each(&|i| if a[i].is_nan() || a[i] < b[i] { a[i] } else { b[i] })),
-        ("recip", each(&|i| 1.0 / a[i])),
         ("sqrt", each(&|i| a[i].sqrt())),
         ("integers", each(&|i| int(i) as f32)),
         ("integer bits", each(&|i| f32::from_bits(int(i) as u32))),
@@ -93,12 +93,16 @@ fn expected(a: Lanes, b: Lanes, c: Lanes, n: usize, fma: bool) -> Results {
     ]
 }
 
-/// `results`, and `exp` and `log`, of one module, as functions with its features.
+/// The functions, in the order of `curves`.
+const FUNCTIONS: [&str; 11] =
+    ["exp", "log", "tanh", "erf", "sigmoid", "silu", "elu", "softplus", "mish", "gelu", "gelu_tanh"];
+
+/// `results` and `curves` of one module, as functions with its features.
 macro_rules! module {
     ($module:ident, $target:expr $(, $features:literal)?) => {
         mod $module {
             use super::super::$module::{F32x16, I32x16};
-            use super::{Lanes, Results};
+            use super::{FUNCTIONS, Lanes, Results};
 
             $(#[target_feature(enable = $features)])?
             fn lanes(x: F32x16) -> Lanes {
@@ -167,7 +171,6 @@ macro_rules! module {
                     ("neg", lanes(a.neg())),
                     ("abs", lanes(a.abs())),
                     ("min_nan", lanes(a.min_nan(b))),
-                    ("recip", lanes(a.recip())),
                     ("sqrt", lanes(a.sqrt())),
                     ("integers", lanes(integers.to_f32())),
                     ("integer bits", bits.map(|bits: i32| f32::from_bits(bits as u32))),
@@ -183,10 +186,22 @@ macro_rules! module {
             }
 
             $(#[target_feature(enable = $features)])?
-            fn curves_here(x: Lanes) -> [Lanes; 2] {
+            fn curves_here(x: Lanes) -> [Lanes; FUNCTIONS.len()] {
                 // SAFETY: sixteen elements.
                 let x = unsafe { F32x16::load(x.as_ptr()) };
-                [lanes(x.exp()), lanes(x.log())]
+                [
+                    lanes(x.exp()),
+                    lanes(x.log()),
+                    lanes(x.tanh()),
+                    lanes(x.erf()),
+                    lanes(x.sigmoid()),
+                    lanes(x.silu()),
+                    lanes(x.elu()),
+                    lanes(x.softplus()),
+                    lanes(x.mish()),
+                    lanes(x.gelu()),
+                    lanes(x.gelu_tanh()),
+                ]
             }
 
             pub(super) fn results(a: Lanes, b: Lanes, c: Lanes, n: usize) -> Results {
@@ -196,7 +211,7 @@ macro_rules! module {
                 unsafe { results_here(a, b, c, n) }
             }
 
-            pub(super) fn curves(x: Lanes) -> [Lanes; 2] {
+            pub(super) fn curves(x: Lanes) -> [Lanes; FUNCTIONS.len()] {
                 assert!($target.is_available());
                 // SAFETY: the features are here.
                 #[allow(unused_unsafe, reason = "portable has no features")]
@@ -243,8 +258,8 @@ fn log(target: Target, x: Lanes) -> Lanes {
     curves(target, x)[1]
 }
 
-/// `exp` and `log`.
-fn curves(target: Target, x: Lanes) -> [Lanes; 2] {
+/// All functions.
+fn curves(target: Target, x: Lanes) -> [Lanes; FUNCTIONS.len()] {
     match target {
         #[cfg(target_arch = "x86_64")]
         Target::Avx512 => avx512::curves(x),
@@ -338,33 +353,85 @@ fn exp_is_within_two_ulps() {
     }
 }
 
-/// Targets that share an arithmetic give the same bits; the methods above are pinned by their scalars already.
+/// Multiply-adds that round once.
+#[derive(Clone, Copy)]
+struct Fused;
+
+impl MulAdd for Fused {
+    const FUSED: bool = true;
+
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}
+
+/// All functions of a lane.
+fn curves_of_lane<M: MulAdd>(x: f32) -> [f32; FUNCTIONS.len()] {
+    let x = Lane::<M>::splat(x);
+    [
+        x.exp(),
+        x.log(),
+        x.tanh(),
+        x.erf(),
+        x.sigmoid(),
+        x.silu(),
+        x.elu(),
+        x.softplus(),
+        x.mish(),
+        x.gelu(),
+        x.gelu_tanh(),
+    ]
+    .map(Lane::get)
+}
+
+/// A lane stands for those of every target, so that targets that round alike give the same bits.
 #[test]
-fn exp_has_the_same_bits() {
-    for pair in [[Target::Avx512, Target::Avx2], [Target::Base, Target::Portable]] {
-        if pair.into_iter().all(Target::is_available) {
-            for chunk in exp_arguments().chunks_exact(16) {
-                let x: Lanes = std::array::from_fn(|i| chunk[i]);
-                let [a, b] = pair.map(|target| exp(target, x));
-                assert!(a.into_iter().zip(b).all(|(a, b)| same(a, b)), "{pair:?} at {x:?}");
+fn functions_of_a_lane_have_the_same_bits() {
+    let strided = (0..400_000_u32).map(|i| f32::from_bits(i.wrapping_mul(10_737)));
+    let arguments: Vec<f32> = exp_arguments().into_iter().chain(log_arguments()).chain(strided).collect();
+    for target in available() {
+        for chunk in arguments.chunks_exact(16) {
+            let x: Lanes = chunk.try_into().unwrap();
+            let found = curves(target, x);
+            for (lane, x) in x.into_iter().enumerate() {
+                let expected = if target.has_fma() { curves_of_lane::<Fused>(x) } else { curves_of_lane::<Unfused>(x) };
+                for (function, expected) in expected.into_iter().enumerate() {
+                    let found = found[function][lane];
+                    assert!(same(found, expected), "{} of {x:e} on {target}: {found:e}", FUNCTIONS[function]);
+                }
             }
         }
     }
 }
 
-/// The scalar `exp` stands for the lanes of every target.
 #[test]
-fn scalar_exp_has_the_same_bits() {
+fn functions_take_their_limits_keep_the_sign_of_zero_and_let_a_nan_through() {
+    const INF: f32 = f32::INFINITY;
+    // Of inf, -inf and -0.
+    let expected: [[f32; 3]; FUNCTIONS.len()] = [
+        [INF, 0.0, 1.0],
+        [INF, f32::NAN, -INF],
+        [1.0, -1.0, -0.0],
+        [1.0, -1.0, -0.0],
+        [1.0, 0.0, 0.5],
+        [INF, 0.0, -0.0],
+        [INF, -1.0, -0.0],
+        [INF, 0.0, std::f32::consts::LN_2],
+        [INF, 0.0, -0.0],
+        [INF, 0.0, -0.0],
+        [INF, 0.0, -0.0],
+    ];
     for target in available() {
-        for chunk in exp_arguments().chunks_exact(16) {
-            let x: Lanes = std::array::from_fn(|i| chunk[i]);
-            let scalar = x.map(|x| {
-                super::portable::exp(x, |a, b, c| match target.has_fma() {
-                    true => a.mul_add(b, c),
-                    false => a * b + c,
-                })
-            });
-            assert!(exp(target, x).into_iter().zip(scalar).all(|(a, b)| same(a, b)), "{target} at {x:?}");
+        let found = curves(target, std::array::from_fn(|i| [INF, -INF, -0.0, f32::NAN][i % 4]));
+        for ((name, found), expected) in FUNCTIONS.into_iter().zip(found).zip(expected) {
+            assert!(found[3].is_nan(), "{name} on {target}: {found:?}");
+            // What falls to 0 may do so from below.
+            assert!(found[0] == expected[0], "{name} on {target}: {found:?}");
+            assert!(
+                found[1] == expected[1] || expected[1].is_nan() && found[1].is_nan(),
+                "{name} on {target}: {found:?}"
+            );
+            assert!(same(found[2], expected[2]), "{name} on {target}: {found:?}");
         }
     }
 }
@@ -394,22 +461,5 @@ fn log_is_within_two_ulps() {
         assert_eq!(found[1..3], [f32::NEG_INFINITY; 2], "{target}");
         assert!([3, 4, 5, 7].into_iter().all(|i: usize| found[i].is_nan()), "{target} {found:?}");
         assert_eq!(found[6], 0.0, "{target}");
-    }
-}
-
-/// The scalar `log` stands for the lanes of every target.
-#[test]
-fn scalar_log_has_the_same_bits() {
-    for target in available() {
-        for chunk in log_arguments().chunks_exact(16) {
-            let x: Lanes = chunk.try_into().unwrap();
-            let scalar = x.map(|x| {
-                super::portable::log(x, |a, b, c| match target.has_fma() {
-                    true => a.mul_add(b, c),
-                    false => a * b + c,
-                })
-            });
-            assert!(log(target, x).into_iter().zip(scalar).all(|(a, b)| same(a, b)), "{target} at {x:?}");
-        }
     }
 }

@@ -89,6 +89,9 @@ impl Net {
             Activation::Silu,
             Activation::HardSwish,
             Activation::Gelu,
+            Activation::GeluTanh,
+            Activation::Mish,
+            Activation::Abs,
             Activation::Erf,
             Activation::Softplus,
         ])

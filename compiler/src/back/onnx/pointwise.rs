@@ -68,6 +68,7 @@ fn activate(emitter: &mut Emitter<'_>, id: NodeId, activation: Activation, x: &s
             place.add(emitter, id, "Clip", &inputs, &[])
         }
         Activation::LeakyRelu { slope } => simple(emitter, "LeakyRelu", &[("alpha", Is::Float(slope.get()))]),
+        Activation::Abs => simple(emitter, "Abs", &[]),
         Activation::Elu { alpha } => simple(emitter, "Elu", &[("alpha", Is::Float(alpha.get()))]),
         Activation::Sigmoid => simple(emitter, "Sigmoid", &[]),
         Activation::HardSigmoid => {
@@ -88,11 +89,28 @@ fn activate(emitter: &mut Emitter<'_>, id: NodeId, activation: Activation, x: &s
             let product = emitter.part(id, "product", "Mul", &[x, &shifted], &[]);
             place.add(emitter, id, "Mul", &[&product, &half], &[])
         }
+        Activation::GeluTanh => {
+            // x * sigmoid(x * (linear + cubic * x^2)), which says the same and loses nothing where it is small.
+            let rate = 2.0 * (2.0 / std::f64::consts::PI).sqrt();
+            let [linear, cubic] = [("linear", rate), ("cubic", 0.044_715 * rate)]
+                .map(|(part, value)| emitter.floats(id, part, &[], &[value as f32]));
+            let square = emitter.part(id, "square", "Mul", &[x, x], &[]);
+            let scaled = emitter.part(id, "scaled", "Mul", &[&square, &cubic], &[]);
+            let shifted = emitter.part(id, "shifted", "Add", &[&scaled, &linear], &[]);
+            let inner = emitter.part(id, "inner", "Mul", &[x, &shifted], &[]);
+            let share = emitter.part(id, "share", "Sigmoid", &[&inner], &[]);
+            place.add(emitter, id, "Mul", &[x, &share], &[])
+        }
         Activation::Exp => simple(emitter, "Exp", &[]),
         Activation::Log => simple(emitter, "Log", &[]),
         Activation::Sqrt => simple(emitter, "Sqrt", &[]),
         Activation::Erf => simple(emitter, "Erf", &[]),
         Activation::Softplus => simple(emitter, "Softplus", &[]),
+        Activation::Mish => {
+            let inner = emitter.part(id, "softplus", "Softplus", &[x], &[]);
+            let gate = emitter.part(id, "tanh", "Tanh", &[&inner], &[]);
+            place.add(emitter, id, "Mul", &[x, &gate], &[])
+        }
         Activation::Quantize { scale, zero, lo, hi } => {
             let [scale, zero, lo, hi] = [("scale", scale), ("zero", zero), ("min", lo), ("max", hi)]
                 .map(|(part, value)| emitter.floats(id, part, &[], &[value.get()]));

@@ -8,7 +8,7 @@ use quote::quote;
 use super::body::Body;
 use super::names::ident;
 use crate::graph::F32;
-use crate::kernel::{Access, At, Binary, Elem, LANES, Local, Param, ParamId, ParamKind, Unary, Value};
+use crate::kernel::{Access, At, Elem, LANES, Local, Param, ParamId, ParamKind, Value};
 
 /// Straight-line code in which equal values are computed once: those that occur twice get a name at their first use.
 #[derive(Debug, Default)]
@@ -107,29 +107,12 @@ impl Body<'_> {
             }
             Value::Unary(function, a) => {
                 let a = self.value(a, sharing);
-                let function = ident(match function {
-                    Unary::Neg => "neg",
-                    Unary::Exp => "exp",
-                    Unary::Log => "log",
-                    Unary::Sqrt => "sqrt",
-                    Unary::Recip => "recip",
-                    Unary::ToI32 => "to_i32",
-                    Unary::ToF32 => "to_f32",
-                });
+                let function = ident(function.name());
                 quote! { #a.#function() }
             }
             Value::Binary(function, a, b) => {
                 let (a, b) = (self.value(a, sharing), self.value(b, sharing));
-                let function = ident(match function {
-                    Binary::Add => "add",
-                    Binary::Sub => "sub",
-                    Binary::Mul => "mul",
-                    Binary::Div => "div",
-                    Binary::Min => "min",
-                    Binary::Max => "max",
-                    Binary::MinNan => "min_nan",
-                    Binary::MaxNan => "max_nan",
-                });
+                let function = ident(function.name());
                 quote! { #a.#function(#b) }
             }
             Value::Fma(a, b, c) => {
@@ -283,9 +266,7 @@ fn elem(value: &Value, params: &[Param], locals: &HashMap<Local, Elem>, acc: Ele
             },
             ParamKind::Table { .. } => Elem::I32,
         },
-        Value::Unary(Unary::ToI32, _) => Elem::I32,
-        Value::Unary(Unary::ToF32, _) => Elem::F32,
-        Value::Unary(Unary::Neg | Unary::Exp | Unary::Log | Unary::Sqrt | Unary::Recip, a) => of(a),
+        Value::Unary(function, _) => function.signature().1,
         Value::Binary(_, a, _) | Value::Fma(a, ..) => of(a),
         Value::SelectLt { then, .. } => of(then),
     }

@@ -86,10 +86,14 @@ impl<'a> Elaborator<'a> {
             }
             Err(NotFound::Unknown) => match &call.path[..] {
                 [name] => {
-                    if let Some(builtin) = builtin::find(name) {
-                        return Ok(self.builtin(builtin, given, place));
+                    // `abs` and `sqrt` are functions of numbers, and ops of tensors.
+                    let of_tensor = matches!(given.first(), Some(Given { value: Value::Tensor(_), .. }));
+                    let op = ops::find(name);
+                    match builtin::find(name) {
+                        Some(builtin) if op.is_none() || !of_tensor => return Ok(self.builtin(builtin, given, place)),
+                        _ => {}
                     }
-                    if let Some(op) = ops::find(name) {
+                    if let Some(op) = op {
                         return Ok(self.op(op, given, place));
                     }
                     Ok(self.unknown(name, call.path_span))

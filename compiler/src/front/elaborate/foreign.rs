@@ -189,7 +189,6 @@ const ONLY_ONNX: &[&str] = &[
     "localresponsenormalization",
     "prelu",
     "selu",
-    "mish",
     "softsign",
     "spacetodepth",
     "pixelunshuffle",

@@ -216,10 +216,16 @@ static OPS: &[OpEntry] = &[
     },
     OpEntry {
         name: "gelu",
-        params: &[X],
-        doc: "x * (1 + erf(x / sqrt(2))) / 2, as PyTorch has it without `approximate`.",
-        build: |e, a| e.activate(a, Activation::Gelu),
+        params: &[X, param("approximate", Str("none"))],
+        doc: "x * (1 + erf(x / sqrt(2))) / 2; where `approximate` is \"tanh\", x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x³))) / 2.",
+        build: |e, a| {
+            let by_tanh = e.word(a, "approximate", &["none", "tanh"])? == "tanh";
+            e.activate(a, if by_tanh { Activation::GeluTanh } else { Activation::Gelu })
+        },
     },
+    OpEntry { name: "mish", params: &[X], doc: "x * tanh(ln(1 + e^x))", build: |e, a| e.activate(a, Activation::Mish) },
+    OpEntry { name: "abs", params: &[X], doc: "|x|", build: |e, a| e.activate(a, Activation::Abs) },
+    OpEntry { name: "sqrt", params: &[X], doc: "The square root.", build: |e, a| e.activate(a, Activation::Sqrt) },
     OpEntry { name: "exp", params: &[X], doc: "e^x", build: |e, a| e.activate(a, Activation::Exp) },
     OpEntry { name: "log", params: &[X], doc: "ln(x)", build: |e, a| e.activate(a, Activation::Log) },
     OpEntry { name: "erf", params: &[X], doc: "erf(x)", build: |e, a| e.activate(a, Activation::Erf) },

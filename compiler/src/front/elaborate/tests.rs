@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::front::{parse_text, zoo};
+use crate::graph::Activation;
 
 /// Files by name.
 struct Files(BTreeMap<&'static str, &'static str>);
@@ -62,6 +63,18 @@ fn values_are_multiplied_as_matrices() {
     assert!(said.contains("cannot multiply matrices of shape [1, 8, 36] and [1, 8, 36]"), "{said}");
     let said = mistakes(&body(&format!("{rows} rows.matmul(2.0)")));
     assert!(said.contains("`y` of matmul"), "{said}");
+}
+
+#[test]
+fn functions_of_numbers_are_ops_of_tensors_where_there_is_one() {
+    let activations = |text: &str| {
+        let graph = graph(&body(text));
+        let ops = graph.order().into_iter().map(|id| graph.node(id).op.clone());
+        ops.filter(|op| matches!(op, Op::Activate(_))).collect::<Vec<_>>()
+    };
+    let expected = [Activation::Sqrt, Activation::Abs].map(Op::Activate);
+    assert_eq!(activations("abs(x.sqrt())"), expected);
+    assert_eq!(activations("x * (abs(-2) + sqrt(4.0))"), []);
 }
 
 #[test]

@@ -28,14 +28,10 @@ pub(super) fn activation(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
         "Sqrt" => Activation::Sqrt,
         "Erf" => Activation::Erf,
         "Softplus" => Activation::Softplus,
-        "Mish" => {
-            // x * tanh(softplus(x)) (Misra 2019, arXiv:1908.08681).
-            let inner = builder.add_part(call, "softplus", Op::Activate(Activation::Softplus), &[x], vec![])?;
-            let gate = builder.add_part(call, "tanh", Op::Activate(Activation::Tanh), &[inner], vec![])?;
-            return Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Mul), &[x, gate], vec![])?)]);
-        }
+        "Mish" => Activation::Mish,
+        "Abs" => Activation::Abs,
         "Softsign" => {
-            let size = builder.add_part(call, "size", abs(), &[x], vec![])?;
+            let size = builder.add_part(call, "size", Op::Activate(Activation::Abs), &[x], vec![])?;
             let below = with_literal(builder, call, "below", Binary::Add, size, 1.0)?;
             let [Value::Node(below)] = below[..] else { return Err(Problem::new("it has no value")) };
             return Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Div), &[x, below], vec![])?)]);
@@ -44,10 +40,9 @@ pub(super) fn activation(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
             let one = builder.literal_like(call, "one", 1.0, x)?;
             return Ok(vec![Value::Node(builder.add(call, Op::Binary(Binary::Div), &[one, x], vec![])?)]);
         }
-        "Abs" => return Ok(vec![Value::Node(builder.add(call, abs(), &[x], vec![])?)]),
         "Gelu" => match attributes.text_or("approximate", "none")? {
             "none" => Activation::Gelu,
-            "tanh" => return gelu_by_tanh(builder, call, x),
+            "tanh" => Activation::GeluTanh,
             other => return Err(Problem::new(format!("it is approximated by `{other}`, which kiln does not have"))),
         },
         "Clip" => return clip(builder, call, x),
@@ -65,24 +60,6 @@ pub(super) fn activation(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<V
         other => return Err(Problem::new(format!("{other} is no function of one number"))),
     };
     Ok(vec![Value::Node(builder.add(call, Op::Activate(activation), &[x], vec![])?)])
-}
-
-/// |x| is x where positive, else -x.
-pub(super) fn abs() -> Op {
-    Op::Activate(Activation::LeakyRelu { slope: F32::new(-1.0) })
-}
-
-/// `x * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 * x^3))) / 2` (Hendrycks and Gimpel 2016, arXiv:1606.08415).
-fn gelu_by_tanh(builder: &mut Builder, call: &Call<'_>, x: NodeId) -> Result<Vec<Value>, Problem> {
-    let rate = (2.0 / std::f64::consts::PI).sqrt() as f32;
-    let mul = Op::Binary(Binary::Mul);
-    let square = builder.add_part(call, "square", mul.clone(), &[x, x], vec![])?;
-    // x + c * x^3 is x * (1 + c * x^2).
-    let inner = scaled_and_shifted(builder, call, square, 0.044_715 * rate, rate)?;
-    let inner = builder.add_part(call, "inner", mul.clone(), &[inner, x], vec![])?;
-    let tanh = builder.add_part(call, "tanh", Op::Activate(Activation::Tanh), &[inner], vec![])?;
-    let share = scaled_and_shifted(builder, call, tanh, 0.5, 0.5)?;
-    Ok(vec![Value::Node(builder.add(call, mul, &[x, share], vec![])?)])
 }
 
 /// `scale * x + shift`.

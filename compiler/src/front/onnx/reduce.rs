@@ -4,7 +4,6 @@ use super::Problem;
 use super::builder::{Builder, Value};
 use super::call::Call;
 use super::geometry::axis;
-use super::pointwise::abs;
 use crate::graph::{Activation, Binary, DType, Linear, NodeId, Op};
 
 /// `ReduceMean`, `ReduceSum`, `ReduceMax`, `ReduceMin`, `ReduceL1`, `ReduceL2`, `ReduceSumSquare`, `ReduceLogSum`.
@@ -106,7 +105,7 @@ fn steps(operator: &str, dtype: DType, count: usize) -> Vec<Step> {
         _ => vec![Step::Sum],
     };
     match operator {
-        "ReduceL1" => before.push(Step::Op("size", abs())),
+        "ReduceL1" => before.push(activate("size", Activation::Abs)),
         "ReduceL2" | "ReduceSumSquare" => before.push(Step::Square),
         _ => {}
     }

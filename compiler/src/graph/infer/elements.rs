@@ -60,7 +60,7 @@ const NUMBERS: [DType; 6] = [DType::F32, DType::F64, DType::I64, DType::I32, DTy
 
 fn activation_elements(activation: Activation) -> &'static [DType] {
     match activation {
-        Activation::Relu | Activation::Clip { .. } | Activation::LeakyRelu { .. } => &NUMBERS,
+        Activation::Relu | Activation::Clip { .. } | Activation::LeakyRelu { .. } | Activation::Abs => &NUMBERS,
         Activation::Elu { .. }
         | Activation::Sigmoid
         | Activation::HardSigmoid
@@ -68,11 +68,13 @@ fn activation_elements(activation: Activation) -> &'static [DType] {
         | Activation::Silu
         | Activation::HardSwish
         | Activation::Gelu
+        | Activation::GeluTanh
         | Activation::Exp
         | Activation::Log
         | Activation::Sqrt
         | Activation::Erf
         | Activation::Softplus
+        | Activation::Mish
         | Activation::Quantize { .. } => &[DType::F32, DType::F64],
     }
 }

@@ -81,12 +81,17 @@ pub(super) fn activate(activation: Activation, x: f64) -> f64 {
                 f64::from(alpha.get()) * x.exp_m1()
             }
         }
+        Activation::Abs => x.abs(),
         Activation::Sigmoid => 1.0 / (1.0 + (-x).exp()),
         Activation::HardSigmoid => clip(x / 6.0 + 0.5, 0.0, 1.0),
         Activation::Tanh => x.tanh(),
+        // -inf times 0 would be no number.
+        Activation::Silu | Activation::Gelu | Activation::GeluTanh | Activation::Mish if x == f64::NEG_INFINITY => 0.0,
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::HardSwish => x * clip(x + 3.0, 0.0, 6.0) / 6.0,
         Activation::Gelu => x * erfc(-x * FRAC_1_SQRT_2) / 2.0,
+        // (1 + tanh(s / 2)) / 2 is 1 / (1 + e^-s), which loses nothing where it is small.
+        Activation::GeluTanh => x / (1.0 + (-2.0 * (2.0 / PI).sqrt() * (x + 0.044_715 * x.powi(3))).exp()),
         Activation::Exp => x.exp(),
         Activation::Log => x.ln(),
         Activation::Sqrt => x.sqrt(),
@@ -94,7 +99,8 @@ pub(super) fn activate(activation: Activation, x: f64) -> f64 {
         Activation::Erf if x.abs() < 2.5 => erf_near_zero(x),
         Activation::Erf => 1.0 - erfc(x),
         // max(x, 0) + ln(1 + e^-|x|), which does not overflow; a NaN falls through.
-        Activation::Softplus => (-x.abs()).exp().ln_1p() + if x < 0.0 { 0.0 } else { x },
+        Activation::Softplus => softplus(x),
+        Activation::Mish => x * softplus(x).tanh(),
         Activation::Quantize { scale, zero, lo, hi } => {
             let [zero, lo, hi] = [zero, lo, hi].map(|v| f64::from(v.get()));
             // The quotient is rounded to f32 first, as it is in ONNX Runtime, so that ties are ties.
@@ -102,6 +108,11 @@ pub(super) fn activate(activation: Activation, x: f64) -> f64 {
             clip(f64::from(quotient.round_ties_even()) + zero, lo, hi)
         }
     }
+}
+
+/// `ln(1 + e^x)`
+fn softplus(x: f64) -> f64 {
+    (-x.abs()).exp().ln_1p() + if x < 0.0 { 0.0 } else { x }
 }
 
 /// `erf(x)` of small x, by a series all of whose terms have one sign (Abramowitz and Stegun 1964, formula 7.1.6).

@@ -275,6 +275,7 @@ fn write_activation(activation: &Activation) -> (&'static str, Vec<String>) {
         Activation::Relu => ("relu", vec![]),
         Activation::Clip { lo, hi } => ("clip", vec![attribute("lo", lo), attribute("hi", hi)]),
         Activation::LeakyRelu { slope } => ("leaky_relu", vec![attribute("slope", slope)]),
+        Activation::Abs => ("abs", vec![]),
         Activation::Elu { alpha } => ("elu", vec![attribute("alpha", alpha)]),
         Activation::Sigmoid => ("sigmoid", vec![]),
         Activation::HardSigmoid => ("hard_sigmoid", vec![]),
@@ -282,11 +283,13 @@ fn write_activation(activation: &Activation) -> (&'static str, Vec<String>) {
         Activation::Silu => ("silu", vec![]),
         Activation::HardSwish => ("hard_swish", vec![]),
         Activation::Gelu => ("gelu", vec![]),
+        Activation::GeluTanh => ("gelu_tanh", vec![]),
         Activation::Exp => ("exp", vec![]),
         Activation::Log => ("log", vec![]),
         Activation::Sqrt => ("sqrt", vec![]),
         Activation::Erf => ("erf", vec![]),
         Activation::Softplus => ("softplus", vec![]),
+        Activation::Mish => ("mish", vec![]),
         Activation::Quantize { scale, zero, lo, hi } => {
             let attributes = [("scale", scale), ("zero", zero), ("lo", lo), ("hi", hi)];
             ("quantize", attributes.map(|(name, value)| attribute(name, value)).to_vec())
@@ -301,6 +304,7 @@ fn read_activation(call: &mut Call<'_>) -> Result<Option<Activation>, ParseError
         "relu" => Activation::Relu,
         "clip" => Activation::Clip { lo: float("lo")?, hi: float("hi")? },
         "leaky_relu" => Activation::LeakyRelu { slope: float("slope")? },
+        "abs" => Activation::Abs,
         "elu" => Activation::Elu { alpha: float("alpha")? },
         "sigmoid" => Activation::Sigmoid,
         "hard_sigmoid" => Activation::HardSigmoid,
@@ -308,11 +312,13 @@ fn read_activation(call: &mut Call<'_>) -> Result<Option<Activation>, ParseError
         "silu" => Activation::Silu,
         "hard_swish" => Activation::HardSwish,
         "gelu" => Activation::Gelu,
+        "gelu_tanh" => Activation::GeluTanh,
         "exp" => Activation::Exp,
         "log" => Activation::Log,
         "sqrt" => Activation::Sqrt,
         "erf" => Activation::Erf,
         "softplus" => Activation::Softplus,
+        "mish" => Activation::Mish,
         "quantize" => {
             Activation::Quantize { scale: float("scale")?, zero: float("zero")?, lo: float("lo")?, hi: float("hi")? }
         }

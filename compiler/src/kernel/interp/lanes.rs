@@ -2,7 +2,7 @@
 
 use std::array::from_fn;
 
-use kiln_rt::simd::portable;
+use kiln_rt::simd::portable::{self, Lane, MulAdd, Unfused};
 
 use crate::kernel::{Binary, LANES, Unary};
 
@@ -37,11 +37,6 @@ pub(super) fn fma(fused: bool, a: &[f32; LANES], b: &[f32; LANES], c: &[f32; LAN
     if fused { from_fn(|i| a[i].mul_add(b[i], c[i])) } else { from_fn(|i| a[i] * b[i] + c[i]) }
 }
 
-/// `e^x`, with multiply-adds that round once or twice.
-fn exp(fused: bool, x: f32) -> f32 {
-    portable::exp(x, |a, b, c| if fused { a.mul_add(b, c) } else { a * b + c })
-}
-
 /// The larger; NaN if either is.
 fn max_nan(a: &[f32; LANES], b: &[f32; LANES]) -> [f32; LANES] {
     from_fn(|i| if a[i] > b[i] || a[i].is_nan() { a[i] } else { b[i] })
@@ -49,19 +44,47 @@ fn max_nan(a: &[f32; LANES], b: &[f32; LANES]) -> [f32; LANES] {
 
 /// A function of one value; None if it is not defined for the type.
 pub(super) fn unary(fused: bool, function: Unary, value: Lanes) -> Option<Lanes> {
-    Some(match (function, value) {
-        (Unary::Neg, Lanes::F32(v)) => Lanes::F32(v.map(|v| -v)),
-        (Unary::Exp, Lanes::F32(v)) => Lanes::F32(v.map(|v| exp(fused, v))),
-        (Unary::Log, Lanes::F32(v)) => {
-            Lanes::F32(v.map(|v| portable::log(v, |a, b, c| if fused { a.mul_add(b, c) } else { a * b + c })))
-        }
-        (Unary::Sqrt, Lanes::F32(v)) => Lanes::F32(v.map(f32::sqrt)),
-        (Unary::Recip, Lanes::F32(v)) => Lanes::F32(v.map(|v| 1.0 / v)),
-        (Unary::ToI32, Lanes::F32(v)) => Lanes::I32(v.map(portable::to_i32)),
-        (Unary::ToF32, Lanes::I32(v)) => Lanes::F32(v.map(|v| v as f32)),
-        (Unary::Neg | Unary::Exp | Unary::Log | Unary::Sqrt | Unary::Recip | Unary::ToI32, Lanes::I32(_))
-        | (Unary::ToF32, Lanes::F32(_)) => return None,
+    Some(match value {
+        Lanes::F32(v) if function == Unary::ToI32 => Lanes::I32(v.map(portable::to_i32)),
+        Lanes::I32(v) if function == Unary::ToF32 => Lanes::F32(v.map(|v| v as f32)),
+        Lanes::F32(v) if fused => Lanes::F32(each::<Fused>(function, v)?),
+        Lanes::F32(v) => Lanes::F32(each::<Unfused>(function, v)?),
+        Lanes::I32(_) => return None,
     })
+}
+
+/// Multiply-adds that round once.
+#[derive(Clone, Copy)]
+struct Fused;
+
+impl MulAdd for Fused {
+    const FUSED: bool = true;
+
+    fn mul_add(a: f32, b: f32, c: f32) -> f32 {
+        a.mul_add(b, c)
+    }
+}
+
+/// A function from floats to floats, lane by lane.
+fn each<M: MulAdd>(function: Unary, v: [f32; LANES]) -> Option<[f32; LANES]> {
+    let of: fn(Lane<M>) -> Lane<M> = match function {
+        Unary::Neg => return Some(v.map(|v| -v)),
+        Unary::Abs => return Some(v.map(f32::abs)),
+        Unary::Sqrt => return Some(v.map(f32::sqrt)),
+        Unary::Exp => Lane::exp,
+        Unary::Log => Lane::log,
+        Unary::Tanh => Lane::tanh,
+        Unary::Erf => Lane::erf,
+        Unary::Sigmoid => Lane::sigmoid,
+        Unary::Silu => Lane::silu,
+        Unary::Elu => Lane::elu,
+        Unary::Softplus => Lane::softplus,
+        Unary::Mish => Lane::mish,
+        Unary::Gelu => Lane::gelu,
+        Unary::GeluTanh => Lane::gelu_tanh,
+        Unary::ToI32 | Unary::ToF32 => return None,
+    };
+    Some(v.map(|v| of(Lane::splat(v)).get()))
 }
 
 /// A function of two values; None if it is not defined for the types. Integers wrap.

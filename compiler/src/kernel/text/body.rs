@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use super::lexer::{Lexer, Parsed, Position, Token};
-use super::print;
 use crate::graph::F32;
 use crate::kernel::{
     At, Axis, Binary, Bound, Index, LANES, Local, Param, ParamId, Prefetch, Range, Reduction, Stmt, Tap, Term, Tile,
@@ -350,10 +349,6 @@ fn value(lexer: &mut Lexer<'_>, names: &Names) -> Parsed<Value> {
     })
 }
 
-const UNARY: [Unary; 7] = [Unary::Neg, Unary::Exp, Unary::Log, Unary::Sqrt, Unary::Recip, Unary::ToI32, Unary::ToF32];
-const BINARY: [Binary; 8] =
-    [Binary::Add, Binary::Sub, Binary::Mul, Binary::Div, Binary::Min, Binary::Max, Binary::MinNan, Binary::MaxNan];
-
 /// A function of values, after the parenthesis.
 fn function(lexer: &mut Lexer<'_>, names: &Names, at: Position, name: &str) -> Parsed<Value> {
     match name {
@@ -380,11 +375,11 @@ fn function(lexer: &mut Lexer<'_>, names: &Names, at: Position, name: &str) -> P
         value(lexer, names).map(Box::new)
     };
     let first = Box::new(value(lexer, names)?);
-    if let Some(unary) = UNARY.into_iter().find(|unary| print::unary(*unary) == name) {
+    if let Some(unary) = Unary::ALL.into_iter().find(|unary| unary.name() == name) {
         return Ok(Value::Unary(unary, first));
     }
     let second = next(lexer)?;
-    if let Some(binary) = BINARY.into_iter().find(|binary| print::binary(*binary) == name) {
+    if let Some(binary) = Binary::ALL.into_iter().find(|binary| binary.name() == name) {
         return Ok(Value::Binary(binary, first, second));
     }
     match name {

@@ -49,7 +49,7 @@ pub use print::{index, kernel, print};
 use super::Program;
 
 /// Words that mean something in a value.
-const IN_VALUES: [&str; 20] = [
+const IN_VALUES: [&str; 19] = [
     "acc",
     "add",
     "div",
@@ -64,7 +64,6 @@ const IN_VALUES: [&str; 20] = [
     "mul",
     "nan",
     "neg",
-    "recip",
     "select_lt",
     "splat",
     "sub",

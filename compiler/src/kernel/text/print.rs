@@ -3,8 +3,8 @@
 use std::fmt::Write;
 
 use super::super::{
-    Access, Arg, At, Axis, Binary, Bound, Elem, Index, Kernel, Param, ParamKind, Place, Prefetch, Program, Range,
-    Reduction, Region, Stmt, Table, Term, Tile, Unary, Update, Value, Var, Waits,
+    Access, Arg, At, Axis, Bound, Elem, Index, Kernel, Param, ParamKind, Place, Prefetch, Program, Range, Reduction,
+    Region, Stmt, Table, Term, Tile, Update, Value, Var, Waits,
 };
 use crate::graph::F32;
 
@@ -284,8 +284,8 @@ impl Printer<'_> {
             Value::Load { at, lanes } => format!("load {}{}", self.at(at), lane_count(*lanes)),
             Value::Splat(at) => format!("splat {}", self.at(at)),
             Value::SplatGroup { at, lane, width } => format!("splat {} lane {lane} of {width}", self.at(at)),
-            Value::Unary(function, of) => format!("{}({})", unary(*function), self.value(of)),
-            Value::Binary(function, a, b) => format!("{}({}, {})", binary(*function), self.value(a), self.value(b)),
+            Value::Unary(function, of) => format!("{}({})", function.name(), self.value(of)),
+            Value::Binary(function, a, b) => format!("{}({}, {})", function.name(), self.value(a), self.value(b)),
             Value::Fma(a, b, c) => format!("fma({}, {}, {})", self.value(a), self.value(b), self.value(c)),
             Value::SelectLt { a, b, then, otherwise } => {
                 let [a, b, then, otherwise] = [a, b, then, otherwise].map(|value| self.value(value));
@@ -341,33 +341,6 @@ pub(super) fn access(access: Access) -> &'static str {
         Access::Read => "read",
         Access::Write => "write",
         Access::Update => "update",
-    }
-}
-
-/// The name of a function of one value.
-pub(super) fn unary(function: Unary) -> &'static str {
-    match function {
-        Unary::Neg => "neg",
-        Unary::Exp => "exp",
-        Unary::Log => "log",
-        Unary::Sqrt => "sqrt",
-        Unary::Recip => "recip",
-        Unary::ToI32 => "to_i32",
-        Unary::ToF32 => "to_f32",
-    }
-}
-
-/// The name of a function of two values.
-pub(super) fn binary(function: Binary) -> &'static str {
-    match function {
-        Binary::Add => "add",
-        Binary::Sub => "sub",
-        Binary::Mul => "mul",
-        Binary::Div => "div",
-        Binary::Min => "min",
-        Binary::Max => "max",
-        Binary::MinNan => "min_nan",
-        Binary::MaxNan => "max_nan",
     }
 }
 

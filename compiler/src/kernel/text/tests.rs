@@ -62,10 +62,7 @@ impl Random {
             4 => Value::Load { at: self.at(), lanes: self.lanes() },
             5 => Value::Splat(self.at()),
             6 => Value::SplatGroup { at: self.at(), lane: self.below(4), width: 4 },
-            7 => {
-                let all = [Unary::Neg, Unary::Exp, Unary::Log, Unary::Sqrt, Unary::Recip, Unary::ToI32, Unary::ToF32];
-                Value::Unary(all[self.below(5)], a)
-            }
+            7 => Value::Unary(Unary::ALL[self.below(Unary::ALL.len())], a),
             8 => {
                 let all = [
                     Binary::Add,

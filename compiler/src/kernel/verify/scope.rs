@@ -3,7 +3,7 @@
 use super::{Invariant, Report};
 use crate::kernel::{
     Access, At, Axis, Binary, Bound, Elem, Index, Kernel, LANES, Local, ParamKind, Prefetch, Range, Stmt, Term, Tile,
-    Unary, Update, Value, Var,
+    Update, Value, Var,
 };
 
 pub(super) fn check(kernel: &Kernel, report: &mut Report) {
@@ -329,11 +329,7 @@ impl Checker<'_> {
                 elem
             }
             Value::Unary(function, of) => {
-                let (from, to) = match function {
-                    Unary::Neg | Unary::Exp | Unary::Log | Unary::Sqrt | Unary::Recip => (Elem::F32, Elem::F32),
-                    Unary::ToI32 => (Elem::F32, Elem::I32),
-                    Unary::ToF32 => (Elem::I32, Elem::F32),
-                };
+                let (from, to) = function.signature();
                 self.typed(of, from);
                 Some(to)
             }

@@ -166,6 +166,7 @@ fn bounds(site: &Site<'_>, variable: &str) -> Option<(f32, f32)> {
         Activation::Relu => (0.0, f32::INFINITY),
         Activation::Clip { lo, hi } => (lo.get(), hi.get()),
         Activation::LeakyRelu { .. }
+        | Activation::Abs
         | Activation::Elu { .. }
         | Activation::Sigmoid
         | Activation::HardSigmoid
@@ -173,11 +174,13 @@ fn bounds(site: &Site<'_>, variable: &str) -> Option<(f32, f32)> {
         | Activation::Silu
         | Activation::HardSwish
         | Activation::Gelu
+        | Activation::GeluTanh
         | Activation::Exp
         | Activation::Log
         | Activation::Sqrt
         | Activation::Erf
         | Activation::Softplus
+        | Activation::Mish
         | Activation::Quantize { .. } => return None,
     };
     (lo <= hi).then_some((lo, hi))
@@ -201,13 +204,15 @@ pub(super) fn range(activation: Activation) -> Option<(f32, f32)> {
         Activation::Clip { lo, hi } | Activation::Quantize { lo, hi, .. } => Some((lo.get(), hi.get())),
         Activation::Sigmoid | Activation::HardSigmoid => Some((0.0, 1.0)),
         Activation::Tanh => Some((-1.0, 1.0)),
-        Activation::Exp | Activation::Softplus => Some((0.0, f32::INFINITY)),
+        Activation::Exp | Activation::Softplus | Activation::Abs => Some((0.0, f32::INFINITY)),
         Activation::Erf => Some((-1.0, 1.0)),
         Activation::LeakyRelu { .. }
         | Activation::Elu { .. }
         | Activation::Silu
         | Activation::HardSwish
         | Activation::Gelu
+        | Activation::GeluTanh
+        | Activation::Mish
         | Activation::Log
         | Activation::Sqrt => None,
     }
@@ -220,17 +225,21 @@ fn within_range(site: &Site<'_>) -> bool {
     match f {
         Activation::Relu | Activation::LeakyRelu { .. } | Activation::Elu { .. } => least >= 0.0 && least <= most,
         Activation::Clip { lo, hi } => lo.get() <= least && least <= most && most <= hi.get(),
-        Activation::Sigmoid
+        // What is not below 0 may be -0.
+        Activation::Abs
+        | Activation::Sigmoid
         | Activation::HardSigmoid
         | Activation::Tanh
         | Activation::Silu
         | Activation::HardSwish
         | Activation::Gelu
+        | Activation::GeluTanh
         | Activation::Exp
         | Activation::Log
         | Activation::Sqrt
         | Activation::Erf
         | Activation::Softplus
+        | Activation::Mish
         | Activation::Quantize { .. } => false,
     }
 }

@@ -85,16 +85,19 @@ fn swish(site: &Site<'_>) -> Option<Activation> {
         Activation::Relu
         | Activation::Clip { .. }
         | Activation::LeakyRelu { .. }
+        | Activation::Abs
         | Activation::Elu { .. }
         | Activation::Tanh
         | Activation::Silu
         | Activation::HardSwish
         | Activation::Gelu
+        | Activation::GeluTanh
         | Activation::Exp
         | Activation::Log
         | Activation::Sqrt
         | Activation::Erf
         | Activation::Softplus
+        | Activation::Mish
         | Activation::Quantize { .. } => None,
     }
 }

@@ -187,6 +187,9 @@ impl Build {
             Activation::Silu,
             Activation::HardSwish,
             Activation::Gelu,
+            Activation::GeluTanh,
+            Activation::Mish,
+            Activation::Abs,
             Activation::Exp,
         ])
     }
