@@ -13,7 +13,7 @@ use crate::file::NewFile;
 use crate::report::{Context, Failure};
 
 /// Zeros that are written at once.
-const ZEROS: [u8; 1 << 16] = [0; 1 << 16];
+static ZEROS: [u8; 1 << 16] = [0; 1 << 16];
 
 /// Name and shape of each tensor, a line each, and their number.
 pub(crate) fn list(sources: &[Source]) -> String {
