@@ -272,7 +272,7 @@ fn mistakes_of_a_caller_are_errors() {
     let mut session = Small::load(&weights).expect("it loads").session(Threads::new(1));
     let message = session.run(&[0.0; 968]).expect_err("one element is missing").to_string();
     assert_eq!(message, "`image` has shape [1x3x19x17], 969 elements, but 968 were given");
-    let message = Pair::load(&weights).err().expect("weights of another network").to_string();
+    let message = Pair::load(&weights).expect_err("weights of another network").to_string();
     assert!(message.contains("the weights have no tensor `a.weight`"), "{message}");
     assert!(Small::load(&weights[..weights.len() - 1]).is_err());
     assert!(Small::load_for(&weights, Target::Portable).is_err() == (targets().count() > 0));

@@ -182,10 +182,9 @@ fn a_network_answers_the_same_from_every_format() {
         assert_eq!(found_in(name, Some("params"), &[]), Ok((expected.clone(), None)), "{name}");
     }
     // A network that was saved whole names its tensors as its state dict would.
-    for name in ["nested_module.pth"] {
-        assert_eq!(found(name, &[]), Err("all names would match with `--strip-prefix 0.`".to_owned()));
-        assert_eq!(found(name, &["0."]).as_ref(), Ok(&expected), "{name}");
-    }
+    let whole = "nested_module.pth";
+    assert_eq!(found(whole, &[]), Err("all names would match with `--strip-prefix 0.`".to_owned()));
+    assert_eq!(found(whole, &["0."]).as_ref(), Ok(&expected));
 }
 
 #[test]

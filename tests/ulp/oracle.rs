@@ -3,8 +3,11 @@
 
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
-/// The outputs of the network, and what they are of x.
-pub const FUNCTIONS: [(&str, fn(f64) -> f64); 21] = [
+/// The name of an output, and what it is of x.
+pub type Function = (&'static str, fn(f64) -> f64);
+
+/// The outputs of the network.
+pub const FUNCTIONS: [Function; 21] = [
     ("relu", |x| x.max(0.0)),
     ("relu6", |x| x.clamp(0.0, 6.0)),
     ("leaky_relu", |x| if x > 0.0 { x } else { f64::from(0.1_f32) * x }),

@@ -61,7 +61,7 @@ fn what_is_not_a_model_says_what_it_is() {
     assert!(fails(path, &["inspect", "w.net"]).contains("w.net is a safetensors file, not a network"));
     fs::write(path.join("page.net"), "<html></html>").expect("a file");
     assert!(fails(path, &["inspect", "page.net"]).contains("page.net is an HTML page, not a network"));
-    succeeds(path, &["export", "small.net", "--out", "m.onnx"]);
+    succeeds(path, &["export", "small.net", "--weights", "fill", "--out", "m.onnx"]);
     let message = fails(path, &["weights", "small.net", "m.onnx"]);
     assert!(message.contains("m.onnx is an ONNX model, not a file of weights"), "{message}");
 
