@@ -1,5 +1,5 @@
 //! Functions of one number, written once for all targets: on their vectors' own methods, with one order of rounding.
-//! [`functions`] adds them to a type of vectors.
+//! `functions` adds them to a type of vectors.
 //!
 //! Each is within 4 units in the last place (ULP) of the true value for every finite `f32` that was tried, results that
 //! are subnormal included: nothing is flushed to 0 unless the processor is told to. The table has the largest error found

@@ -26,9 +26,9 @@
 //!   written.
 //!
 //! All of it is proved from the text of kernels, in time that does not depend on their extents: bounds by the
-//! [intervals](interval) of indexes, the rest by the digits of [affine] ones. Where a kernel's accesses are not affine, as
+//! intervals of indexes (`interval`), the rest by the digits of affine ones (`affine`). Where a kernel's accesses are not affine, as
 //! in a ring of rows, and where the text does not suffice, its units are run through one by one, with loops folded into
-//! runs of elements ([trace]), as long as those are few enough. That finds an example of what is wrong too. The planner's
+//! runs of elements (`trace`), as long as those are few enough. That finds an example of what is wrong too. The planner's
 //! promise, that a buffer still holds its own value when it is read, is checked by [`crate::plan::check`].
 
 mod affine;

@@ -1,11 +1,11 @@
 //! Proofs about kernels whose accesses are affine, in time that depends on their text and not on their extents.
 //!
-//! [`collect`] brings the accesses of a kernel and the loops around them into normal form. [`digits`] takes elements
+//! `collect` brings the accesses of a kernel and the loops around them into normal form. `digits` takes elements
 //! apart such that two are the same only if all their digits are, and finds the unit that an element belongs to as a sum
-//! of multiples of its digits: if there is such a sum for all accesses to a memory, no two units meet in it. [`covered`]
+//! of multiples of its digits: if there is such a sum for all accesses to a memory, no two units meet in it. `covered`
 //! proves that an element has been written before: those of scratch before they are read, and all of an output.
 //!
-//! Nothing is proved of rings and of what is written by tables; [`super::trace`] runs through those.
+//! Nothing is proved of rings and of what is written by tables; `super::trace` runs through those.
 
 mod collect;
 mod covered;
