@@ -1,7 +1,7 @@
 //! Feature maps sampled at other places.
 
 use super::emitter::{Emitter, Is};
-use crate::graph::{Coordinates, Filter, NodeId, Resize, Rounding, Scale};
+use crate::graph::{Coordinates, F32, Filter, NodeId, Resize, Rounding, Scale};
 
 /// `Resize` where its size follows from the scale, or the scale from the size; else what is taken, element by element.
 pub(super) fn resize(emitter: &mut Emitter<'_>, id: NodeId, resize: &Resize, x: &str) {
@@ -16,15 +16,24 @@ pub(super) fn resize(emitter: &mut Emitter<'_>, id: NodeId, resize: &Resize, x: 
         }
         Scale::Ratio { outputs, inputs } => (outputs == inputs && map[side] == resize.size[side]).then_some(1.0),
     };
-    let is_ratio = |side: usize| match resize.scale[side] {
-        Scale::Number(scale) => scale.get() == 1.0 && map[side] == resize.size[side],
-        Scale::Ratio { outputs, inputs } => {
-            outputs as u128 * map[side] as u128 == inputs as u128 * resize.size[side] as u128
+    // By sizes ONNX Runtime takes their quotient as a number, which may take other elements than the quotient itself.
+    let is_ratio = |side: usize| {
+        let rounded = F32::new(resize.size[side] as f32 / map[side] as f32);
+        match resize.scale[side] {
+            Scale::Number(scale) => scale == rounded,
+            Scale::Ratio { outputs, inputs } => {
+                let by_number = Resize { scale: [Scale::Number(rounded); 2], ..*resize };
+                let takes_the_same = || {
+                    (0..resize.size[side])
+                        .all(|y| resize.taken(side, map[side], y) == by_number.taken(side, map[side], y))
+                };
+                outputs as u128 * map[side] as u128 == inputs as u128 * resize.size[side] as u128
+                    && (resize.filter == Filter::Linear || takes_the_same())
+            }
         }
     };
-    let by_size = (0..2).all(is_ratio);
     let by_scale = as_number(0).zip(as_number(1));
-    if !by_size && by_scale.is_none() {
+    if by_scale.is_none() && !(0..2).all(is_ratio) {
         return sampled(emitter, id, resize, map, x);
     }
     let coordinates = match resize.coordinates {
@@ -49,11 +58,11 @@ pub(super) fn resize(emitter: &mut Emitter<'_>, id: NodeId, resize: &Resize, x: 
         Filter::Linear => attributes.push(("mode", Is::Text("linear"))),
     }
     match by_scale {
-        Some((rows, columns)) if !by_size => {
+        Some((rows, columns)) => {
             let scales = emitter.floats(id, "scales", &[4], &[1.0, 1.0, rows, columns]);
             emitter.whole(id, "Resize", &[x, "", &scales], &attributes);
         }
-        Some(_) | None => {
+        None => {
             let sizes = emitter.integers(id, "sizes", &shape);
             emitter.whole(id, "Resize", &[x, "", "", &sizes], &attributes);
         }

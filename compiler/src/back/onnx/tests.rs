@@ -290,6 +290,25 @@ fn a_resize_says_its_scale_or_its_size_or_is_spelled_out() {
     assert_eq!(resize([5, 3], to([6, 3]), nearest), "Gather y.rows,y.index#2");
 }
 
+/// ONNX Runtime rounds the quotient of two sizes, and takes element 12 where the place is 13.
+#[test]
+fn a_resize_of_other_elements_than_its_sizes_say_is_spelled_out() {
+    let emitted = |inputs: usize, outputs: usize, scale: Scale| {
+        let filter = Filter::Nearest(Rounding::Floor);
+        let scale = [Scale::Ratio { outputs: 1, inputs: 1 }, scale];
+        let resize = Resize { size: [1, outputs], scale, filter, coordinates: Coordinates::Asymmetric };
+        let graph = one(Op::Resize(resize), [1, 1, 1, inputs]);
+        let proto = ModelProto::decode(&*bytes(&emit(&graph))).expect("a model").graph.expect("a graph");
+        holds(&graph, 3);
+        let last = proto.node.last().expect("a node");
+        format!("{} {}", last.op_type(), last.input.join(","))
+    };
+    assert_eq!(emitted(26, 64, Scale::Ratio { outputs: 64, inputs: 26 }), "Gather y.rows,y.index#2");
+    assert_eq!(emitted(26, 64, Scale::Number(F32::new(64.0 / 26.0))), "Resize x,,y.scales");
+    // Of 7 elements that many are 30.999998.
+    assert_eq!(emitted(7, 31, Scale::Number(F32::new(31.0 / 7.0))), "Resize x,,,y.sizes");
+}
+
 #[test]
 fn outputs_that_are_inputs_literals_or_other_outputs_stand_behind_an_identity() {
     let mut graph = Graph::new("Same");

@@ -16,12 +16,13 @@ pub(super) fn resize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     let is_older = builder.opset < 11 || call.operator() == "Upsample";
     let (given_scales, given_sizes) = if is_older { (1, None) } else { (2, Some(3)) };
     let mode = call.attributes().text_or("mode", "nearest")?;
+    let takes_one = mode == "nearest";
     let by_name = if is_older { "asymmetric" } else { call.attributes().text_or(COORDINATES, "half_pixel")? };
     let axes = match call.attributes().ints("axes")? {
         Some(axes) => axes.iter().map(|&at| axis(at, rank)).collect::<Result<Vec<usize>, _>>()?,
         None => (0..rank).collect(),
     };
-    let (size, scale) = extents(call, &shape, &axes, (given_scales, given_sizes))?;
+    let (size, scale) = extents(call, &shape, &axes, (given_scales, given_sizes), takes_one)?;
     let crops = by_name == "tf_crop_and_resize";
     if size == shape && scale.iter().all(|by| by.is_one()) && !crops {
         return Ok(vec![Value::Node(x)]);
@@ -78,13 +79,20 @@ pub(super) fn resize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     Ok(vec![Value::Node(y)])
 }
 
-/// The sizes of the axes, and how many outputs each has for each input.
+/// The sizes of the axes, and how many outputs each has for each input. Where one element is taken (`takes_one`), the
+/// quotient of two sizes is rounded to f32: which element is nearest then is ONNX Runtime's choice, and another one is a
+/// wrong answer to whoever compares. Shares between two elements are continuous, so that exact ones are only better.
 fn extents(
     call: &Call<'_>,
     shape: &[usize],
     axes: &[usize],
     (given_scales, given_sizes): (usize, Option<usize>),
+    takes_one: bool,
 ) -> Result<(Vec<usize>, Vec<Scale>), Problem> {
+    let ratio = |outputs: usize, inputs: usize| match takes_one && outputs != inputs {
+        true => Scale::Number(F32::new(outputs as f32 / inputs as f32)),
+        false => Scale::Ratio { outputs, inputs },
+    };
     let mut size = shape.to_vec();
     let mut scale = vec![Scale::Ratio { outputs: 1, inputs: 1 }; shape.len()];
     let per_axis = |count: usize| {
@@ -108,7 +116,7 @@ fn extents(
         for (&axis, &wanted) in axes.iter().zip(&sizes) {
             let wanted = usize::try_from(wanted).ok().filter(|&wanted| wanted > 0);
             size[axis] = wanted.ok_or_else(|| Problem::new(format!("{} is no size", Listed(&sizes))))?;
-            scale[axis] = Scale::Ratio { outputs: size[axis], inputs: shape[axis] };
+            scale[axis] = ratio(size[axis], shape[axis]);
         }
         // One scale for all axes, the least or the largest, and sizes that follow from it.
         let by_scale =
@@ -126,7 +134,7 @@ fn extents(
                 let [twice, inputs_twice] = [2 * shape[axis] as u128 * outputs as u128, 2 * inputs as u128];
                 let rounded = usize::try_from((twice + inputs as u128) / inputs_twice);
                 size[axis] = rounded.map_err(|_| Problem::new(format!("{} is no size", Listed(&sizes))))?.max(1);
-                scale[axis] = Scale::Ratio { outputs, inputs };
+                scale[axis] = ratio(outputs, inputs);
             }
         }
     } else {

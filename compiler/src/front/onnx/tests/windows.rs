@@ -239,10 +239,13 @@ fn resizing_takes_scales_or_sizes() {
     check(sizes(), "Resize", "x _ _ z", &attributes, &[0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0]);
 }
 
-/// Positions by sizes are quotients of integers, for maps and, by a matrix, for other values.
+/// What ONNX Runtime 1.32.0 takes on the CPU, for maps and, by a matrix, for other values. It rounds the quotient of two
+/// sizes: of the middle one of 19 the place is 3 exactly, and of element 32 of 64 it is 13.
 #[test]
-fn nearest_elements_by_sizes_are_exact() {
-    let cases: [(usize, &str, &str, &[usize]); 3] = [
+fn nearest_elements_by_sizes_are_those_of_onnx_runtime() {
+    let halves: Vec<usize> = (0..64).map(|y| if y == 32 { 12 } else { y * 26 / 64 }).collect();
+    let cases: [(usize, &str, &str, &[usize]); 4] = [
+        (26, "asymmetric", "floor", &halves),
         (7, "asymmetric", "round_prefer_ceil", &[0, 4]),
         (
             20,
@@ -250,7 +253,7 @@ fn nearest_elements_by_sizes_are_exact() {
             "round_prefer_floor",
             &[0, 1, 1, 2, 3, 4, 4, 5, 6, 7, 8, 8, 9, 10, 11, 11, 12, 13, 14, 14, 15, 16, 17, 18, 18, 19],
         ),
-        (7, "half_pixel", "ceil", &[0, 1, 1, 1, 2, 2, 2, 3, 3, 3, 4, 4, 5, 5, 5, 6, 6, 6, 6]),
+        (7, "half_pixel", "ceil", &[0, 1, 1, 1, 2, 2, 2, 3, 3, 4, 4, 4, 5, 5, 5, 6, 6, 6, 6]),
     ];
     for (inputs, coordinates, rounding, places) in cases {
         let x: Vec<f32> = (0..inputs).map(|i| i as f32).collect();
