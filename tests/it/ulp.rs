@@ -1,8 +1,7 @@
 //! Every activation within 4 ULP of its true value, for arguments of all sizes, on each target: in the machine code that
-//! `network!` makes, and in the kernel interpreter where this processor lacks the target. `bench/ulp` takes all arguments.
+//! `network!` makes, and in the kernel interpreter where this processor lacks the target. `bench/ulp.rs` takes all arguments.
 
 #[path = "../ulp/oracle.rs"]
-#[allow(unreachable_pub, reason = "the sweep in bench/ulp has it too, where it is public")]
 mod oracle;
 
 use std::collections::BTreeMap;

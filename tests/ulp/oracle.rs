@@ -4,10 +4,10 @@
 use std::f64::consts::{FRAC_1_SQRT_2, PI};
 
 /// The name of an output, and what it is of x.
-pub type Function = (&'static str, fn(f64) -> f64);
+pub(crate) type Function = (&'static str, fn(f64) -> f64);
 
 /// The outputs of the network.
-pub const FUNCTIONS: [Function; 21] = [
+pub(crate) const FUNCTIONS: [Function; 21] = [
     ("relu", |x| x.max(0.0)),
     ("relu6", |x| x.clamp(0.0, 6.0)),
     ("leaky_relu", |x| if x > 0.0 { x } else { f64::from(0.1_f32) * x }),
@@ -49,7 +49,7 @@ fn softplus(x: f64) -> f64 {
 
 /// How far a number is from the true value, in units in the last place of an `f32` of its size: the distance to the next,
 /// of subnormal values 2^-149. Infinite where only one of them is no number.
-pub fn ulps(found: f32, truth: f64) -> f64 {
+pub(crate) fn ulps(found: f32, truth: f64) -> f64 {
     let nearest = truth as f32;
     if found.is_nan() || nearest.is_nan() {
         return if found.is_nan() && nearest.is_nan() { 0.0 } else { f64::INFINITY };

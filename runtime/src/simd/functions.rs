@@ -3,7 +3,7 @@
 //!
 //! Each is within 4 units in the last place (ULP) of the true value for every finite `f32` that was tried, results that
 //! are subnormal included: nothing is flushed to 0 unless the processor is told to. The table has the largest error found
-//! in every 61st number of all, and every 7th between 1e-3 and 20; `bench/ulp` measures all of them. With an infinite
+//! in every 61st number of all, and every 7th between 1e-3 and 20; `bench/ulp.rs` measures all of them. With an infinite
 //! argument the result is the limit, a NaN stays one, and so does -0 where the result is 0.
 //!
 //! | function | with FMA | without |

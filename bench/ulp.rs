@@ -1,22 +1,25 @@
-//! The error of every activation at every finite `f32`, on the targets of this processor: `cargo run --release [THREADS]`.
+//! The error of every activation at every finite `f32`, on the targets of this processor:
+//!
+//! ```text
+//! cargo run --release --example ulp [THREADS]
+//! ```
 //!
 //! Printed is the largest error of each, in units in the last place, and where it is; the exit status is 1 if one is above
 //! 4. The kernels are those of `tests/ulp/activations.net`, the true values those of `tests/ulp/oracle.rs`. A target whose
 //! results have the bits of one before it has its errors.
 
-#[path = "../../../tests/ulp/oracle.rs"]
+#[path = "../tests/ulp/oracle.rs"]
 mod oracle;
 
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use kiln::__private::safetensors;
-use kiln::__private::tensor::Elements;
 use kiln::{Target, Threads, network};
 use oracle::{FUNCTIONS, ulps};
 
 network! {
-    use "../../../tests/ulp/activations.net";
+    use "../tests/ulp/activations.net";
 
     pub use activations::Activations() as OfAll;
 }
@@ -77,18 +80,13 @@ fn measure(targets: &[Target], next: &AtomicU32) -> Worst {
         sessions.iter_mut().for_each(|session| session.run_named(&[("x", x.as_slice())]).expect("it runs"));
         for (i, (name, truth)) in FUNCTIONS.iter().enumerate() {
             let truth: Vec<f64> = x.iter().map(|&x| truth(f64::from(x))).collect();
-            let found: Vec<&[f32]> = sessions
-                .iter()
-                .map(|session| match session.output(name) {
-                    Some(Elements::F32(found)) => found,
-                    other => panic!("{name} is {other:?}"),
-                })
-                .collect();
+            let found: Vec<&[f32]> =
+                sessions.iter().map(|session| session.output(name).expect("the network has it")).collect();
             let mut errors: Vec<(f64, f32)> = Vec::new();
             for (target, of) in found.iter().enumerate() {
-                let alike = found[..target].iter().position(|other| {
-                    other.iter().zip(*of).all(|(a, b)| a.to_bits() == b.to_bits())
-                });
+                let alike = found[..target]
+                    .iter()
+                    .position(|other| other.iter().zip(*of).all(|(a, b)| a.to_bits() == b.to_bits()));
                 errors.push(match alike {
                     Some(other) => errors[other],
                     None => largest(&x, of, &truth),
