@@ -135,6 +135,7 @@ fn honoured(operator: &str) -> &'static [&'static str] {
         "GroupNormalization" => &["epsilon", "num_groups", "stash_type"],
         "LRN" => &["alpha", "beta", "bias", "size"],
         "Softmax" | "LogSoftmax" | "Flatten" | "Gather" | "Concat" => &["axis"],
+        "GatherND" => &["batch_dims"],
         "ReduceMean" | "ReduceSum" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2"
         | "ReduceSumSquare" | "ReduceLogSum" => &["axes", "keepdims", "noop_with_empty_axes"],
         "LeakyRelu" | "Elu" => &["alpha"],

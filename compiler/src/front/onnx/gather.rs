@@ -1,9 +1,9 @@
-//! Elements of an axis by their index.
+//! Elements of an axis, or of several, by their index.
 
 use super::Problem;
 use super::builder::{Builder, Value};
 use super::call::Call;
-use super::geometry::axis;
+use super::geometry::{Rows, axis, rows};
 use crate::graph::{NodeId, Op};
 
 /// `Gather` with known indices.
@@ -22,6 +22,25 @@ pub(super) fn gather(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     let indices = indices.ok_or_else(|| Problem::new(format!("an index is outside of axis {at} of {shape:?}")))?;
     let y = elements_at(builder, call, x, at, indices.into_iter())?;
     let shape = [&shape[..at], &known.tensor.shape, &shape[at + 1..]].concat();
+    if builder.ty(y).shape == shape {
+        return Ok(vec![Value::Node(y)]);
+    }
+    Ok(vec![Value::Node(builder.add(call, Op::Reshape { shape }, &[y], vec![])?)])
+}
+
+/// `GatherND` with known indices: rows of the value whose first axes are one.
+pub(super) fn gather_nd(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
+    let mut x = builder.operand(call, 0)?;
+    let from = builder.ty(x).shape.clone();
+    let known = call.required_known(1)?;
+    let positions = known.tensor.to_integers().ok_or_else(|| Problem::new("its indices are no integers"))?;
+    let batch = call.attributes().int_or("batch_dims", 0)?;
+    let Rows { axes, rows, shape } = rows(&from, &known.tensor.shape, &positions, batch)?;
+    if axes > 1 {
+        let shape = [&[from[..axes].iter().product()], &from[axes..]].concat();
+        x = builder.add_part(call, "rows", Op::Reshape { shape }, &[x], vec![])?;
+    }
+    let y = elements_at(builder, call, x, 0, rows.into_iter())?;
     if builder.ty(y).shape == shape {
         return Ok(vec![Value::Node(y)]);
     }

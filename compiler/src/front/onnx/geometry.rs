@@ -194,3 +194,43 @@ pub(super) fn places(shape: &[usize], start: usize, strides: &[isize]) -> impl I
         place
     })
 }
+
+/// What `GatherND` takes: the value's first axes as one, which of its rows, and the shape of the result.
+pub(super) struct Rows {
+    /// How many axes are one.
+    pub(super) axes: usize,
+    /// The rows, by their number along that one.
+    pub(super) rows: Vec<usize>,
+    /// Of the result.
+    pub(super) shape: Vec<usize>,
+}
+
+/// The rows that lists of positions name: the last axis of the indices, of shape `listed`, holds a position along each axis
+/// after the first `batch`, and these are the same of value and indices.
+///
+/// # Errors
+/// The shapes do not fit, or a position is outside.
+pub(super) fn rows(shape: &[usize], listed: &[usize], positions: &[i64], batch: i64) -> Result<Rows, Problem> {
+    let unfit =
+        || Problem::new(format!("indices of shape {listed:?} with batch_dims {batch} take nothing of {shape:?}"));
+    let batch = usize::try_from(batch).map_err(|_| unfit())?;
+    let (&depth, lists) = listed.split_last().ok_or_else(unfit)?;
+    let axes = batch.checked_add(depth).filter(|&axes| depth > 0 && axes <= shape.len()).ok_or_else(unfit)?;
+    if lists.len() < batch || lists[..batch] != shape[..batch] {
+        return Err(unfit());
+    }
+    // Lists of one batch, one after the other.
+    let of_batch = lists[batch..].iter().product::<usize>();
+    let mut rows = Vec::with_capacity(positions.len() / depth);
+    for (i, list) in positions.chunks_exact(depth).enumerate() {
+        let mut row = i / of_batch;
+        for (&position, &extent) in list.iter().zip(&shape[batch..axes]) {
+            let place = if position < 0 { position.saturating_add(extent as i64) } else { position };
+            let place = usize::try_from(place).ok().filter(|&place| place < extent);
+            row = row * extent
+                + place.ok_or_else(|| Problem::new(format!("there is no element {position} of {extent}")))?;
+        }
+        rows.push(row);
+    }
+    Ok(Rows { axes, rows, shape: [lists, &shape[axes..]].concat() })
+}

@@ -64,6 +64,7 @@ pub(super) fn operator(name: &str) -> Option<Convert> {
         "Unsqueeze" => shape::unsqueeze,
         "Transpose" => shape::transpose,
         "Gather" => gather::gather,
+        "GatherND" => gather::gather_nd,
         "Concat" => shape::concat,
         "Split" => shape::split,
         "Slice" => shape::slice,
@@ -108,6 +109,7 @@ pub(super) fn data_inputs(name: &str) -> usize {
         | "Squeeze"
         | "Unsqueeze"
         | "Gather"
+        | "GatherND"
         | "Split"
         | "Slice"
         | "Pad"

@@ -52,6 +52,7 @@ fn evaluator(operator: &str) -> Option<Evaluate> {
         "Unsqueeze" => movement::unsqueeze,
         "Transpose" => movement::transpose,
         "Gather" => movement::gather,
+        "GatherND" => movement::gather_nd,
         "Slice" => movement::slice,
         "Concat" => movement::concat,
         "Split" => movement::split,

@@ -79,6 +79,16 @@ pub(super) fn gather(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tenso
     Ok(vec![x.picked(shape, places)])
 }
 
+pub(super) fn gather_nd(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
+    let (x, at) = (known.operand(0)?, known.operand(1)?);
+    let batch = known.call.attributes().int_or("batch_dims", 0)?;
+    let geometry::Rows { axes, rows, shape } = geometry::rows(&x.shape, &at.shape, &known.integers(1)?, batch)?;
+    budget.take(&shape)?;
+    let inner = elements(&x.shape[axes..]).unwrap_or(0);
+    let places = rows.into_iter().flat_map(|row| row * inner..(row + 1) * inner);
+    Ok(vec![x.picked(shape, places)])
+}
+
 pub(super) fn slice(known: &Known<'_>, budget: &mut Budget) -> Result<Vec<Tensor>, Problem> {
     let x = known.operand(0)?;
     budget.take(&x.shape)?;

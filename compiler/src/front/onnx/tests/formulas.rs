@@ -326,6 +326,48 @@ fn elements_are_taken_in_any_order() {
     near(&of(model, "Gather", "x i", &[("axis", Is::Int(1))], &x), &expected, 0.0);
 }
 
+/// The examples of ONNX's text of `GatherND`, of values that are computed.
+#[test]
+fn elements_are_taken_by_their_positions_along_several_axes() {
+    let check = |shape: &[i64], listed: &[i64], positions: &[i64], batch: i64, expected: &[f32]| {
+        let x = ramp(shape.iter().product::<i64>() as usize);
+        let model = Model::new(13).input("x", shape).integers("i", listed, positions);
+        let expected: Vec<f32> = expected.iter().map(|&at| x[at as usize]).collect();
+        let attributes = [("batch_dims", Is::Int(batch))];
+        near(&of(model, "GatherND", "x i", &attributes, &x), &expected, 0.0);
+        // And of what is known.
+        let known: Vec<i64> = (0..x.len() as i64).collect();
+        let model = Model::new(13).input("x", &[x.len() as i64]).integers("i", listed, positions);
+        let model = model.integers("places", shape, &known).node("GatherND", "places i", "at", &attributes);
+        near(&of(model, "Gather", "x at", &[], &x), &expected, 0.0);
+    };
+    check(&[2, 2], &[2, 2], &[0, 0, 1, -1], 0, &[0.0, 3.0]);
+    check(&[2, 2], &[2, 1], &[1, 0], 0, &[2.0, 3.0, 0.0, 1.0]);
+    check(&[2, 2, 2], &[2, 2], &[0, 1, 1, 0], 0, &[2.0, 3.0, 4.0, 5.0]);
+    check(&[2, 2, 2], &[2, 1, 2], &[0, 1, 1, 0], 0, &[2.0, 3.0, 4.0, 5.0]);
+    check(&[2, 2, 2], &[2, 1], &[1, 0], 1, &[2.0, 3.0, 4.0, 5.0]);
+    check(
+        &[2, 3, 4],
+        &[2, 3, 2, 1],
+        &[3, 0, 1, 1, -1, 2, 0, 0, 1, 3, 2, 2],
+        2,
+        &[3.0, 0.0, 5.0, 5.0, 11.0, 10.0, 12.0, 12.0, 17.0, 19.0, 22.0, 22.0],
+    );
+    let refused = |listed: &[i64], positions: &[i64], batch: i64| {
+        let model = Model::new(13).input("x", &[2, 3]).integers("i", listed, positions);
+        mistakes(model.node("GatherND", "x i", "y", &[("batch_dims", Is::Int(batch))]).output("y").bytes())
+    };
+    for (listed, positions, batch, said) in [
+        (&[1, 2][..], &[0, 3][..], 0, "there is no element 3 of 3"),
+        (&[1, 3], &[0, 0, 0], 0, "take nothing of [2, 3]"),
+        (&[1, 1], &[0], 1, "take nothing of [2, 3]"),
+        (&[1, 1], &[0], -1, "take nothing of [2, 3]"),
+    ] {
+        let errors = refused(listed, positions, batch);
+        assert!(errors.contains(said), "{errors}");
+    }
+}
+
 /// However many pieces of an axis there are, they are one node with their indices.
 #[test]
 fn long_lists_of_elements_are_one_node() {
