@@ -130,7 +130,7 @@ pub fn product(machine: &Machine, rows: usize, columns: usize) -> Product {
 pub enum Winograd {
     /// F(2×2, 3×3): 2.25 times fewer products, as exact as direct convolution.
     F2,
-    /// F(4×4, 3×3): 4 times fewer products, and about 4 times the rounding error.
+    /// F(4×4, 3×3): 4 times fewer products, and about twice the rounding error.
     F4,
 }
 

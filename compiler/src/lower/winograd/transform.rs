@@ -1,7 +1,9 @@
 //! The two transforms of Winograd's algorithm, a patch and a block at a time.
 
+use kiln_rt::weights::form::WINOGRAD_F4_POINTS;
+
 use super::super::build::{KernelBuilder, for_loop, load, store};
-use super::super::chain::{BoundChain, Element, add, constant, fma, sub};
+use super::super::chain::{BoundChain, Element, add, constant, fma, mul, sub};
 use super::super::edges::fixed_row_classes;
 use super::{Chunk, Extents, Points};
 use crate::graph::{Pads, Window};
@@ -12,7 +14,7 @@ impl Winograd {
     /// Bᵀ d: hands out the value at each point, those that share terms one after the other.
     fn to_points(self, kb: &mut KernelBuilder, body: &mut Vec<Stmt>, d: &[Value], out: &mut Out<'_>) {
         let d = |i: usize| d[i].clone();
-        let times = |a: Value, by: f32, c: Value| fma(a, constant(by), c);
+        let times = |a: Value, by: f64, c: Value| fma(a, constant(by as f32), c);
         match self {
             Winograd::F2 => {
                 out(kb, body, 0, sub(d(0), d(2)));
@@ -21,16 +23,16 @@ impl Winograd {
                 out(kb, body, 3, sub(d(1), d(3)));
             }
             Winograd::F4 => {
-                out(kb, body, 0, times(d(0), 4.0, times(d(2), -5.0, d(4))));
-                let even = kb.bind(body, times(d(2), -4.0, d(4)));
-                let odd = kb.bind(body, times(d(1), -4.0, d(3)));
-                out(kb, body, 1, add(even.clone(), odd.clone()));
-                out(kb, body, 2, sub(even, odd));
-                let even = kb.bind(body, sub(d(4), d(2)));
-                let odd = kb.bind(body, sub(d(3), d(1)));
-                out(kb, body, 3, times(odd.clone(), 2.0, even.clone()));
-                out(kb, body, 4, times(odd, -2.0, even));
-                out(kb, body, 5, times(d(1), 4.0, times(d(3), -5.0, d(5))));
+                let [a, b] = WINOGRAD_F4_POINTS;
+                let (a2, b2) = (a * a, b * b);
+                out(kb, body, 0, times(d(0), a2 * b2, times(d(2), -a2 - b2, d(4))));
+                for (first, point, other) in [(1, a, b2), (3, b, a2)] {
+                    let even = kb.bind(body, times(d(2), -other, d(4)));
+                    let odd = kb.bind(body, times(d(1), -other, d(3)));
+                    out(kb, body, first, times(odd.clone(), point, even.clone()));
+                    out(kb, body, first + 1, times(odd, -point, even));
+                }
+                out(kb, body, 5, times(d(1), a2 * b2, times(d(3), -a2 - b2, d(5))));
             }
         }
     }
@@ -43,24 +45,26 @@ impl Winograd {
                 out(kb, body, output, value);
             }
         };
-        let times = |a: Value, by: f32, c: Value| fma(a, constant(by), c);
+        let times = |a: Value, by: f64, c: Value| fma(a, constant(by as f32), c);
         match self {
             Winograd::F2 => {
                 out(kb, body, 0, add(add(m(0), m(1)), m(2)));
                 out(kb, body, 1, sub(sub(m(1), m(2)), m(3)));
             }
             Winograd::F4 => {
+                let [a, b] = WINOGRAD_F4_POINTS;
+                let scaled = |a: Value, by: f64| mul(a, constant(by as f32));
                 let near = kb.bind(body, add(m(1), m(2)));
                 let far = kb.bind(body, add(m(3), m(4)));
                 out(kb, body, 0, add(add(m(0), near.clone()), far.clone()));
-                out(kb, body, 2, times(far, 4.0, near));
+                out(kb, body, 2, times(far, b * b, scaled(near, a * a)));
                 if wanted == 1 {
                     return;
                 }
                 let near = kb.bind(body, sub(m(1), m(2)));
                 let far = kb.bind(body, sub(m(3), m(4)));
-                out(kb, body, 1, times(far.clone(), 2.0, near.clone()));
-                out(kb, body, 3, add(times(far, 8.0, near), m(5)));
+                out(kb, body, 1, times(far.clone(), b, scaled(near.clone(), a)));
+                out(kb, body, 3, times(far, b * b * b, times(near, a * a * a, m(5))));
             }
         }
     }
@@ -71,7 +75,7 @@ impl Winograd {
         let passes = self.outputs() + self.points();
         match self {
             Winograd::F2 => [4 * passes, 4 * passes],
-            Winograd::F4 => [20 * passes, 13 * passes],
+            Winograd::F4 => [24 * passes, 16 * passes],
         }
     }
 }
