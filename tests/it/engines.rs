@@ -9,7 +9,7 @@ use kiln_rt::weights::FillSource;
 
 use crate::crates::Built;
 use crate::golden::elaborated;
-use crate::oracle::{compare, compare_all_forms, error, inputs};
+use crate::oracle::{Nearness, Verdict, compare, compare_all_forms, error, inputs};
 use crate::random;
 
 const LANES: &str = include_str!("nets/lanes.net");
@@ -94,10 +94,10 @@ fn programs_answer_as_the_oracle_does_on_random_networks_before_and_after_the_re
     let mut compared = 0;
     for seed in 0..120 {
         let graph = random::network(seed, random::size(seed));
-        let largest = compare_all_forms(graph, &random::WEIGHTS).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
-        compared += usize::from(largest.is_some());
+        let verdict = compare_all_forms(graph, &random::WEIGHTS).unwrap_or_else(|why| panic!("seed {seed}: {why}"));
+        compared += usize::from(matches!(verdict, Verdict::Near(_)));
     }
-    assert!(compared > 100, "of 120 networks {compared} say anything");
+    assert!(compared > 117, "of 120 networks {compared} say anything");
 }
 
 /// Holds a network's programs and crate against the oracle, as declared and optimized. Returns the kernels' names.
@@ -107,9 +107,13 @@ fn check_network(name: &str, text: &str) -> Vec<String> {
     let verified = verify::verify(graph.clone()).unwrap_or_else(|found| panic!("{found:?}"));
     let inputs = inputs(&verified);
     let expected = interp::run_f32(&verified, &source, &inputs).expect("the oracle runs");
-    compare(&verified, &expected, &source).unwrap_or_else(|why| panic!("{name}, as declared, {why}"));
+    compare(&verified, &expected, &source)
+        .and_then(Nearness::within_rounding)
+        .unwrap_or_else(|why| panic!("{name}, as declared, {why}"));
     let compiled = compile(graph, &pipeline::Options::default()).expect("it compiles");
-    compare(&compiled.optimized, &expected, &source).unwrap_or_else(|why| panic!("{name}, optimized, {why}"));
+    compare(&compiled.optimized, &expected, &source)
+        .and_then(Nearness::within_rounding)
+        .unwrap_or_else(|why| panic!("{name}, optimized, {why}"));
     let built = Built::new(name, &compiled, &source);
     let mut with_fma: Option<Vec<u32>> = None;
     for target in built.available_targets() {
@@ -135,7 +139,7 @@ fn groups_of_every_size_answer_as_the_oracle_does() {
 fn stages_before_a_core_answer_as_the_oracle_does() {
     let graph = text::parse(PROLOGUES).expect("a graph");
     let compared = compare_all_forms(graph, &random::WEIGHTS).unwrap_or_else(|why| panic!("{why}"));
-    assert!(compared.is_some());
+    assert!(matches!(compared, Verdict::Near(_)));
 }
 
 #[test]

@@ -14,6 +14,8 @@ use std::time::{Duration, Instant, SystemTime};
 
 use kiln_compiler::graph::text;
 
+use oracle::Verdict;
+
 const USAGE: &str = "\
 Compares random networks with the graph interpreter.
 
@@ -68,7 +70,7 @@ struct Found {
 }
 
 /// Compares one network. A panic is a difference too.
-fn compare(seed: u64, size: usize) -> Result<Option<f64>, String> {
+fn compare(seed: u64, size: usize) -> Result<Verdict, String> {
     let compared =
         catch_unwind(AssertUnwindSafe(|| oracle::compare_all_forms(random::network(seed, size), &random::WEIGHTS)));
     compared.unwrap_or_else(|panic| {
@@ -103,19 +105,23 @@ fn search(options: &Options, first: u64) -> Found {
             let seed = first.wrapping_add(number);
             let size = options.size(seed);
             let result = compare(seed, size);
-            let differs = result.as_ref().err().map(|why| report(seed, size, why.clone()));
+            let said = match &result {
+                Ok(Verdict::Near(_)) => None,
+                Ok(Verdict::IllConditioned(why)) => Some(format!("seed {seed} is ill-conditioned: {why}")),
+                Err(why) => Some(report(seed, size, why.clone())),
+            };
             let mut found = found.lock().expect("no thread panics here");
             match result {
-                Ok(Some(error)) => {
+                Ok(Verdict::Near(error)) => {
                     found.compared += 1;
                     if error > found.largest.0 {
                         found.largest = (error, seed);
                     }
                 }
-                Ok(None) => found.ill_conditioned += 1,
+                Ok(Verdict::IllConditioned(_)) => found.ill_conditioned += 1,
                 Err(_) => found.differ += 1,
             }
-            if let Some(text) = differs {
+            if let Some(text) = said {
                 println!("{text}");
             }
         }

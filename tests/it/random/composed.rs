@@ -88,7 +88,8 @@ impl Net {
         }
     }
 
-    /// A map less its mean, by its deviation, image by image and channel by channel.
+    /// A map less its mean, by its deviation, image by image and channel by channel; with a bias, as a norm has it: without
+    /// one its mean is 0, and a layer that takes that mean hands on what rounding left of it.
     fn standardized(&mut self, x: NodeId) -> Option<NodeId> {
         let mean = self.add(Op::GlobalAvgPool, &[x])?;
         let off = self.binary(Binary::Sub, x, mean)?;
@@ -97,7 +98,9 @@ impl Net {
         let eps = self.random.pick(&[0.1, 1e-3, 1e-5]);
         let variance = self.with(Binary::Add, variance, eps)?;
         let deviation = self.activate(Activation::Sqrt, variance)?;
-        self.binary(Binary::Div, off, deviation)
+        let normal = self.binary(Binary::Div, off, deviation)?;
+        let bias = self.random.pick(&[0.5, -1.0]);
+        self.with(Binary::Add, normal, bias)
     }
 
     /// Krizhevsky et al. 2012: each channel by a power of the squares around it.
