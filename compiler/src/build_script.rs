@@ -82,7 +82,8 @@ fn checkpoint<'a>(shown: &str, bytes: &'a [u8]) -> Result<Checkpoint<'a>, Error>
 }
 
 impl Build {
-    /// A network: a `.net` file, `zoo:NAME`, a printed graph, a `.graph` file, or an `.onnx` file.
+    /// A network: a `.net` file, `zoo:NAME`, a `.rs` file with `network!`, a printed graph, a `.graph` file, or an `.onnx`
+    /// file.
     pub fn new(source: impl Into<String>) -> Self {
         Build {
             source: source.into(),

@@ -11,6 +11,8 @@ use kiln_rt::safetensors::{Dtype, SafeTensors, View, write};
 mod cache;
 #[path = "cli/compare.rs"]
 mod compare;
+#[path = "cli/help.rs"]
+mod help;
 #[path = "cli/inputs.rs"]
 mod inputs;
 #[path = "cli/interrupt.rs"]

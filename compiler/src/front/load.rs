@@ -1,13 +1,14 @@
 //! From what a user calls a network to its graph.
 
 use super::elaborate::{Loader, Overrides, elaborate, nearest, nets};
+use super::rust_file::parse_rust;
 use super::spec::Spec;
 use super::{parse_text, zoo};
 use crate::diag::{Diagnostic, Error, Span};
 use crate::graph::{Graph, text};
 
-/// The graph of `zoo:NAME`, of a `.net` file or of a printed graph, a `.graph` file; of the net called `net` where there
-/// are several. `settings` are for [`Overrides::set`].
+/// The graph of `zoo:NAME`, of a `.net` file, of a Rust file with `network!`, or of a printed graph, a `.graph` file; of the
+/// net called `net` where there are several. `settings` are for [`Overrides::set`].
 ///
 /// # Errors
 /// What cannot be read, what is not there, and all mistakes of the source.
@@ -52,20 +53,29 @@ pub fn load(source: &str, net: Option<&str>, settings: &[String], loader: &dyn L
     for setting in settings {
         overrides.set(setting)?;
     }
-    let spec = parse_text(&name, &text)?;
-    let nets = if source.starts_with("zoo:") { written_out(&spec) } else { nets(&spec) };
-    let net = match (net.or(variant), nets.as_slice()) {
-        (Some(net), _) => net,
+    let specs = match source.ends_with(".rs") {
+        true => parse_rust(&name, &text)?,
+        false => vec![parse_text(&name, &text)?],
+    };
+    let nets_of = |spec| if source.starts_with("zoo:") { written_out(spec) } else { nets(spec) };
+    let declared: Vec<(&Spec, &str)> =
+        specs.iter().flat_map(|spec| nets_of(spec).into_iter().map(move |net| (spec, net))).collect();
+    let (spec, net) = match (net.or(variant), declared.as_slice()) {
+        (Some(net), _) => {
+            let of = declared.iter().find(|(_, declared)| *declared == net);
+            (of.map_or(&specs[0], |(spec, _)| spec), net)
+        }
         (None, [only]) => *only,
         (None, []) => return Err(unplaced(format!("{source} declares no `pub net`")).into()),
         (None, several) => {
-            let message = format!("{source} declares several networks: {}", several.join(", "));
-            let first = several[0];
+            let names: Vec<&str> = several.iter().map(|(_, net)| *net).collect();
+            let message = format!("{source} declares several networks: {}", names.join(", "));
+            let first = names[0];
             let help = format!("name one: `{source}#{first}` for kiln, `.net({first:?})` in a build script");
             return Err(unplaced(message).help(help).into());
         }
     };
-    elaborate(&spec, net, &overrides, loader)
+    elaborate(spec, net, &overrides, loader)
 }
 
 /// The network of the zoo that a name without a file may mean: `ResNet-50` for `resnet50`.
@@ -130,6 +140,16 @@ mod tests {
         assert!(fails("two.net", None, &[], two).contains("several networks: A, B"));
         assert!(fails("two.net", Some("C"), &[], two).contains('C'));
         assert!(fails("none.net", None, &[], "fn f(x) { x }").contains("declares no `pub net`"));
+        let file: &'static str =
+            "network! { net C(x: [1, 2]) { x.relu() } } mod m { network! { net B(x: [1, 4]) { x } } }";
+        let c = load("two.rs", Some("B"), &[], &One(file)).expect("a graph");
+        assert_eq!(
+            (c.name.as_str(), load("one.rs", None, &[], &One(&file[..43])).expect("a graph").name.as_str()),
+            ("B", "C")
+        );
+        assert!(fails("two.rs", None, &[], file).contains("several networks: C, B"));
+        assert!(fails("two.rs", Some("D"), &[], file).contains('D'));
+        assert!(fails("none.rs", None, &[], "fn f() {}").contains("has no `network!`"));
         assert!(fails("b.graph", None, &[], "graf").starts_with("error: b.graph:1:1: "));
     }
 

@@ -15,6 +15,7 @@ pub mod zoo;
 mod elaborate;
 mod load;
 mod parse;
+mod rust_file;
 mod scan;
 mod source;
 mod value;

@@ -15,7 +15,7 @@ pub fn print(graph: &Graph) -> String {
     // Writing to a String cannot fail.
     for (position, &id) in order.iter().enumerate() {
         let node = graph.node(id);
-        let label = quote(&format!("{}\n{}\n{}", node.origin.name, shorten(write_op(&node.op, &[])), node.ty));
+        let label = quote(&format!("{}\n{}\n{}", node.origin.name, operator(&node.op), node.ty));
         let style = if matches!(node.op, Op::Input(_)) { ", style = bold" } else { "" };
         let _ = writeln!(dot, "  n{position} [label = {label}{style}];");
     }
@@ -37,11 +37,12 @@ fn quote(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n"))
 }
 
-/// Constants may be long.
-fn shorten(op: String) -> String {
-    match op.char_indices().nth(120) {
-        Some((end, _)) => format!("{}…", &op[..end]),
-        None => op,
+/// An operator with its attributes; the values of a literal may be many, and are cut.
+fn operator(op: &Op) -> String {
+    let text = write_op(op, &[]);
+    match (op, text.char_indices().nth(120)) {
+        (Op::Constant(_), Some((end, _))) => format!("{}…", &text[..end]),
+        _ => text,
     }
 }
 

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{Activation, Binary, Core, Graph, NodeId, Op, Stage, Window};
+use super::{Activation, Binary, Conv, Core, Graph, NodeId, Op, Stage, Window};
 
 /// Pixels of a character, a line of text, and between boxes.
 const CHARACTER: f64 = 7.3;
@@ -58,7 +58,7 @@ fn boxes(graph: &Graph) -> Vec<Item> {
             continue;
         }
         let operands: Vec<NodeId> = graph.operands(id).into_iter().filter(|id| item_of.contains_key(id)).collect();
-        let text = label(graph, id);
+        let text = lines(graph, id);
         if let ([only], true) = (&operands[..], follows(op))
             && graph.users(*only).len() == 1
             && !graph.outputs().iter().any(|output| output.node == *only)
@@ -71,7 +71,7 @@ fn boxes(graph: &Graph) -> Vec<Item> {
         let above: Vec<usize> = operands.iter().map(|operand| item_of[operand]).collect();
         let layer = above.iter().map(|&item| items[item].layer + 1).max().unwrap_or(0);
         item_of.insert(id, items.len());
-        items.push(Item { lines: text.into_iter().collect(), above, layer, x: 0.0 });
+        items.push(Item { lines: text, above, layer, x: 0.0 });
     }
     items
 }
@@ -108,7 +108,28 @@ fn follows(op: &Op) -> bool {
     }
 }
 
-/// What a node is, in a few words; nothing for what does nothing.
+/// What a node is, in a few words a line; nothing for what does nothing.
+fn lines(graph: &Graph, id: NodeId) -> Vec<String> {
+    let Op::Fused { before, core, after } = &graph.node(id).op else { return label(graph, id).into_iter().collect() };
+    let core = match core {
+        Core::Conv(conv) => Some(conv_label(conv, graph.node(graph.operands(id)[0]).ty.shape[1])),
+        Core::Linear(linear) => Some(format!("linear {}", linear.features)),
+        Core::Identity => None,
+    };
+    before.iter().map(stage_name).chain(core).chain(after.iter().map(stage_name)).collect()
+}
+
+/// A convolution of so many channels: `3×3 depthwise / 2, 32`.
+fn conv_label(conv: &Conv, read: usize) -> String {
+    let (kind, groups) = match conv.groups {
+        1 => ("conv", String::new()),
+        groups if groups == read => ("depthwise", String::new()),
+        groups => ("conv", format!(" in {groups} groups")),
+    };
+    format!("{} {kind}{}, {}{groups}", sides(conv.window.kernel), stride(&conv.window), conv.channels)
+}
+
+/// What a node that is not fused is; nothing for what does nothing.
 fn label(graph: &Graph, id: NodeId) -> Option<String> {
     let node = graph.node(id);
     let channels = node.ty.shape.get(1).copied().unwrap_or(1);
@@ -120,23 +141,10 @@ fn label(graph: &Graph, id: NodeId) -> Option<String> {
         let Op::Constant(constant) = op else { return None };
         Some(constant.uniform().map_or("literal".to_owned(), |value| value.to_string()))
     });
-    let of_core = |core: &Core| match core {
-        Core::Conv(conv) => format!("{}conv {}", sides(conv.window.kernel), conv.channels),
-        Core::Linear(linear) => format!("linear {}", linear.features),
-        Core::Identity => String::new(),
-    };
     Some(match &node.op {
         Op::Input(_) => format!("{} {}", node.origin.name, extents(&node.ty.shape)),
-        Op::Constant(_) | Op::Weight { .. } | Op::Dropout | Op::Identity => return None,
-        Op::Conv(conv) => {
-            let read = graph.node(graph.operands(id)[0]).ty.shape[1];
-            let (kind, groups) = match conv.groups {
-                1 => ("conv", String::new()),
-                groups if groups == read => ("depthwise", String::new()),
-                groups => ("conv", format!(" in {groups} groups")),
-            };
-            format!("{} {kind}{}, {channels}{groups}", sides(conv.window.kernel), stride(&conv.window))
-        }
+        Op::Constant(_) | Op::Weight { .. } | Op::Dropout | Op::Identity | Op::Fused { .. } => return None,
+        Op::Conv(conv) => conv_label(conv, graph.node(graph.operands(id)[0]).ty.shape[1]),
         Op::Linear(linear) => format!("linear {}", linear.features),
         Op::BatchNorm { .. } => "BatchNorm".to_owned(),
         Op::Activate(activation) => activation_name(*activation),
@@ -167,10 +175,6 @@ fn label(graph: &Graph, id: NodeId) -> Option<String> {
         Op::Transpose { perm } => format!("transpose {perm:?}"),
         Op::Pad { .. } => format!("pad to {}", extents(&node.ty.shape)),
         Op::Resize(_) => format!("resize to {}", extents(&node.ty.shape[2..])),
-        Op::Fused { before, core, after } => {
-            let stages = |chain: &[Stage]| chain.iter().map(stage_name).collect::<Vec<_>>();
-            [stages(before), vec![of_core(core)], stages(after)].concat().join(" ").trim().to_owned()
-        }
     })
 }
 
@@ -395,6 +399,25 @@ mod tests {
             &["2×2 average pool / 2", "× 0.5"],
             &["concat, 16"],
         ];
+        assert_eq!(lines, wanted);
+    }
+
+    #[test]
+    fn a_fused_node_keeps_its_kernel_stride_and_kind() {
+        let text = r#"graph "Net"
+"x" = input(): f32[1, 8, 6, 6]
+"y" = fused("x", conv(channels = 8, kernel = 3, stride = 2, padding = 1, groups = 8), clip(lo = 0.0, hi = 6.0)): f32[1, 8, 3, 3]
+  weight = kernel("y.weight", [8, 1, 3, 3])
+"z" = fused("y", affine, conv(channels = 20, kernel = [1, 5], padding = [0, 2], groups = 4)): f32[1, 20, 3, 3]
+  weight = kernel("z.weight", [20, 2, 1, 5])
+  gamma = gamma("z.gamma", [8])
+  beta = bias("z.beta", [8])
+output "z" = "z"
+"#;
+        let graph = super::super::text::parse(text).expect("a graph");
+        let lines: Vec<Vec<String>> = boxes(&graph).into_iter().map(|item| item.lines).collect();
+        let wanted: [&[&str]; 3] =
+            [&["x 1×8×6×6"], &["3×3 depthwise / 2, 8", "ReLU6"], &["affine", "1×5 conv, 20 in 4 groups"]];
         assert_eq!(lines, wanted);
     }
 }

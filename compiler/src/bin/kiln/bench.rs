@@ -10,7 +10,7 @@ use kiln_compiler::target::Target;
 use serde_json::{Value, json};
 
 use crate::crates::build_bench;
-use crate::dump::print;
+use crate::dump::{print, print_json};
 use crate::inspect::{aligned, grouped};
 use crate::progress::Doing;
 use crate::report::{Context, Failure};
@@ -24,7 +24,7 @@ use crate::weights;
 pub(crate) struct Args {
     #[command(flatten)]
     subject: Subject,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -124,7 +124,8 @@ impl Measured {
         Some(flops as f64 / self.peak? * 1e3)
     }
 
-    fn object(&self) -> Value {
+    /// All of it in JSON.
+    pub(crate) fn object(&self) -> Value {
         let layers = self.steps.iter().map(|step| {
             json!({
                 "layers": step.layers,
@@ -182,7 +183,7 @@ impl Measured {
 /// Measures a network and prints the times.
 pub(crate) fn bench(args: &Args) -> Result<(), Failure> {
     let measured = measure(&args.subject)?;
-    print(&if args.json { format!("{}\n", measured.object()) } else { measured.table() })
+    if args.json { print_json(&measured.object()) } else { print(&measured.table()) }
 }
 
 /// Builds the crate of a network for one target and runs its own bench.

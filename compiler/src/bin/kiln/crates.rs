@@ -13,7 +13,7 @@ use kiln_compiler::pipeline;
 use crate::array;
 use crate::cache::{self, Cache, Program};
 use crate::folder::NewFolder;
-use crate::report::{Context, Failure};
+use crate::report::{Context, Failure, say};
 use crate::temporary::Temporary;
 use crate::toolchain::{LinkedWeights, build_example, fingerprint};
 use crate::weights::Weights;
@@ -129,7 +129,7 @@ fn kept_program(files: &[EmittedFile]) -> Result<Program, Failure> {
         build_example(&folder, "run", LinkedWeights::No)
     };
     let uncached = |why: Failure| {
-        eprintln!("the program is not kept for the next run: {}", why.line());
+        say(&format!("the program is not kept for the next run: {}", why.line()));
         let folder = Temporary::new().context("cannot make a temporary folder")?;
         Ok(Program::alone(build(folder.path())?, folder))
     };

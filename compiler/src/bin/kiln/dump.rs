@@ -123,6 +123,11 @@ pub(crate) fn print(text: &str) -> Result<(), Failure> {
     }
 }
 
+/// Prints a JSON value on a line of its own, as [`print()`] does.
+pub(crate) fn print_json(value: &serde_json::Value) -> Result<(), Failure> {
+    print(&format!("{value}\n"))
+}
+
 /// Prints a line, as [`print()`] does.
 pub(crate) fn print_line(line: std::fmt::Arguments<'_>) -> Result<(), Failure> {
     print(&format!("{line}\n"))

@@ -4,15 +4,16 @@ use std::fmt::Write;
 
 use kiln_compiler::back::rust::kernel_text;
 use kiln_compiler::diag::counted;
-use kiln_compiler::graph::{Graph, NodeId, Op, count, infer};
+use kiln_compiler::graph::{Graph, Op, count, infer};
 use kiln_compiler::kernel::{Program, Waits, stats};
 use kiln_compiler::pipeline::{Compiled, Options, compile};
 use kiln_compiler::target::Target;
 use serde_json::{Value, json};
 
-use crate::dump::print;
+use crate::dump::{print, print_json};
 use crate::report::Failure;
 use crate::spec::Spec;
+use crate::tree::{self, Layer, Row};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -21,10 +22,13 @@ pub(crate) struct Args {
     /// For which instruction set: avx512, avx2, base, neon or portable
     #[arg(long, default_value = "avx2")]
     target: Target,
+    /// Fold layers: show so many levels of the tree that their names make, each with its sums
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=64))]
+    depth: Option<u8>,
     /// Count kernels by kind, relayouts and bytes moved
     #[arg(long)]
     stats: bool,
-    /// One JSON object
+    /// Print one JSON object
     #[arg(long)]
     json: bool,
 }
@@ -33,12 +37,25 @@ pub(crate) struct Args {
 pub(crate) fn inspect(args: &Args) -> Result<(), Failure> {
     let options = Options { targets: vec![args.target], ..Options::default() };
     let compiled = compile(args.spec.load()?, &options)?;
-    if args.json { print(&format!("{:#}\n", object(&compiled, args))) } else { print(&table(&compiled, args)) }
+    if args.json { print_json(&object(&compiled, args)) } else { print(&table(&compiled, args)) }
 }
 
-/// What a layer table shows of a node: inputs and literals are no layers.
-fn layers(graph: &Graph) -> impl Iterator<Item = NodeId> + '_ {
-    graph.order().into_iter().filter(|&id| !matches!(graph.node(id).op, Op::Constant(_) | Op::Weight { .. }))
+/// What a layer table shows of a network: literals are no layers.
+fn rows_of(graph: &Graph, depth: Option<u8>) -> Vec<Row> {
+    let layers =
+        graph.order().into_iter().filter(|&id| !matches!(graph.node(id).op, Op::Constant(_) | Op::Weight { .. }));
+    let layers: Vec<Layer> = layers
+        .map(|id| {
+            let node = graph.node(id);
+            let (parameters, macs) = (count::node_parameters(graph, id) as u64, count::macs(graph, id));
+            let op = infer::name(&node.op);
+            Layer { name: node.origin.name.clone(), op, shape: node.ty.shape.clone(), parameters, macs }
+        })
+        .collect();
+    match depth {
+        Some(depth) => tree::fold(&layers, depth.into()),
+        None => layers.iter().map(Row::of).collect(),
+    }
 }
 
 /// Bytes of a program.
@@ -67,18 +84,7 @@ impl Memory {
 
 fn object(compiled: &Compiled, args: &Args) -> Value {
     let (graph, program) = (&compiled.source, &compiled.programs[0]);
-    let rows: Vec<Value> = layers(graph)
-        .map(|id| {
-            let node = graph.node(id);
-            json!({
-                "name": node.origin.name,
-                "op": infer::name(&node.op),
-                "shape": node.ty.shape,
-                "parameters": count::node_parameters(graph, id),
-                "macs": count::macs(graph, id),
-            })
-        })
-        .collect();
+    let rows: Vec<Value> = rows_of(graph, args.depth).iter().map(|row| row.object(args.depth.is_some())).collect();
     let memory = Memory::of(program);
     let mut object = json!({
         "net": graph.name,
@@ -129,16 +135,14 @@ fn barriers(program: &Program) -> usize {
 fn table(compiled: &Compiled, args: &Args) -> String {
     let (graph, program) = (&compiled.source, &compiled.programs[0]);
     let mut rows = vec![["layer", "op", "shape", "parameters", "multiply-adds"].map(str::to_owned)];
-    for id in layers(graph) {
-        let node = graph.node(id);
-        let (parameters, macs) = (count::node_parameters(graph, id), count::macs(graph, id));
+    for row in rows_of(graph, args.depth) {
         let number = |n: u64| if n == 0 { String::new() } else { grouped(n) };
         rows.push([
-            node.origin.name.clone(),
-            infer::name(&node.op).to_owned(),
-            node.ty.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×"),
-            number(parameters as u64),
-            number(macs),
+            format!("{}{}", "  ".repeat(row.level), row.label),
+            row.op.map_or_else(|| format!("{} layers", row.layers), str::to_owned),
+            row.shape.iter().map(usize::to_string).collect::<Vec<_>>().join("×"),
+            number(row.parameters),
+            number(row.macs),
         ]);
     }
     let macs: u64 = graph.order().into_iter().map(|id| count::macs(graph, id)).sum();

@@ -7,10 +7,12 @@ mod build;
 mod cache;
 mod classes;
 mod compare;
+mod completions;
 mod crates;
 mod demo;
 mod dump;
 mod engine;
+mod examples;
 mod export;
 mod file;
 mod folder;
@@ -19,6 +21,7 @@ mod image_option;
 mod inputs;
 mod inspect;
 mod interrupt;
+mod man;
 mod map;
 mod matching;
 mod npy;
@@ -29,19 +32,22 @@ mod preprocess;
 mod profile;
 mod progress;
 mod report;
+mod roofline;
 mod run;
 mod spec;
 mod template;
 mod temporary;
 mod threads;
 mod toolchain;
+mod tree;
 mod weights;
 mod workspace;
+mod wrap;
 mod zoo;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// A neural architecture compiler: networks to standalone Rust crates of SIMD kernels.
 #[derive(Parser)]
@@ -79,13 +85,23 @@ enum Verb {
     Demo(demo::Args),
     /// Say which programs `run` keeps for the next run, and where; or remove them
     Cache(cache::Args),
+    /// Print what a shell reads to complete verbs and options
+    Completions(completions::Args),
+    /// Print a page of the manual, or write all pages
+    Man(man::Args),
+}
+
+/// The command line as it is shown: with whole commands in the descriptions and with examples.
+fn command() -> clap::Command {
+    examples::added(wrap::help(Cli::command()))
 }
 
 fn main() -> ExitCode {
-    let verb = Cli::parse().verb;
+    report::keep_commands_whole();
+    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
     interrupt::clean_up_on_signals();
     temporary::sweep(&std::env::temp_dir());
-    let result = match verb {
+    let result = match cli.verb {
         Verb::Build(args) => build::build(&args),
         Verb::Export(args) => export::export(&args),
         Verb::Run(args) => run::run(&args),
@@ -99,6 +115,8 @@ fn main() -> ExitCode {
         Verb::Zoo(args) => zoo::zoo(&args),
         Verb::Demo(args) => demo::demo(&args),
         Verb::Cache(args) => cache::cache(&args),
+        Verb::Completions(args) => completions::completions(&args),
+        Verb::Man(args) => man::man(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,9 +9,9 @@ use kiln_compiler::front::nearest;
 use kiln_compiler::graph::count;
 use kiln_compiler::graph::weights::Source;
 use kiln_rt::weights::SourceError;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::dump::print;
+use crate::dump::{print, print_json};
 use crate::map::Mapped;
 use crate::report::Failure;
 use crate::spec::Spec;
@@ -99,6 +99,21 @@ impl Matching {
         Failure::new(format!("{} does not hold all tensors of `{network}`: {said}", file.display()))
     }
 
+    fn object(&self) -> Value {
+        json!({
+            "matched": self.matched,
+            "other_shape": self.reshaped.iter().map(|(name, wanted, found)| json!({
+                "name": name, "network": wanted, "file": found,
+            })).collect::<Vec<_>>(),
+            "not_read": self.unread.iter().map(|(name, why)| json!({ "name": name, "why": why })).collect::<Vec<_>>(),
+            "missing": self.missing.iter().map(|(name, near)| json!({ "name": name, "near": near })).collect::<Vec<_>>(),
+            "left_over": self.left_over,
+            "convention": self.convention,
+            "dict": self.dict,
+            "trailing_bytes": self.trailing,
+        })
+    }
+
     fn text(&self) -> String {
         let convention = self.convention.as_ref().map_or(String::new(), |name| format!(", named as in {name}"));
         let dict = self.dict.as_ref().map_or(String::new(), |name| format!(" in `{name}`"));
@@ -144,7 +159,7 @@ pub(crate) fn weights(args: &Args) -> Result<(), Failure> {
         if let Some(path) = &args.template {
             return template::write(&sources, path, args.force);
         }
-        return print(&if args.json { template::json(&sources) } else { template::list(&sources) });
+        return if args.json { print_json(&template::object(&sources)) } else { print(&template::list(&sources)) };
     };
     let shown = path.display().to_string();
     let mapped = Mapped::open(path)?;
@@ -155,23 +170,11 @@ pub(crate) fn weights(args: &Args) -> Result<(), Failure> {
     let taken = found.dict.as_ref().map(|dict| dict.name.clone());
     matching.dict = args.selected.key().map(str::to_owned).or(taken).filter(|name| !name.is_empty());
     matching.trailing = checkpoint.trailing();
-    print(&if args.json {
-        let object = json!({
-            "matched": matching.matched,
-            "other_shape": matching.reshaped.iter().map(|(name, wanted, found)| json!({
-                "name": name, "network": wanted, "file": found,
-            })).collect::<Vec<_>>(),
-            "not_read": matching.unread.iter().map(|(name, why)| json!({ "name": name, "why": why })).collect::<Vec<_>>(),
-            "missing": matching.missing.iter().map(|(name, near)| json!({ "name": name, "near": near })).collect::<Vec<_>>(),
-            "left_over": matching.left_over,
-            "convention": matching.convention,
-            "dict": matching.dict,
-            "trailing_bytes": matching.trailing,
-        });
-        format!("{object:#}\n")
+    if args.json {
+        print_json(&matching.object())?
     } else {
-        matching.text()
-    })?;
+        print(&matching.text())?
+    }
     if matching.holds() {
         return Ok(());
     }

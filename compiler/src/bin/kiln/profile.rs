@@ -1,16 +1,19 @@
 //! `kiln profile`: where a network's time goes, and what keeps each layer from the machine's peak; as a table, and as a
-//! roofline (Williams, Waterman and Patterson 2009).
+//! roofline.
 
 use std::fmt::Write;
 use std::path::PathBuf;
 
 use kiln_rt::peak::read_bandwidth;
 
+use serde_json::{Value, json};
+
 use crate::bench::{LayerShape, Measured, StepTime, Subject, measure};
-use crate::dump::print;
+use crate::dump::{print, print_json};
 use crate::file::NewFile;
 use crate::inspect::aligned;
 use crate::report::{Context, Failure};
+use crate::roofline::roofline;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -19,6 +22,9 @@ pub(crate) struct Args {
     /// Draw the roofline to this SVG file
     #[arg(long)]
     svg: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// Layers that reach less of the peak than this are explained.
@@ -38,16 +44,37 @@ pub(crate) fn profile(args: &Args) -> Result<(), Failure> {
         let drawn = roofline(&measured, &levels);
         svg.write(|out| out.write_all(drawn.as_bytes()).context("cannot write the roofline"))?.finish()?;
     }
-    print(&table(&measured, &levels))
+    if args.json { print_json(&object(&measured, &levels)) } else { print(&table(&measured, &levels)) }
 }
 
 /// A level of memory.
-struct Level {
-    name: &'static str,
+pub(crate) struct Level {
+    pub(crate) name: &'static str,
     /// What was read to measure it.
     bytes: usize,
     /// Bytes a second.
-    bandwidth: f64,
+    pub(crate) bandwidth: f64,
+}
+
+/// What `kiln bench` says, with the reasons and the levels of memory.
+fn object(measured: &Measured, levels: &[Level]) -> Value {
+    let mut object = measured.object();
+    let reasons = measured.steps.iter().map(|step| Value::from(reason_of(measured, step, levels)));
+    for (layer, reason) in object["layers"].as_array_mut().into_iter().flatten().zip(reasons) {
+        layer["why_not_more"] = reason;
+    }
+    let level = |level: &Level| json!({ "name": level.name, "gb_per_s": level.bandwidth / 1e9 });
+    object["memory"] = levels.iter().map(level).collect();
+    object
+}
+
+/// Why a step is slow; nothing where it is not, and where nothing says how fast it could be.
+fn reason_of(measured: &Measured, step: &StepTime, levels: &[Level]) -> String {
+    let weights = measured.steps.iter().map(|step| step.weight_bytes).sum();
+    match measured.share(step) {
+        Some(share) if share < FAST_ENOUGH => reason(step, share, weights, levels),
+        _ => String::new(),
+    }
 }
 
 /// The level that holds so many bytes.
@@ -57,14 +84,9 @@ fn level_of(bytes: usize, levels: &[Level]) -> &Level {
 
 fn table(measured: &Measured, levels: &[Level]) -> String {
     let total: f64 = measured.steps.iter().map(|step| step.ms).sum();
-    let weights = measured.steps.iter().map(|step| step.weight_bytes).sum();
     let mut rows = vec![["layer", "kernel", "µs", "of all", "GFLOP/s", "of peak", "why not more"].map(str::to_owned)];
     for step in &measured.steps {
         let share = measured.share(step);
-        let reason = match share {
-            Some(share) if share < FAST_ENOUGH => reason(step, share, weights, levels),
-            _ => String::new(),
-        };
         rows.push([
             step.layers.last().cloned().unwrap_or_default(),
             step.kernel.clone(),
@@ -72,7 +94,7 @@ fn table(measured: &Measured, levels: &[Level]) -> String {
             format!("{:.1} %", 100.0 * step.ms / total),
             format!("{:.1}", step.gflops()),
             share.map_or(String::new(), |share| format!("{:.0} %", share * 100.0)),
-            reason,
+            reason_of(measured, step, levels),
         ]);
     }
     let mut text = aligned(&rows, &[2, 3, 4, 5]);
@@ -113,103 +135,9 @@ fn reason(step: &StepTime, share: f64, all_weights: usize, levels: &[Level]) -> 
     }
 }
 
-/// The drawing and the plot's margins in it, in pixels.
-const WIDTH: f64 = 900.0;
-const HEIGHT: f64 = 560.0;
-const MARGIN: f64 = 60.0;
-
-/// The ranges of a plot whose axes are logarithmic.
-struct Axes {
-    /// Operations a byte.
-    x: [f64; 2],
-    /// Billions of operations a second.
-    y: [f64; 2],
-}
-
-impl Axes {
-    fn at(&self, x: f64, y: f64) -> (f64, f64) {
-        let along = |v: f64, [low, high]: [f64; 2]| (v.clamp(low, high) / low).ln() / (high / low).ln();
-        let (width, height) = (WIDTH - 2.0 * MARGIN, HEIGHT - 2.0 * MARGIN);
-        (MARGIN + width * along(x, self.x), HEIGHT - MARGIN - height * along(y, self.y))
-    }
-}
-
-/// The roofline: each step by its operations a byte and its speed, under the peak and the levels of memory. A step's
-/// area is its share of the time.
-fn roofline(measured: &Measured, levels: &[Level]) -> String {
-    let peak = measured.peak.unwrap_or(0.0) / 1e9;
-    let fastest = measured.steps.iter().map(StepTime::gflops).fold(peak, f64::max);
-    let axes = Axes { x: [0.0625, 1024.0], y: [fastest / 512.0, fastest * 1.5] };
-    let total: f64 = measured.steps.iter().map(|step| step.ms).sum();
-    let mut svg = format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" \
-         font-size=\"12\">\n<rect width=\"{WIDTH}\" height=\"{HEIGHT}\" fill=\"white\"/>\n\
-         <text x=\"{MARGIN}\" y=\"28\" font-size=\"15\">{}</text>\n",
-        escaped(&measured.summary())
-    );
-    let line = |svg: &mut String, from: (f64, f64), to: (f64, f64), colour: &str| {
-        let _ = writeln!(
-            svg,
-            "<line x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\" stroke=\"{colour}\"/>",
-            from.0, from.1, to.0, to.1
-        );
-    };
-    let text = |svg: &mut String, (x, y): (f64, f64), anchor: &str, words: &str| {
-        let _ = writeln!(svg, "<text x=\"{x:.1}\" y=\"{y:.1}\" text-anchor=\"{anchor}\">{}</text>", escaped(words));
-    };
-    let [left, right] = axes.x;
-    let [bottom, top] = axes.y;
-    for i in -4..=10 {
-        let x = 2f64.powi(i);
-        line(&mut svg, axes.at(x, bottom), axes.at(x, top), "#eeeeee");
-        let (px, py) = axes.at(x, bottom);
-        text(&mut svg, (px, py + 16.0), "middle", &format!("{x}"));
-    }
-    let mut y = 1.0;
-    while y < top {
-        if y > bottom {
-            line(&mut svg, axes.at(left, y), axes.at(right, y), "#eeeeee");
-            let (px, py) = axes.at(left, y);
-            text(&mut svg, (px - 6.0, py + 4.0), "end", &format!("{y}"));
-        }
-        y *= 10.0;
-    }
-    text(&mut svg, (WIDTH / 2.0, HEIGHT - 18.0), "middle", "operations a byte");
-    text(&mut svg, (MARGIN, MARGIN - 8.0), "middle", "GFLOP/s");
-    for level in levels {
-        let bandwidth = level.bandwidth / 1e9;
-        let ridge = if peak > 0.0 { peak / bandwidth } else { right };
-        let start = (bottom / bandwidth).max(left);
-        line(
-            &mut svg,
-            axes.at(start, start * bandwidth),
-            axes.at(ridge.min(right), ridge.min(right) * bandwidth),
-            "#7788aa",
-        );
-        let (px, py) = axes.at(start, start * bandwidth);
-        text(&mut svg, (px + 4.0, py - 6.0), "start", &format!("{} {bandwidth:.0} GB/s", level.name));
-    }
-    if peak > 0.0 {
-        line(&mut svg, axes.at(left, peak), axes.at(right, peak), "#aa4444");
-        let (px, py) = axes.at(right, peak);
-        text(&mut svg, (px, py - 6.0), "end", &format!("{peak:.0} GFLOP/s of multiply-adds"));
-    }
-    for step in &measured.steps {
-        let (x, y) = axes.at(step.flops as f64 / step.bytes.max(1) as f64, step.gflops());
-        let radius = 2.0 + 30.0 * (step.ms / total).sqrt();
-        let _ = writeln!(
-            svg,
-            "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"#3366cc\" fill-opacity=\"0.35\" \
-             stroke=\"#3366cc\"><title>{}: {:.1} µs, {:.1} GFLOP/s</title></circle>",
-            escaped(&step.kernel),
-            step.ms * 1e3,
-            step.gflops()
-        );
-    }
-    svg.push_str("</svg>\n");
-    svg
-}
-
-fn escaped(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+/// Levels of some machine.
+#[cfg(test)]
+pub(crate) fn levels_for_test() -> [Level; 3] {
+    let mut bandwidths = [200e9, 60e9, 12e9].into_iter();
+    LEVELS.map(|(name, bytes)| Level { name, bytes, bandwidth: bandwidths.next().unwrap_or(1e9) })
 }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::report::say;
+
 const SPINNER: &str = "{spinner} {msg} ({elapsed})";
 const COUNTER: &str = "{spinner} {msg} {bar:30} {pos} of {len} ({elapsed}, {eta} to go)";
 
@@ -38,7 +40,7 @@ impl Doing {
 
     /// Says something that stays.
     pub(crate) fn note(&self, what: &str) {
-        self.0.suspend(|| eprintln!("{what}"));
+        self.0.suspend(|| say(what));
     }
 
     /// One part is done.

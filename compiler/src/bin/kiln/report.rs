@@ -4,7 +4,21 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 
 use kiln_compiler::diag::{self, Diagnostic, Errors, counted, shown};
-use miette::{LabeledSpan, MietteDiagnostic, NamedSource, Report};
+use miette::{LabeledSpan, MietteDiagnostic, MietteHandlerOpts, NamedSource, Report, ReportHandler};
+use textwrap::{WordSeparator, WordSplitter};
+
+use crate::wrap::words;
+
+/// Breaks the lines of all messages between words alone, a command in backticks being one.
+pub(crate) fn keep_commands_whole() {
+    let handler = |_: &(dyn miette::Diagnostic + 'static)| -> Box<dyn ReportHandler> {
+        let options = MietteHandlerOpts::new().break_words(false);
+        let options = options.word_separator(WordSeparator::Custom(words)).word_splitter(WordSplitter::NoHyphenation);
+        Box::new(options.build())
+    };
+    // Only a second call finds that there is a handler.
+    let _ = miette::set_hook(Box::new(handler));
+}
 
 /// What went wrong, ready to print.
 #[derive(Debug)]
@@ -79,6 +93,11 @@ pub(crate) fn note(text: &str) {
     let mut err = io::stderr().lock();
     let clear = if err.is_terminal() { "\r\x1b[2K" } else { "" };
     let _ = writeln!(err, "{clear}note: {}", shown(text));
+}
+
+/// Writes a line to standard error, which a reader that has gone away misses.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(io::stderr().lock(), "{line}");
 }
 
 impl From<diag::Error> for Failure {

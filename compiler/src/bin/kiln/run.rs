@@ -21,7 +21,7 @@ use crate::inputs::{Inputs, tensors};
 use crate::npy;
 use crate::photos::Photos;
 use crate::progress::Doing;
-use crate::report::Failure;
+use crate::report::{Failure, say};
 use crate::spec::{Network, Spec};
 use crate::threads;
 use crate::weights;
@@ -168,7 +168,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
         }
         print(&format!("{object}\n"))?;
     } else if args.csv {
-        eprint!("{compared}");
+        compared.lines().for_each(say);
         print(&answers::csv(&answers, &labels))?;
     } else {
         print(&answers::table(&answers, &labels, std::io::stdout().is_terminal()))?;

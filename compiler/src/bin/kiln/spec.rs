@@ -1,4 +1,5 @@
-//! What SPEC names: `zoo:NAME`, `FILE.net`, `FILE.net#NET`, a printed graph, `FILE.graph`, or a model, `FILE.onnx`.
+//! What SPEC names: `zoo:NAME`, `FILE.net`, `FILE.net#NET`, a Rust file with `network!`, `FILE.rs`, a printed graph,
+//! `FILE.graph`, or a model, `FILE.onnx`.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
@@ -26,7 +27,8 @@ use crate::weights::{Argument, Weights};
 /// The network that an argument names, and changes to its parameters.
 #[derive(clap::Args)]
 pub(crate) struct Spec {
-    /// `zoo:NAME`, a `.net` file, `FILE.net#NET` where it has several, a `.graph` file, or an `.onnx` file
+    /// `zoo:NAME`, a `.net` file, a `.rs` file with `network!`, a `.graph` file, or an `.onnx` file; `FILE#NET` where a file
+    /// has several networks
     #[arg(value_name = "SPEC")]
     spec: OsString,
     /// Set a parameter of the network; of an ONNX file, a dimension that it names

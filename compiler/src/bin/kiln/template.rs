@@ -6,7 +6,7 @@ use std::path::Path;
 use kiln_compiler::diag::counted;
 use kiln_compiler::graph::weights::Source;
 use kiln_rt::safetensors::{Dtype, start};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::dump::print;
 use crate::file::NewFile;
@@ -28,11 +28,11 @@ pub(crate) fn list(sources: &[Source]) -> String {
     text
 }
 
-/// The same as one JSON object.
-pub(crate) fn json(sources: &[Source]) -> String {
+/// The same in JSON.
+pub(crate) fn object(sources: &[Source]) -> Value {
     let tensors: Vec<_> =
         named(sources).into_iter().map(|Source { name, shape, .. }| json!({ "name": name, "shape": shape })).collect();
-    format!("{:#}\n", json!({ "tensors": tensors }))
+    json!({ "tensors": tensors })
 }
 
 /// Writes a safetensors file of f32 zeros under the network's names and in its shapes.

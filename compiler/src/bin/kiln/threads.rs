@@ -4,6 +4,8 @@ use std::thread::available_parallelism;
 
 use kiln_rt::session::Threads;
 
+use crate::report::say;
+
 /// The argument that says how many.
 #[derive(clap::Args)]
 pub(crate) struct ThreadCount {
@@ -24,9 +26,9 @@ impl ThreadCount {
             return asked;
         }
         let plural = if most == 1 { "" } else { "s" };
-        eprintln!(
+        say(&format!(
             "{most} thread{plural} in place of {asked}: this machine runs no more at once; `--exact-threads {asked}` takes all"
-        );
+        ));
         most
     }
 }

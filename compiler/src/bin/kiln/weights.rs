@@ -13,7 +13,7 @@ use kiln_rt::fill::DEFAULT_GAIN;
 use kiln_rt::weights::{FillSource, Source};
 
 use crate::map::Mapped;
-use crate::report::Failure;
+use crate::report::{Failure, say};
 
 /// The argument that names weights.
 #[derive(clap::Args, Clone, Default)]
@@ -86,7 +86,7 @@ impl Argument {
             return Err(failure.help_if_known(found.help(Suggestion::flags)));
         }
         if let Some(convention) = found.names.convention() {
-            eprintln!("the tensors in {shown} are named as in {convention}");
+            say(&format!("the tensors in {shown} are named as in {convention}"));
         }
         let names = found.names;
         drop(content);
@@ -118,7 +118,7 @@ impl Selected {
         let found = match_names(&count::sources(graph), checkpoint, &selection, conventions)
             .map_err(|why| Failure::new(format!("{name}: {why}")))?;
         if let Some(choice) = found.choice() {
-            eprintln!("{name}: {choice}; `--key NAME` takes others");
+            say(&format!("{name}: {choice}; `--key NAME` takes others"));
         }
         Ok(found)
     }

@@ -14,7 +14,7 @@ use kiln_compiler::pipeline::{Options, compile};
 use kiln_compiler::target::Target;
 use serde_json::{Value, json};
 
-use crate::dump::print;
+use crate::dump::{print, print_json};
 use crate::engine::Engine;
 use crate::inspect::{Memory, aligned, grouped};
 use crate::progress::Doing;
@@ -136,7 +136,7 @@ fn list(chosen: &[Entry], json: bool) -> Result<(), Failure> {
             "input": input, "weights": variant.source,
         }));
     }
-    print(&if json { format!("{:#}\n", Value::Array(objects)) } else { aligned(&rows, &[2, 3]) })
+    if json { print_json(&Value::Array(objects)) } else { print(&aligned(&rows, &[2, 3])) }
 }
 
 /// What the program of each network takes: bytes of code and memory, and what it copies.
@@ -175,7 +175,7 @@ fn list_programs(chosen: &[Entry], target: Target, json: bool) -> Result<(), Fai
     }
     drop(doing);
     let numbers = [1, 2, 3, 4, 5, 6, 7, 8, 9];
-    print(&if json { format!("{:#}\n", Value::Array(objects)) } else { aligned(&rows, &numbers) })
+    if json { print_json(&Value::Array(objects)) } else { print(&aligned(&rows, &numbers)) }
 }
 
 /// A network's figures, and the file that declares it.

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::reference::{Counts, Golden};
 use super::{Entry, load, macs};
 use crate::array;
-use crate::dump::print;
+use crate::dump::{print, print_json};
 use crate::engine::{Engine, Runner};
 use crate::inspect::{aligned, grouped};
 use crate::progress::Doing;
@@ -84,7 +84,12 @@ pub(super) fn check(
     rows.sort_by_key(|(i, _)| *i);
     let rows: Vec<Row> = rows.into_iter().map(|(_, row)| row).collect();
     let wrong = rows.iter().filter(|row| !row.holds()).count();
-    print(&if json { format!("{:#}\n", Value::Array(rows.iter().map(Row::object).collect())) } else { table(&rows) })?;
+    let array = || Value::Array(rows.iter().map(Row::object).collect());
+    if json {
+        print_json(&array())?
+    } else {
+        print(&table(&rows))?
+    }
     match wrong {
         0 => Ok(()),
         1 => Err(Failure::new(format!("1 network of {} is not what {} says", rows.len(), folder.display()))),
