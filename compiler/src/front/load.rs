@@ -1,7 +1,7 @@
 //! From what a user calls a network to its graph.
 
 use super::elaborate::{Loader, Overrides, elaborate, nearest, nets};
-use super::rust_file::parse_rust;
+use super::rust_file::{declares, parse_rust};
 use super::spec::Spec;
 use super::{parse_text, zoo};
 use crate::diag::{Diagnostic, Error, Span};
@@ -61,10 +61,14 @@ pub fn load(source: &str, net: Option<&str>, settings: &[String], loader: &dyn L
     let declared: Vec<(&Spec, &str)> =
         specs.iter().flat_map(|spec| nets_of(spec).into_iter().map(move |net| (spec, net))).collect();
     let (spec, net) = match (net.or(variant), declared.as_slice()) {
-        (Some(net), _) => {
-            let of = declared.iter().find(|(_, declared)| *declared == net);
-            (of.map_or(&specs[0], |(spec, _)| spec), net)
-        }
+        (Some(net), _) => match (specs.iter().find(|spec| declares(spec, net)), specs.as_slice()) {
+            (Some(spec), _) | (None, [spec]) => (spec, net),
+            (None, _) => {
+                let names: Vec<&str> = declared.iter().map(|(_, net)| *net).collect();
+                let message = format!("{source} declares no network `{net}`");
+                return Err(unplaced(message).help(format!("it has {}", names.join(", "))).into());
+            }
+        },
         (None, [only]) => *only,
         (None, []) => return Err(unplaced(format!("{source} declares no `pub net`")).into()),
         (None, several) => {
@@ -148,7 +152,11 @@ mod tests {
             ("B", "C")
         );
         assert!(fails("two.rs", None, &[], file).contains("several networks: C, B"));
-        assert!(fails("two.rs", Some("D"), &[], file).contains('D'));
+        let unknown = fails("two.rs", Some("D"), &[], file);
+        assert!(unknown.contains("declares no network `D`") && unknown.contains("it has C, B"), "{unknown}");
+        let hidden =
+            "network! { pub net C(x: [1, 2]) { x } } network! { net D(x: [1, 2]) { x } pub net E(x: [1]) { x } }";
+        assert_eq!(load("two.rs", Some("D"), &[], &One(hidden)).expect("a graph").name, "D");
         assert!(fails("none.rs", None, &[], "fn f() {}").contains("has no `network!`"));
         assert!(fails("b.graph", None, &[], "graf").starts_with("error: b.graph:1:1: "));
     }

@@ -198,6 +198,25 @@ fn a_rust_file_with_a_network_is_a_spec() {
     write(&rust.replace("padding = 1, groups", "padding = 9, grups"));
     let message = fails(path, &["inspect", "src/model.rs"]);
     assert!(message.contains("src/model.rs:8:") && message.contains("grups"), "{message}");
-    write("fn main() {}\n");
-    assert!(fails(path, &["inspect", "src/model.rs"]).contains("has no `network!`"));
+}
+
+#[test]
+fn what_a_rust_file_lacks_or_has_twice_is_told() {
+    let folder = folder();
+    let path = folder.path();
+    let fails_with = |text: &str, spec: &str, parts: &[&str]| {
+        fs::write(path.join("model.rs"), text).expect("a file");
+        let message = fails(path, &["inspect", spec]);
+        parts.iter().for_each(|part| assert!(message.contains(part), "`{part}` is not in: {message}"));
+    };
+    let two =
+        "network! { pub net A(x: [1, 3]) { x.relu() } }\nmod m { network! { pub net B(x: [1, 3]) { x.tanh() } } }\n";
+    fs::write(path.join("model.rs"), two).expect("a file");
+    assert!(succeeds(path, &["inspect", "model.rs#B"]).contains("tanh"));
+    fails_with(two, "model.rs", &["several networks: A, B", "`model.rs#A`"]);
+    fails_with(two, "model.rs#C", &["declares no network `C`", "it has A, B"]);
+    fails_with(&two.replace("net B", "net A"), "model.rs", &["model.rs:2:28", "`A` is declared twice", "first here"]);
+    fails_with("fn main() { vec![1]; println!(\"network! {{}}\"); }\n", "model.rs", &["has no `network!`"]);
+    fails_with("fn main() {\n    (1, 2];\n}\n", "model.rs", &["model.rs:2:10", "this is no Rust"]);
+    fails_with(&two.replace("tanh", "tahn"), "model.rs#B", &["model.rs:2:", "tahn", "tanh"]);
 }

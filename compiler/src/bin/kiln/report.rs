@@ -138,9 +138,9 @@ fn line_length(text: &str, at: usize) -> usize {
 fn report(diagnostic: &Diagnostic, errors: &Errors) -> Report {
     let file = errors.sources.get(diagnostic.span.file);
     let mut help = diagnostic.notes.iter().map(|note| format!("in: {note}")).collect::<Vec<_>>();
-    let span = |span: diag::Span, text: &str| {
+    let span = |span: diag::Span, text: &str, new: fn(_, std::ops::Range<usize>) -> LabeledSpan| {
         let (start, end) = (span.start.offset as usize, span.end.offset as usize);
-        LabeledSpan::new((!text.is_empty()).then(|| text.to_owned()), start, end.saturating_sub(start))
+        new((!text.is_empty()).then(|| text.to_owned()), start..end.max(start))
     };
     let mut message = MietteDiagnostic::new(diagnostic.message.clone());
     let text = file.and_then(|file| file.text.clone());
@@ -149,10 +149,11 @@ fn report(diagnostic: &Diagnostic, errors: &Errors) -> Report {
         help.push(format!("at {}", errors.sources.locate(diagnostic.span)));
     }
     if text.is_some() && !diagnostic.span.is_nowhere() {
-        let mut labels = vec![span(diagnostic.span, &diagnostic.label)];
+        // The primary label's place is the one that the message names, also where another stands before it.
+        let mut labels = vec![span(diagnostic.span, &diagnostic.label, LabeledSpan::new_primary_with_span)];
         for (other, words) in &diagnostic.secondary {
             if other.file == diagnostic.span.file && !other.is_nowhere() {
-                labels.push(span(*other, words));
+                labels.push(span(*other, words, LabeledSpan::new_with_span));
             } else {
                 help.push(format!("{}: {words}", errors.sources.locate(*other)));
             }
