@@ -1,12 +1,15 @@
 //! The roofline (Williams, Waterman and Patterson 2009): each step by its operations a byte and its speed, under the peak of
 //! multiply-adds and the levels of memory.
 
+mod labels;
+
 use std::fmt::Write;
 
 use textwrap::{Options, WordSplitter};
 
 use crate::bench::{Measured, StepTime};
 use crate::profile::Level;
+use labels::{Circle, Frame, Place, Room};
 
 /// The picture, and the plot's margins in it: left and right, above, below. In pixels.
 const WIDTH: f64 = 960.0;
@@ -18,8 +21,22 @@ const BOTTOM: f64 = 60.0;
 const TEXT: f64 = 12.0;
 const TITLE: f64 = 15.0;
 const CHARACTER: f64 = 0.58;
+/// How far letters reach below the baseline.
+const DESCENT: f64 = 0.2 * TEXT;
+/// The part of the time from which on a bubble's name may stand apart from it, at the end of a line.
+const LONG: f64 = 0.01;
 /// The most characters of a name.
 const LONGEST: usize = 40;
+
+/// The steps that have a place: those with operations.
+fn drawn(measured: &Measured) -> impl Iterator<Item = &StepTime> {
+    measured.steps.iter().filter(|step| step.flops > 0 && step.ms > 0.0)
+}
+
+/// Operations a byte.
+fn intensity(step: &StepTime) -> f64 {
+    step.flops as f64 / step.bytes.max(1) as f64
+}
 
 /// The ranges of a plot whose axes are logarithmic.
 struct Axes {
@@ -30,6 +47,25 @@ struct Axes {
 }
 
 impl Axes {
+    /// Ranges that hold all steps that are drawn, and where the peak meets the slowest memory.
+    fn of(measured: &Measured, peak: f64, levels: &[Level]) -> Self {
+        let (mut x, mut y) = ([f64::MAX, 0.0f64], [f64::MAX, 0.0f64]);
+        let mut hold = |intensity: f64, speed: f64| {
+            x = [x[0].min(intensity), x[1].max(intensity)];
+            y = [y[0].min(speed), y[1].max(speed)];
+        };
+        drawn(measured).for_each(|step| hold(intensity(step), step.gflops()));
+        let slowest = levels.iter().map(|level| level.bandwidth / 1e9).fold(f64::MAX, f64::min);
+        if peak > 0.0 && slowest > 0.0 {
+            hold(peak / slowest, peak);
+        }
+        if y[1] <= 0.0 {
+            return Axes { x: [0.0625, 1024.0], y: [1e-3, 1.0] };
+        }
+        let power = |x: f64| 2f64.powf(x);
+        Axes { x: [power((x[0] / 1.2).log2().floor()), power((x[1] * 1.2).log2().ceil())], y: [y[0] / 2.0, y[1] * 1.5] }
+    }
+
     fn at(&self, x: f64, y: f64) -> (f64, f64) {
         let along = |v: f64, [low, high]: [f64; 2]| (v.clamp(low, high) / low).ln() / (high / low).ln();
         let (width, height) = (WIDTH - 2.0 * SIDE, HEIGHT - TOP - BOTTOM);
@@ -37,36 +73,21 @@ impl Axes {
     }
 }
 
-/// A text's place, from its left end; the baseline is the bottom.
-#[derive(Clone, Copy)]
-struct Frame {
-    left: f64,
-    top: f64,
-    right: f64,
-    bottom: f64,
+/// The frame of a text that begins at a place; the baseline is the bottom of most letters.
+fn frame(left: f64, baseline: f64, text: &str) -> Frame {
+    Frame { left, top: baseline - TEXT, right: left + width_of(text), bottom: baseline + DESCENT }
 }
 
-impl Frame {
-    fn of(left: f64, baseline: f64, text: &str) -> Frame {
-        let width = text.chars().count() as f64 * CHARACTER * TEXT;
-        Frame { left, top: baseline - TEXT, right: left + width, bottom: baseline + 0.2 * TEXT }
-    }
-
-    fn meets(&self, other: &Frame) -> bool {
-        self.left < other.right && other.left < self.right && self.top < other.bottom && other.top < self.bottom
-    }
-
-    fn is_inside(&self) -> bool {
-        self.left >= SIDE && self.right <= WIDTH - 4.0 && self.top >= TOP && self.bottom <= HEIGHT - BOTTOM
-    }
+/// The most pixels that a text takes.
+fn width_of(text: &str) -> f64 {
+    text.chars().count() as f64 * CHARACTER * TEXT
 }
 
 /// Draws the roofline. A bubble's area is the step's share of the time; the longest are named first, and all where there is
 /// room. Steps without operations have no place.
 pub(crate) fn roofline(measured: &Measured, levels: &[Level]) -> String {
     let peak = measured.peak.unwrap_or(0.0) / 1e9;
-    let fastest = measured.steps.iter().map(StepTime::gflops).fold(peak, f64::max).max(1e-3);
-    let axes = Axes { x: [0.0625, 1024.0], y: [fastest / 512.0, fastest * 1.5] };
+    let axes = Axes::of(measured, peak, levels);
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{WIDTH}\" height=\"{HEIGHT}\" \
          viewBox=\"0 0 {WIDTH} {HEIGHT}\" font-family=\"sans-serif\" font-size=\"{TEXT}\">\n\
@@ -74,16 +95,20 @@ pub(crate) fn roofline(measured: &Measured, levels: &[Level]) -> String {
     );
     title(&mut svg, measured);
     grid(&mut svg, &axes);
-    let mut taken = Vec::new();
-    roofs(&mut svg, &axes, peak, levels);
+    let inside = Frame { left: SIDE, top: TOP, right: WIDTH - 4.0, bottom: HEIGHT - BOTTOM };
+    let bubbles = bubbles(&axes, measured);
+    let circles = bubbles.iter().map(|(_, circle)| *circle).collect();
+    let mut room = Room { inside, texts: Vec::new(), circles, lines: Vec::new() };
     if peak > 0.0 {
         let words = format!("{peak:.0} GFLOP/s of multiply-adds");
         let (right, y) = axes.at(axes.x[1], peak);
-        let left = right - words.chars().count() as f64 * CHARACTER * TEXT;
+        let left = right - width_of(&words);
         text(&mut svg, (left, y - 6.0), "start", "#aa4444", &words);
-        taken.push(Frame::of(left, y - 6.0, &words));
+        room.texts.push(frame(left, y - 6.0, &words));
     }
-    bubbles(&mut svg, &axes, measured, &mut taken);
+    roofs(&mut svg, &axes, peak, levels, &mut room);
+    draw(&mut svg, &bubbles);
+    name(&mut svg, measured, &bubbles, &mut room);
     svg.push_str("</svg>\n");
     svg
 }
@@ -98,8 +123,8 @@ fn title(svg: &mut String, measured: &Measured) {
         let y = 24.0 + 19.0 * i as f64;
         let _ = writeln!(svg, "<text x=\"{SIDE}\" y=\"{y}\" font-size=\"{TITLE}\">{}</text>", escaped(line));
     }
-    let total: f64 = measured.steps.iter().map(|step| step.ms).sum();
-    let without = measured.steps.iter().filter(|step| step.flops == 0);
+    let total = total_ms(measured);
+    let without = measured.steps.iter().filter(|step| step.flops == 0 || step.ms <= 0.0);
     let (count, ms) = without.fold((0, 0.0), |(count, ms), step| (count + 1, ms + step.ms));
     if count > 0 {
         let words = format!("not drawn: {count} steps without operations, {:.1} % of the time", 100.0 * ms / total);
@@ -110,11 +135,14 @@ fn title(svg: &mut String, measured: &Measured) {
 /// Lines at powers of two and ten, and the names of the axes.
 fn grid(svg: &mut String, axes: &Axes) {
     let ([left, right], [bottom, top]) = (axes.x, axes.y);
-    for i in -4..=10 {
-        let x = 2f64.powi(i);
+    let (first, last) = (left.log2().round() as i32, right.log2().round() as i32);
+    // Sixteen numbers have room beside each other.
+    for power in (first..=last).step_by(1 + (last - first) as usize / 16) {
+        let x = 2f64.powi(power);
         line(svg, axes.at(x, bottom), axes.at(x, top), "#eeeeee");
         let (px, py) = axes.at(x, bottom);
-        text(svg, (px, py + 16.0), "middle", "#222222", &format!("{x}"));
+        let number = if power < 0 { format!("1/{}", 2f64.powi(-power)) } else { format!("{x}") };
+        text(svg, (px, py + 16.0), "middle", "#222222", &number);
     }
     let mut y = 10f64.powf(bottom.log10().ceil());
     while y < top {
@@ -123,15 +151,17 @@ fn grid(svg: &mut String, axes: &Axes) {
         text(svg, (px - 6.0, py + 4.0), "end", "#222222", &format!("{y}"));
         y *= 10.0;
     }
-    text(svg, (WIDTH / 2.0, HEIGHT - 14.0), "middle", "#222222", "operations a byte");
+    text(svg, (SIDE, HEIGHT - 14.0), "start", "#222222", "operations a byte");
     text(svg, (SIDE, TOP - 8.0), "middle", "#222222", "GFLOP/s");
 }
 
 /// The peak, and each level of memory with its name along it.
-fn roofs(svg: &mut String, axes: &Axes, peak: f64, levels: &[Level]) {
+fn roofs(svg: &mut String, axes: &Axes, peak: f64, levels: &[Level], room: &mut Room) {
     let ([left, right], [bottom, top]) = (axes.x, axes.y);
     if peak > 0.0 {
-        line(svg, axes.at(left, peak), axes.at(right, peak), "#aa4444");
+        let (from, to) = (axes.at(left, peak), axes.at(right, peak));
+        line(svg, from, to, "#aa4444");
+        room.lines.push((from, to));
     }
     let highest = if peak > 0.0 { peak } else { top };
     for level in levels {
@@ -142,25 +172,53 @@ fn roofs(svg: &mut String, axes: &Axes, peak: f64, levels: &[Level]) {
         }
         let (start, end) = (axes.at(from, from * bandwidth), axes.at(to, to * bandwidth));
         line(svg, start, end, "#7788aa");
+        room.lines.push((start, end));
+        let words = format!("{} {bandwidth:.0} GB/s", level.name);
+        let (x, y) = along(room, start, end, width_of(&words));
         let angle = (end.1 - start.1).atan2(end.0 - start.0).to_degrees();
-        let (x, y) = (start.0 + 8.0, start.1 - 8.0);
         let _ = writeln!(
             svg,
             "<text x=\"{x:.1}\" y=\"{y:.1}\" fill=\"#556688\" transform=\"rotate({angle:.1} {x:.1} {y:.1})\">{}</text>",
-            escaped(&format!("{} {bandwidth:.0} GB/s", level.name))
+            escaped(&words)
         );
     }
 }
 
-/// The steps, the longest first: the others lie above, and names find their places in that order.
-fn bubbles(svg: &mut String, axes: &Axes, measured: &Measured, taken: &mut Vec<Frame>) {
-    let total: f64 = measured.steps.iter().map(|step| step.ms).sum();
-    let mut steps: Vec<&StepTime> = measured.steps.iter().filter(|step| step.flops > 0).collect();
+/// Takes a place above a line for a text of a width along it, the nearest to its start that meets no other.
+fn along(room: &mut Room, start: (f64, f64), end: (f64, f64), width: f64) -> (f64, f64) {
+    let length = (end.0 - start.0).hypot(end.1 - start.1);
+    let (dx, dy) = ((end.0 - start.0) / length, (end.1 - start.1) / length);
+    // A turned text is a row of small frames, which do not reach down to its line.
+    let at = |along: f64, above: f64| (start.0 + along * dx + above * dy, start.1 + along * dy - above * dx);
+    let frames = |from: f64| -> Vec<Frame> {
+        let parts = (width / TEXT).ceil() as usize;
+        let middle = |part: usize| at(from + (part as f64 + 0.5) * width / parts as f64, 4.0 + TEXT / 2.0);
+        let half = 0.5 * TEXT;
+        let frame = |(x, y)| Frame { left: x - half, top: y - half, right: x + half, bottom: y + half };
+        (0..parts).map(middle).map(frame).collect()
+    };
+    let starts = (0..).map(|i| 10.0 + 20.0 * f64::from(i)).take_while(|from| from + width < length);
+    let free = starts.into_iter().find(|&from| frames(from).iter().all(|frame| room.is_free(frame)));
+    let from = free.unwrap_or(10.0);
+    room.texts.extend(frames(from));
+    at(from, 4.0)
+}
+
+/// The steps, the longest first, with their places.
+fn bubbles<'a>(axes: &Axes, measured: &'a Measured) -> Vec<(&'a StepTime, Circle)> {
+    let total = total_ms(measured);
+    let mut steps: Vec<&StepTime> = drawn(measured).collect();
     steps.sort_by(|a, b| b.ms.total_cmp(&a.ms));
-    let mut names = String::new();
-    for step in steps {
-        let (x, y) = axes.at(step.flops as f64 / step.bytes.max(1) as f64, step.gflops());
-        let radius = 2.0 + 30.0 * (step.ms / total).sqrt();
+    let circle = |step: &StepTime| {
+        let (x, y) = axes.at(intensity(step), step.gflops());
+        Circle { x, y, radius: 2.0 + 30.0 * (step.ms / total).sqrt() }
+    };
+    steps.into_iter().map(|step| (step, circle(step))).collect()
+}
+
+/// The bubbles, in an order in which small ones lie above large ones.
+fn draw(svg: &mut String, bubbles: &[(&StepTime, Circle)]) {
+    for (step, Circle { x, y, radius }) in bubbles {
         let _ = writeln!(
             svg,
             "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"{radius:.1}\" fill=\"#3366cc\" fill-opacity=\"0.35\" \
@@ -170,25 +228,30 @@ fn bubbles(svg: &mut String, axes: &Axes, measured: &Measured, taken: &mut Vec<F
             step.ms * 1e3,
             step.gflops()
         );
-        let name = shortened(step.layers.last().unwrap_or(&step.kernel));
-        let width = name.chars().count() as f64 * CHARACTER * TEXT;
-        let level = y + 0.35 * TEXT;
-        let places = [
-            (x + radius + 3.0, level),
-            (x - radius - 3.0 - width, level),
-            (x - width / 2.0, y - radius - 4.0),
-            (x - width / 2.0, y + radius + TEXT),
-        ];
-        let free = |&(left, baseline): &(f64, f64)| {
-            let frame = Frame::of(left, baseline, &name);
-            frame.is_inside() && !taken.iter().any(|other| other.meets(&frame))
-        };
-        if let Some(place) = places.into_iter().find(free) {
-            taken.push(Frame::of(place.0, place.1, &name));
-            text(&mut names, place, "start", "#112244", &name);
-        }
     }
-    svg.push_str(&names);
+}
+
+/// The names of the bubbles that have room for it, the longest steps first.
+fn name(svg: &mut String, measured: &Measured, bubbles: &[(&StepTime, Circle)], room: &mut Room) {
+    let total = total_ms(measured);
+    for (step, circle) in bubbles {
+        let name = shortened(step.layers.last().unwrap_or(&step.kernel));
+        let size = (width_of(&name), TEXT + DESCENT);
+        let Some(Place { frame, leader, side }) = room.take(circle, size, step.ms >= LONG * total) else { continue };
+        if let Some((from, to)) = leader {
+            line(svg, from, to, "#99aacc");
+        }
+        let (x, anchor) = match side {
+            1 => (frame.left, "start"),
+            -1 => (frame.right, "end"),
+            _ => ((frame.left + frame.right) / 2.0, "middle"),
+        };
+        text(svg, (x, frame.bottom - DESCENT), anchor, "#112244", &name);
+    }
+}
+
+fn total_ms(measured: &Measured) -> f64 {
+    measured.steps.iter().map(|step| step.ms).sum()
 }
 
 fn shortened(name: &str) -> String {
@@ -279,6 +342,10 @@ mod tests {
                     *left >= 0.0 && *right <= WIDTH && (10.0..=HEIGHT).contains(y),
                     "{words}: {left} to {right}, {y}"
                 );
+            }
+            for (i, (words, left, right, y)) in texts.iter().enumerate() {
+                let over = |(_, l, r, b): &&(String, f64, f64, f64)| l < right && left < r && (b - y).abs() < TEXT;
+                assert_eq!(texts[..i].iter().find(over), None, "{words} lies over it");
             }
             let named = texts.iter().filter(|(words, ..)| words.starts_with("features.")).count();
             assert_eq!(svg.matches("<circle").count(), 22, "two steps have no operations");
