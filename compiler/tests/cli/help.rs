@@ -82,11 +82,18 @@ fn shells_get_completions_and_man_gets_pages() {
             assert!(script.contains(&verb), "{shell} does not know {verb}");
         }
         assert!(script.contains("strip-prefix"), "{shell}");
+        if shell == "zsh" {
+            assert!(
+                script.contains("or an `.onnx` file; `FILE#NET` where"),
+                "descriptions are lines of their own: {script}"
+            );
+        }
     }
     let page = succeeds(path, &["man"]);
     assert!(page.contains(".TH kiln 1") && page.contains("kiln\\-explain(1)"), "{page}");
     let page = succeeds(path, &["man", "inspect"]);
-    assert!(page.contains(".TH kiln-inspect 1") && page.contains("kiln inspect zoo:resnet18"), "{page}");
+    assert!(page.contains(".TH kiln-inspect 1") && page.contains(".SH EXAMPLES\n.nf\n  # "), "{page}");
+    assert!(page.contains("kiln inspect zoo:resnet18"), "{page}");
     succeeds(path, &["man", "--out", "pages/man1"]);
     let mut expected: Vec<String> = verbs().iter().map(|verb| format!("kiln-{verb}.1")).collect();
     expected.push("kiln.1".to_owned());

@@ -91,14 +91,14 @@ enum Verb {
     Man(man::Args),
 }
 
-/// The command line as it is shown: with whole commands in the descriptions and with examples.
+/// The command line with its examples. Shells and `man` break its descriptions into lines themselves.
 fn command() -> clap::Command {
-    examples::added(wrap::help(Cli::command()))
+    examples::added(Cli::command())
 }
 
 fn main() -> ExitCode {
     report::keep_commands_whole();
-    let cli = Cli::from_arg_matches(&command().get_matches()).unwrap_or_else(|error| error.exit());
+    let cli = Cli::from_arg_matches(&wrap::help(command()).get_matches()).unwrap_or_else(|error| error.exit());
     interrupt::clean_up_on_signals();
     temporary::sweep(&std::env::temp_dir());
     let result = match cli.verb {

@@ -30,14 +30,14 @@ pub(crate) fn man(args: &Args) -> Result<(), Failure> {
     }
     let name = args.verb.as_ref().map_or("kiln".to_owned(), |verb| format!("kiln-{verb}"));
     match pages.iter().find(|(page, _)| *page == name) {
-        Some((_, page)) => print(&String::from_utf8_lossy(page)),
+        Some((_, page)) => print(page),
         None => Err(Failure::new(format!("there is no verb `{}`", args.verb.as_deref().unwrap_or_default()))
             .help("`kiln help` lists them")),
     }
 }
 
 /// Names and texts of all pages.
-fn pages() -> Result<Vec<(String, Vec<u8>)>, Failure> {
+fn pages() -> Result<Vec<(String, String)>, Failure> {
     let command = crate::command().disable_help_subcommand(true);
     let verbs: Vec<Command> = command
         .get_subcommands()
@@ -48,7 +48,9 @@ fn pages() -> Result<Vec<(String, Vec<u8>)>, Failure> {
         .collect();
     let render = |command: Command| {
         let (name, mut page) = (command.get_name().to_owned(), Vec::new());
-        Man::new(command).render(&mut page).context("cannot write a page").map(|()| (name, page))
+        Man::new(command).render(&mut page).context("cannot write a page")?;
+        // What stands behind the options has no heading of its own in clap.
+        Ok((name, String::from_utf8_lossy(&page).replace(".SH EXTRA\nExamples:", ".SH EXAMPLES\n.nf")))
     };
     std::iter::once(command).chain(verbs).map(render).collect()
 }

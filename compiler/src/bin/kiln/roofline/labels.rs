@@ -24,7 +24,7 @@ pub(super) type Line = ((f64, f64), (f64, f64));
 pub(super) struct Place {
     pub(super) frame: Frame,
     pub(super) leader: Option<Line>,
-    /// From the right end of the frame, 1, over its middle to the left, -1: the side that the bubble is not on.
+    /// On which side of the bubble it stands: 1 right, -1 left, 0 above or below.
     pub(super) side: i8,
 }
 
@@ -50,6 +50,10 @@ impl Frame {
 }
 
 impl Circle {
+    fn has(&self, (x, y): (f64, f64)) -> bool {
+        (self.x - x).hypot(self.y - y) <= self.radius
+    }
+
     fn meets(&self, frame: &Frame) -> bool {
         let (x, y) = (self.x.clamp(frame.left, frame.right), self.y.clamp(frame.top, frame.bottom));
         (self.x - x).hypot(self.y - y) < self.radius
@@ -69,36 +73,53 @@ pub(super) struct Room {
 impl Room {
     /// Whether a text may stand there.
     pub(super) fn is_free(&self, frame: &Frame) -> bool {
+        self.is_free_but_for_lines(frame) && !self.lines.iter().any(|&line| points(line).any(|point| frame.has(point)))
+    }
+
+    fn is_free_but_for_lines(&self, frame: &Frame) -> bool {
         frame.is_inside(&self.inside)
             && !self.texts.iter().any(|text| text.meets(frame))
             && !self.circles.iter().any(|circle| circle.meets(frame))
-            && !self.lines.iter().any(|&line| points(line).any(|point| frame.has(point)))
     }
 
     /// Takes the nearest place for a name of a size beside one of the bubbles, or none; with a line to it where it may
-    /// stand apart.
-    pub(super) fn take(&mut self, of: &Circle, (width, height): (f64, f64), may_stand_apart: bool) -> Option<Place> {
+    /// stand apart. A name lies on a line before it is left out.
+    pub(super) fn take(&mut self, of: &Circle, size: (f64, f64), may_stand_apart: bool) -> Option<Place> {
         let distances = &DISTANCES[..if may_stand_apart { DISTANCES.len() } else { 1 }];
-        let places = distances.iter().flat_map(|&distance| DIRECTIONS.map(|turns| (distance, turns)));
+        let places = distances.iter().flat_map(|&distance| DIRECTIONS.map(|turns| place(of, size, distance, turns)));
+        let may_lead = |place: &Place| !place.leader.is_some_and(|line| self.is_crossed(of, line));
+        let beside = || DIRECTIONS.into_iter().map(|turns| place(of, size, 0.0, turns));
         let place = places
-            .map(|(distance, turns)| {
-                let (sin, cos) = (turns * std::f64::consts::TAU).sin_cos();
-                let reach = of.radius + GAP + distance;
-                let end = (of.x + reach * cos, of.y + reach * sin);
-                let (left, top) = (end.0 - width * (1.0 - cos) / 2.0, end.1 - height * (1.0 - sin) / 2.0);
-                let frame = Frame { left, top, right: left + width, bottom: top + height };
-                let side = (1.5 * cos).round() as i8;
-                Place { frame, leader: (distance > 0.0).then_some(((of.x, of.y), end)), side: side.clamp(-1, 1) }
-            })
-            .find(|place| self.is_free(&place.frame) && !place.leader.is_some_and(|line| self.crosses_text(line)))?;
+            .into_iter()
+            .find(|place| self.is_free(&place.frame) && may_lead(place))
+            .or_else(|| beside().find(|place| self.is_free_but_for_lines(&place.frame)))?;
         self.texts.push(place.frame);
         self.lines.extend(place.leader);
         Some(place)
     }
 
-    /// Whether a line crosses a text.
-    fn crosses_text(&self, line: Line) -> bool {
-        points(line).any(|point| self.texts.iter().any(|text| text.has(point)))
+    /// Whether a line from a bubble crosses a text, or another bubble, whose name it would seem to be; those that lie over
+    /// the bubble are where none can lead past them.
+    fn is_crossed(&self, of: &Circle, line: Line) -> bool {
+        let apart = |other: &&Circle| (other.x - of.x).hypot(other.y - of.y) > other.radius + of.radius;
+        points(line).any(|point| {
+            self.texts.iter().any(|text| text.has(point))
+                || self.circles.iter().filter(apart).any(|circle| circle.has(point))
+        })
+    }
+}
+
+/// The place of a name of a size so far from a bubble, in the direction of so many turns.
+fn place(of: &Circle, (width, height): (f64, f64), distance: f64, turns: f64) -> Place {
+    let (sin, cos) = (turns * std::f64::consts::TAU).sin_cos();
+    let reach = of.radius + GAP + distance;
+    let end = (of.x + reach * cos, of.y + reach * sin);
+    let (left, top) = (end.0 - width * (1.0 - cos) / 2.0, end.1 - height * (1.0 - sin) / 2.0);
+    let side = (1.5 * cos).round() as i8;
+    Place {
+        frame: Frame { left, top, right: left + width, bottom: top + height },
+        leader: (distance > 0.0).then_some(((of.x, of.y), end)),
+        side: side.clamp(-1, 1),
     }
 }
 
@@ -144,11 +165,11 @@ mod tests {
         let ring = |i: i32| Circle {
             x: 200.0 + f64::from(i % 3 - 1) * 25.0,
             y: 100.0 + f64::from(i / 3 - 1) * 25.0,
-            radius: 12.0,
+            radius: 13.0,
         };
         let mut room =
             Room { inside: INSIDE, texts: Vec::new(), lines: Vec::new(), circles: (0..9).map(ring).collect() };
-        assert!(room.take(&circle, (50.0, 14.0), false).is_none());
-        assert!(room.take(&circle, (50.0, 14.0), true).is_some_and(|place| place.leader.is_some()));
+        assert!(room.take(&ring(4), (50.0, 14.0), false).is_none());
+        assert!(room.take(&ring(4), (50.0, 14.0), true).is_some_and(|place| place.leader.is_some()));
     }
 }
