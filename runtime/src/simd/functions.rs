@@ -48,9 +48,9 @@
 //! With the tail `t(x) = erfc(x / √2) / 2` of the normal distribution, `gelu(x) = max(x, 0) - |x| t(|x|)`. The tail is
 //! `e^(-x²/2)` times what falls from 1/2 like 1/x: `S(v) / (x + c)` with `v = 2 x / (x + c) - 1`, which lies between -1
 //! and 1 (after Shepherd and Laframboise 1981, Mathematics of Computation 36). S of degree 8 is off by 6e-9 up to x = 14.6,
-//! where the product is 0 in `f32`. An exponent of 100 must have an error below 1e-8: what rounding takes from x² is added
-//! to the remainder r. Below 0.6875, where the rounding of all these factors would add up to more than 4 ULP, it is
-//! `x (1/2 + x P(x²))`, with P of degree 4 and an error of 3e-9.
+//! where the product is 0 in `f32`. An exponent of 100 must have an error below 1e-8: the remainder r is that of the exact
+//! x², of which FMA rounds nothing away; without it, what rounding took is added. Below 0.6875, where the rounding of all
+//! these factors would add up to more than 4 ULP, it is `x (1/2 + x P(x²))`, with P of degree 4 and an error of 3e-9.
 //!
 //! The form by `tanh` is `x sigmoid(s)` with `s = 2 √(2/π) (x + 0.044715 x³)`, whose exponent is exact in the same way.
 //!
@@ -284,13 +284,19 @@ macro_rules! functions {
                 let (square, half) = (x.mul(x), Self::splat(0.5));
                 let [p0, p1, p2, p3, p4] = super::functions::GELU_NEAR;
                 let near = self.mul(horner!(square; p4, p3, p2, p1, p0).mul_add(self, half));
-                let lost = x.residue(x, square);
-                let (k, r) = square.mul(half.neg()).reduced();
-                let p = lost.mul_add(half.neg(), r).exp_m1_of_remainder();
+                // `-x²/2 = k ln 2 + r`, with nothing lost of x².
+                let k = square.mul(Self::splat(-0.5 * super::functions::LOG2_E)).to_i32();
+                let n: Self = k.to_f32();
+                let r = x.mul(half.neg()).mul_add(x, n.mul(Self::splat(-super::functions::LN_2_HIGH)));
+                let r = if Self::FUSED { r } else { r.sub(x.residue(x, square).mul(half)) };
+                let p = n.mul_add(Self::splat(-super::functions::LN_2_LOW), r).exp_m1_of_remainder();
                 let share = x.div(x.add(Self::splat(super::functions::GELU_CENTRE)));
                 let v = share.mul_add(Self::splat(2.0), Self::splat(-1.0));
+                // Even and odd powers apart: their chains run side by side, after that of the division.
                 let [s0, s1, s2, s3, s4, s5, s6, s7, s8] = super::functions::GELU_S;
-                let tail = share.mul(horner!(v; s8, s7, s6, s5, s4, s3, s2, s1, s0));
+                let w = v.mul(v);
+                let s = horner!(w; s7, s5, s3, s1).mul_add(v, horner!(w; s8, s6, s4, s2, s0));
+                let tail = share.mul(s);
                 let far = Self::zero().max(self).sub(p.mul_add(tail, tail).scale(k));
                 Self::select_lt(x, Self::splat(super::functions::GELU_MIDDLE), near, far)
             }
