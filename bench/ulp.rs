@@ -70,7 +70,7 @@ fn measure(targets: &[Target], next: &AtomicU32) -> Worst {
     let mut worst = vec![[(0.0, 0.0); FUNCTIONS.len()]; targets.len()];
     loop {
         let high = next.fetch_add(1, Ordering::Relaxed);
-        if high >= u32::MAX / LEN + 1 {
+        if high > u32::MAX / LEN {
             return worst;
         }
         let x: Vec<f32> = (0..LEN).map(|low| f32::from_bits(high * LEN + low)).collect();
