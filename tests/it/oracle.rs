@@ -93,12 +93,13 @@ pub(crate) fn compare(graph: &Verified<Graph>, expected: &[Vec<f32>], source: &d
     Ok(near)
 }
 
-/// What comparing all forms of a network says.
+/// The result of comparing all forms of a network.
 #[derive(Debug)]
 pub(crate) enum Verdict {
     /// The largest [`error`], which is that of rounding.
     Near(f64),
-    /// An output is off, and the network amplifies rounding errors: nothing is said. See [`is_well_conditioned`].
+    /// An output is off, but the network amplifies rounding errors, so the comparison proves nothing. See
+    /// [`is_well_conditioned`].
     IllConditioned(String),
 }
 

@@ -16,7 +16,7 @@ pub(super) fn resize(emitter: &mut Emitter<'_>, id: NodeId, resize: &Resize, x: 
         }
         Scale::Ratio { outputs, inputs } => (outputs == inputs && map[side] == resize.size[side]).then_some(1.0),
     };
-    // By sizes ONNX Runtime takes their quotient as a number, which may take other elements than the quotient itself.
+    // ONNX Runtime rounds a scale given by sizes to f32, and may then choose another element than the exact scale.
     let is_ratio = |side: usize| {
         let rounded = F32::new(resize.size[side] as f32 / map[side] as f32);
         match resize.scale[side] {

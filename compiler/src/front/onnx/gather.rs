@@ -28,7 +28,7 @@ pub(super) fn gather(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     Ok(vec![Value::Node(builder.add(call, Op::Reshape { shape }, &[y], vec![])?)])
 }
 
-/// `GatherND` with known indices: rows of the value whose first axes are one.
+/// `GatherND` with known indices: joins the indexed axes and gathers along the joined one.
 pub(super) fn gather_nd(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value>, Problem> {
     let mut x = builder.operand(call, 0)?;
     let from = builder.ty(x).shape.clone();

@@ -195,18 +195,18 @@ pub(super) fn places(shape: &[usize], start: usize, strides: &[isize]) -> impl I
     })
 }
 
-/// What `GatherND` takes: the value's first axes as one, which of its rows, and the shape of the result.
+/// The rows that `GatherND` takes of a value whose first axes are joined.
 pub(super) struct Rows {
-    /// How many axes are one.
+    /// The number of joined axes.
     pub(super) axes: usize,
-    /// The rows, by their number along that one.
+    /// Indices along the joined axis.
     pub(super) rows: Vec<usize>,
-    /// Of the result.
+    /// The shape of the result.
     pub(super) shape: Vec<usize>,
 }
 
-/// The rows that lists of positions name: the last axis of the indices, of shape `listed`, holds a position along each axis
-/// after the first `batch`, and these are the same of value and indices.
+/// Turns the indices of `GatherND` into rows. The indices have shape `listed`, and their last axis holds one position for each
+/// axis after the first `batch`. Value and indices share these `batch` axes.
 ///
 /// # Errors
 /// The shapes do not fit, or a position is outside.

@@ -79,9 +79,9 @@ pub(super) fn resize(builder: &mut Builder, call: &Call<'_>) -> Result<Vec<Value
     Ok(vec![Value::Node(y)])
 }
 
-/// The sizes of the axes, and how many outputs each has for each input. Where one element is taken (`takes_one`), the
-/// quotient of two sizes is rounded to f32: which element is nearest then is ONNX Runtime's choice, and another one is a
-/// wrong answer to whoever compares. Shares between two elements are continuous, so that exact ones are only better.
+/// The output size and scale of each axis. Nearest resizing (`takes_one`) rounds a scale given by sizes to f32, as ONNX Runtime
+/// does: an exact scale would sometimes choose another element. Linear resizing keeps the exact ratio, since a small change
+/// of position changes its result little.
 fn extents(
     call: &Call<'_>,
     shape: &[usize],
