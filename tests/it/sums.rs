@@ -8,6 +8,7 @@ use kiln_compiler::target::Target;
 use kiln_rt::weights::FillSource;
 
 use crate::crates::Built;
+use crate::golden::elaborated;
 use crate::oracle::error;
 use crate::random::Random;
 
@@ -114,4 +115,19 @@ fn means_of_millions_are_right_in_crates() {
             assert!(*with_fma.get_or_insert(found.clone()) == found, "{target} on {threads} threads gives other bits");
         }
     }
+}
+
+/// Thousands of products, whose errors grow with the root of a run's length, not with that of their number.
+#[test]
+fn sums_of_thousands_of_products_are_right() {
+    let net = "net Products(x: [2, 512, 8, 8]) {
+        let strided = conv(x, 40, kernel = 3, stride = 2, padding = 1);
+        let square = conv(x, 20, kernel = 3, padding = 1);
+        let wide = conv(x, 24, kernel = 5, stride = 2, padding = 2, groups = 2);
+        let dense = linear(flatten(x), 33);
+        let product = matmul(reshape(x, [2, 8, 4096]), reshape(x, [2, 4096, 8]));
+        (strided, square, wide, dense, product)
+    }";
+    let graph = verify::verify(elaborated("products", net, &[])).expect("a sound graph");
+    hold_against_the_oracle(&graph, &around(0.5, 2 * 512 * 64));
 }

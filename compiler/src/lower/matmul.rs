@@ -2,9 +2,10 @@
 
 use super::build::{KernelBuilder, for_loop, whole};
 use super::chain::constant;
+use super::sums::{self, Points};
 use super::{Lowering, Stored};
 use crate::graph::NodeId;
-use crate::kernel::{Access, At, Axis, Index, LANES, ParamId, Range, Reduction, Stmt, Tile, Update, Value};
+use crate::kernel::{Access, At, Index, LANES, ParamId, Range, Reduction, Stmt, Tile, Update, Value};
 use crate::schedule::{self, Product};
 
 /// What all tiles of a kernel share.
@@ -99,10 +100,11 @@ impl Matrices {
     fn tile(&self, kb: &mut KernelBuilder, place: &Place) -> Stmt {
         let Place { part, row, rows, column, blocks, lanes } = place;
         let ([m, k, n], [left, right]) = (self.extents, self.strides);
-        let (pixel, block, i) = (kb.var("p"), kb.var("b"), kb.var("k"));
+        let (pixel, block) = (kb.var("p"), kb.var("b"));
+        let Points { axes, apart, point: i } = sums::products(kb, "k", k, 1);
         let row = row.clone() + pixel;
         let column = column.clone() + block * LANES;
-        let of_a = At::flat(self.a, part.clone() * left + row.clone() * k + i);
+        let of_a = At::flat(self.a, part.clone() * left + row.clone() * k + i.clone());
         let of_b = At::flat(self.b, part.clone() * right + i * n + column.clone());
         let update = Update::Fma(Value::Splat(of_a), Value::Load { at: of_b, lanes: *lanes });
         let at = At::flat(self.y, part.clone() * (m * n) + row * n + column);
@@ -112,12 +114,7 @@ impl Matrices {
             block,
             blocks: *blocks,
             init: constant(0.0),
-            reductions: vec![Reduction {
-                axes: vec![Axis::Loop { var: i, range: Range::new(0usize, k) }],
-                apart: 0,
-                prefetch: None,
-                update,
-            }],
+            reductions: vec![Reduction { axes, apart, prefetch: None, update }],
             finish: vec![Stmt::Store { at, value: Value::Acc, lanes: *lanes }],
         })
     }

@@ -2,6 +2,7 @@
 
 use super::build::{KernelBuilder, load, whole};
 use super::chain::{BoundChain, Element, Entry};
+use super::sums::{self, Points};
 use super::{Lowering, Stored};
 use crate::kernel::{
     Access, At, Axis, BufferId, Index, LANES, ParamId, Prefetch, Range, Reduction, Region, Stmt, Tap, Tile, Update,
@@ -171,8 +172,8 @@ pub(super) struct Place<'a> {
 }
 
 impl ReduceTile<'_> {
-    /// The tile statement: bias, then `input block, kernel row, kernel column, channel` in that order, then the
-    /// epilogue.
+    /// The tile statement: bias, then `input block, kernel row, kernel column, channel` in that order, long sums [by
+    /// runs](sums::products), then the epilogue.
     pub(super) fn build(&self, kb: &mut KernelBuilder, place: &Place<'_>) -> Vec<Stmt> {
         let (p, b) = (kb.var("p"), kb.var("b"));
         let ob = place.ob.clone() + b;
@@ -219,43 +220,54 @@ impl ReduceTile<'_> {
         first: usize,
     ) -> Reduction {
         let Taps { kernel: [kernel_h, kernel_w], rows, columns } = place.taps;
-        let mut axes = Vec::new();
-        let mut axis = |kb: &mut KernelBuilder, name: &str, range: Range, once: bool| {
-            if once {
-                return Index::constant(0);
+        let taps = kernel_h * kernel_w;
+        let Points { mut axes, mut apart, point } = sums::products(kb, "ib", blocks, lanes * taps);
+        let block = point + first;
+        let (lane, mut lane_axis) = match lanes {
+            1 => (Index::constant(0), None),
+            _ => {
+                let var = kb.var("i");
+                (Index::var(var), Some(Axis::Loop { var, range: Range::new(0usize, lanes) }))
             }
-            let var = kb.var(name);
-            axes.push(Axis::Loop { var, range });
+        };
+        let by_lane = blocks == 1 && taps > 1 && sums::taps_are_runs(lanes * taps);
+        if by_lane {
+            axes.extend(lane_axis.take());
+        }
+        let outside = axes.len();
+        let kh = if *rows == Range::new(0usize, 1usize) {
+            Index::constant(0)
+        } else {
+            let var = kb.var("kh");
+            axes.push(Axis::Loop { var, range: rows.clone() });
             Index::var(var)
         };
-        let block = axis(kb, "ib", Range::new(0usize, blocks), blocks == 1) + first;
-        let kh = axis(kb, "kh", rows.clone(), *rows == Range::new(0usize, 1usize));
         let kw = match columns {
-            None => axis(kb, "kw", Range::new(0usize, *kernel_w), *kernel_w == 1),
+            None if *kernel_w == 1 => Index::constant(0),
+            None => {
+                let var = kb.var("kw");
+                axes.push(Axis::Loop { var, range: Range::new(0usize, *kernel_w) });
+                Index::var(var)
+            }
             Some(taps) => {
                 let var = kb.var("kw");
                 axes.push(Axis::Taps { var, taps: taps.clone(), together: false });
                 Index::var(var)
             }
         };
-        let lane = if lanes == 1 {
-            Index::constant(0)
-        } else {
-            let var = kb.var("i");
-            axes.push(Axis::Loop { var, range: Range::new(0usize, lanes) });
-            Index::var(var)
-        };
-        let panel = self.channels * kernel_h * kernel_w * LANES;
+        if by_lane && axes.len() > outside {
+            apart = outside;
+        }
+        axes.extend(lane_axis);
+        let panel = self.channels * taps * LANES;
         let tap = kh.clone() * *kernel_w + kw.clone();
-        let weight = ob.clone() * panel
-            + block.clone() * (kernel_h * kernel_w * LANES * LANES)
-            + tap * (lanes * LANES)
-            + lane.clone() * LANES;
+        let weight =
+            ob.clone() * panel + block.clone() * (taps * LANES * LANES) + tap * (lanes * LANES) + lane.clone() * LANES;
         let pixel = (place.input)(kh, kw, p);
         let read = Value::Splat(self.source.at(ob, &block, &lane, &pixel));
         let input = self.before.apply_splat(read, &self.source.entry(ob, &block, &lane, &pixel));
         let next = weight.clone() + place.blocks * panel;
         let prefetch = self.prefetch.then(|| Prefetch { at: At::flat(self.weight, next), level: 2 });
-        Reduction { axes, apart: 0, prefetch, update: Update::Fma(input, load(At::flat(self.weight, weight))) }
+        Reduction { axes, apart, prefetch, update: Update::Fma(input, load(At::flat(self.weight, weight))) }
     }
 }

@@ -14,6 +14,7 @@ use super::Lowering;
 use super::build::{KernelBuilder, for_loop, load, store, whole};
 use super::chain::{Through, chain_name, constant};
 use super::conv::prologue_name;
+use super::sums;
 use crate::graph::{Conv, NodeId, Pads, Stage, Window};
 use crate::kernel::{
     Access, At, Axis, Index, LANES, ParamId, Place, Prefetch, Range, Reduction, Stmt, Tile, Update, Value,
@@ -384,12 +385,12 @@ impl Products<'_> {
         let read = first.clone() + patch.clone();
         let mut reductions = Vec::new();
         if full > 0 {
-            let ib = kb.var("ib");
-            let axes = vec![Axis::Loop { var: ib, range: Range::new(0usize, full) }];
-            reductions.push(self.reduction(kb, axes, (&(ob.clone() + b), ib.into(), LANES), point, &read));
+            let blocks = sums::products(kb, "ib", full, LANES);
+            reductions.push(self.reduction(kb, blocks, (&(ob.clone() + b), LANES), point, &read));
         }
         if rest > 0 {
-            reductions.push(self.reduction(kb, Vec::new(), (&(ob.clone() + b), full.into(), rest), point, &read));
+            let block = sums::Points { axes: Vec::new(), apart: 0, point: full.into() };
+            reductions.push(self.reduction(kb, block, (&(ob.clone() + b), rest), point, &read));
         }
         let to = self.sums.at(point.clone(), b.into(), patch);
         Stmt::Tile(Tile {
@@ -403,15 +404,16 @@ impl Products<'_> {
         })
     }
 
-    /// A sum over the channels of input block `ib`, of which `lanes` exist.
+    /// A sum over the channels of input blocks, of each of which `lanes` exist.
     fn reduction(
         &self,
         kb: &mut KernelBuilder,
-        mut axes: Vec<Axis>,
-        (ob, ib, lanes): (&Index, Index, usize),
+        blocks: sums::Points,
+        (ob, lanes): (&Index, usize),
         point: &Index,
         patch: &Index,
     ) -> Reduction {
+        let sums::Points { mut axes, apart, point: ib } = blocks;
         let n = self.extents.winograd.points();
         let panel = self.extents.channels * LANES;
         let i = kb.var("i");
@@ -422,6 +424,6 @@ impl Products<'_> {
         // The kernel's next point is read for the first time by the tiles after these.
         let next = At::flat(self.weight, weight.clone() + panel);
         let prefetch = self.schedule.prefetch.then_some(Prefetch { at: next, level: 2 });
-        Reduction { axes, apart: 0, prefetch, update: Update::Fma(splat, load(At::flat(self.weight, weight))) }
+        Reduction { axes, apart, prefetch, update: Update::Fma(splat, load(At::flat(self.weight, weight))) }
     }
 }
