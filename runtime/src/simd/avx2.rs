@@ -232,13 +232,14 @@ impl F32x16 {
         Self(a, b)
     }
 
-    /// `2^k * self`, rounded once, where half of k is an exponent: by two factors, of which the first loses nothing if self is
-    /// near 1.
+    scale_by_factors! { #[target_feature(enable = "avx2,fma")] }
+
+    /// What has the low nine bits as sign and exponent.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn scale(self, k: I32x16) -> Self {
-        let (low, high) = k.halves();
-        self.mul(low.power_of_two()).mul(high.power_of_two())
+    fn low_bits_as_exponent(self) -> Self {
+        let up = |x| _mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_castps_si256(x)));
+        Self(up(self.0), up(self.1))
     }
 
     /// The square root, correctly rounded.
@@ -251,12 +252,12 @@ impl F32x16 {
     /// `(k, m)` with `self = m * 2^k` and m from 1 to 2, of positive normal lanes.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
-    fn split(self) -> (I32x16, Self) {
+    fn split(self) -> (Self, Self) {
         let (a, b) = (_mm256_castps_si256(self.0), _mm256_castps_si256(self.1));
         let exponent = I32x16(_mm256_srai_epi32::<23>(a), _mm256_srai_epi32::<23>(b)).sub(I32x16::splat(127));
         let (mask, one) = (_mm256_set1_epi32(0x007F_FFFF), _mm256_set1_epi32(0x3F80_0000));
         let mantissa = |bits| _mm256_castsi256_ps(_mm256_or_si256(_mm256_and_si256(bits, mask), one));
-        (exponent, Self(mantissa(a), mantissa(b)))
+        (exponent.to_f32(), Self(mantissa(a), mantissa(b)))
     }
 
     /// The nearest integer, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold.
@@ -341,28 +342,9 @@ impl I32x16 {
     pub fn to_f32(self) -> F32x16 {
         F32x16(_mm256_cvtepi32_ps(self.0), _mm256_cvtepi32_ps(self.1))
     }
-
-    /// `(k >> 1, k - (k >> 1))`.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn halves(self) -> (Self, Self) {
-        let low = Self(_mm256_srai_epi32::<1>(self.0), _mm256_srai_epi32::<1>(self.1));
-        (low, Self(_mm256_sub_epi32(self.0, low.0), _mm256_sub_epi32(self.1, low.1)))
-    }
-
-    /// `2^self` for lanes within -126..=127, from the exponent's bits.
-    #[inline]
-    #[target_feature(enable = "avx2,fma")]
-    fn power_of_two(self) -> F32x16 {
-        let biased = self.add(Self::splat(127));
-        F32x16(
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased.0)),
-            _mm256_castsi256_ps(_mm256_slli_epi32::<23>(biased.1)),
-        )
-    }
 }
 
-functions! { #[target_feature(enable = "avx2,fma")] impl [] F32x16, I32x16 }
+functions! { #[target_feature(enable = "avx2,fma")] impl [] F32x16 }
 
 integers_one_by_one! { #[target_feature(enable = "avx2,fma")] }
 

@@ -219,11 +219,18 @@ impl F32x16 {
         Self(a)
     }
 
-    /// `2^k * self`, rounded once.
+    /// `2^n * self`, rounded once.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    fn scale(self, k: I32x16) -> Self {
-        Self(_mm512_scalef_ps(self.0, k.to_f32().0))
+    fn scale(self, n: Self) -> Self {
+        Self(_mm512_scalef_ps(self.0, n.0))
+    }
+
+    /// What has the low nine bits as sign and exponent.
+    #[inline]
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
+    fn low_bits_as_exponent(self) -> Self {
+        Self(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_castps_si512(self.0))))
     }
 
     /// The square root, correctly rounded.
@@ -236,11 +243,11 @@ impl F32x16 {
     /// `(k, m)` with `self = m * 2^k` and m from 1 to 2, of positive normal lanes.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    fn split(self) -> (I32x16, Self) {
+    fn split(self) -> (Self, Self) {
         let bits = _mm512_castps_si512(self.0);
         let exponent = I32x16(_mm512_srai_epi32::<23>(bits)).sub(I32x16::splat(127));
         let mantissa = _mm512_and_si512(bits, _mm512_set1_epi32(0x007F_FFFF));
-        (exponent, Self(_mm512_castsi512_ps(_mm512_or_si512(mantissa, _mm512_set1_epi32(0x3F80_0000)))))
+        (exponent.to_f32(), Self(_mm512_castsi512_ps(_mm512_or_si512(mantissa, _mm512_set1_epi32(0x3F80_0000)))))
     }
 
     /// The nearest integer, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold.
@@ -322,17 +329,9 @@ impl I32x16 {
     pub fn to_f32(self) -> F32x16 {
         F32x16(_mm512_cvtepi32_ps(self.0))
     }
-
-    /// `2^self` for lanes within -126..=127, from the exponent's bits.
-    #[inline]
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    fn power_of_two(self) -> F32x16 {
-        let biased = self.add(Self::splat(127));
-        F32x16(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(biased.0)))
-    }
 }
 
-functions! { #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")] impl [] F32x16, I32x16 }
+functions! { #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")] impl [] F32x16 }
 
 integers_one_by_one! { #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")] }
 

@@ -263,13 +263,15 @@ impl F32x16 {
         Self(a, b, c, d)
     }
 
-    /// `2^k * self`, rounded once, where half of k is an exponent: by two factors, of which the first loses nothing if self is
-    /// near 1.
+    scale_by_factors! { #[target_feature(enable = "sse2")] }
+
+    /// What has the low nine bits as sign and exponent.
     #[inline]
     #[target_feature(enable = "sse2")]
-    fn scale(self, k: I32x16) -> Self {
-        let (low, high) = k.halves();
-        self.mul(low.power_of_two()).mul(high.power_of_two())
+    fn low_bits_as_exponent(self) -> Self {
+        let bits = each!(I32x16: _mm_castps_si128, self);
+        let bits = each!(I32x16: _mm_slli_epi32::<23>, bits);
+        each!(Self: _mm_castsi128_ps, bits)
     }
 
     /// The square root, correctly rounded.
@@ -282,12 +284,12 @@ impl F32x16 {
     /// `(k, m)` with `self = m * 2^k` and m from 1 to 2, of positive normal lanes.
     #[inline]
     #[target_feature(enable = "sse2")]
-    fn split(self) -> (I32x16, Self) {
+    fn split(self) -> (Self, Self) {
         let bits = each!(I32x16: _mm_castps_si128, self);
         let exponent = each!(I32x16: _mm_srai_epi32::<23>, bits).sub(I32x16::splat(127));
         let (mask, one) = (_mm_set1_epi32(0x007F_FFFF), _mm_set1_epi32(0x3F80_0000));
         let mantissa = |bits| _mm_castsi128_ps(_mm_or_si128(_mm_and_si128(bits, mask), one));
-        (exponent, Self(mantissa(bits.0), mantissa(bits.1), mantissa(bits.2), mantissa(bits.3)))
+        (exponent.to_f32(), Self(mantissa(bits.0), mantissa(bits.1), mantissa(bits.2), mantissa(bits.3)))
     }
 
     /// The nearest integer, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold.
@@ -382,26 +384,9 @@ impl I32x16 {
     pub fn to_f32(self) -> F32x16 {
         each!(F32x16: _mm_cvtepi32_ps, self)
     }
-
-    /// `(k >> 1, k - (k >> 1))`.
-    #[inline]
-    #[target_feature(enable = "sse2")]
-    fn halves(self) -> (Self, Self) {
-        let low = each!(Self: _mm_srai_epi32::<1>, self);
-        (low, each!(Self: _mm_sub_epi32, self, low))
-    }
-
-    /// `2^self` for lanes within -126..=127, from the exponent's bits.
-    #[inline]
-    #[target_feature(enable = "sse2")]
-    fn power_of_two(self) -> F32x16 {
-        let biased = self.add(Self::splat(127));
-        let shifted = each!(Self: _mm_slli_epi32::<23>, biased);
-        each!(F32x16: _mm_castsi128_ps, shifted)
-    }
 }
 
-functions! { #[target_feature(enable = "sse2")] impl [] F32x16, I32x16 }
+functions! { #[target_feature(enable = "sse2")] impl [] F32x16 }
 
 integers_one_by_one! { #[target_feature(enable = "sse2")] }
 

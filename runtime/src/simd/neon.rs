@@ -258,13 +258,15 @@ impl F32x16 {
         Self(a, b, c, d)
     }
 
-    /// `2^k * self`, rounded once, where half of k is an exponent: by two factors, of which the first loses nothing if self is
-    /// near 1.
+    scale_by_factors! { #[target_feature(enable = "neon")] }
+
+    /// What has the low nine bits as sign and exponent.
     #[inline]
     #[target_feature(enable = "neon")]
-    fn scale(self, k: I32x16) -> Self {
-        let (low, high) = k.halves();
-        self.mul(low.power_of_two()).mul(high.power_of_two())
+    fn low_bits_as_exponent(self) -> Self {
+        let bits = each!(I32x16: vreinterpretq_s32_f32, self);
+        let bits = each!(I32x16: vshlq_n_s32::<23>, bits);
+        each!(Self: vreinterpretq_f32_s32, bits)
     }
 
     /// The square root, correctly rounded.
@@ -277,12 +279,12 @@ impl F32x16 {
     /// `(k, m)` with `self = m * 2^k` and m from 1 to 2, of positive normal lanes.
     #[inline]
     #[target_feature(enable = "neon")]
-    fn split(self) -> (I32x16, Self) {
+    fn split(self) -> (Self, Self) {
         let bits = each!(I32x16: vreinterpretq_s32_f32, self);
         let exponent = each!(I32x16: vshrq_n_s32::<23>, bits).sub(I32x16::splat(127));
         let (mask, one) = (vdupq_n_s32(0x007F_FFFF), vdupq_n_s32(0x3F80_0000));
         let mantissa = |bits| vreinterpretq_f32_s32(vorrq_s32(vandq_s32(bits, mask), one));
-        (exponent, Self(mantissa(bits.0), mantissa(bits.1), mantissa(bits.2), mantissa(bits.3)))
+        (exponent.to_f32(), Self(mantissa(bits.0), mantissa(bits.1), mantissa(bits.2), mantissa(bits.3)))
     }
 
     /// The nearest integer, ties to even; `i32::MIN` for a NaN and for what an `i32` cannot hold.
@@ -374,25 +376,8 @@ impl I32x16 {
     pub fn to_f32(self) -> F32x16 {
         each!(F32x16: vcvtq_f32_s32, self)
     }
-
-    /// `(k >> 1, k - (k >> 1))`.
-    #[inline]
-    #[target_feature(enable = "neon")]
-    fn halves(self) -> (Self, Self) {
-        let low = each!(Self: vshrq_n_s32::<1>, self);
-        (low, each!(Self: vsubq_s32, self, low))
-    }
-
-    /// `2^self` for lanes within -126..=127, from the exponent's bits.
-    #[inline]
-    #[target_feature(enable = "neon")]
-    fn power_of_two(self) -> F32x16 {
-        let biased = self.add(Self::splat(127));
-        let shifted = each!(Self: vshlq_n_s32::<23>, biased);
-        each!(F32x16: vreinterpretq_f32_s32, shifted)
-    }
 }
 
-functions! { #[target_feature(enable = "neon")] impl [] F32x16, I32x16 }
+functions! { #[target_feature(enable = "neon")] impl [] F32x16 }
 
 integers_one_by_one! { #[target_feature(enable = "neon")] }

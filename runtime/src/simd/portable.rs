@@ -62,10 +62,6 @@ impl MulAdd for Unfused {
 #[derive(Clone, Copy)]
 pub struct Lane<M: MulAdd>(f32, PhantomData<M>);
 
-/// The integer of a lane.
-#[derive(Clone, Copy)]
-struct LaneInteger(i32);
-
 impl<M: MulAdd> Lane<M> {
     const FUSED: bool = M::FUSED;
 
@@ -137,40 +133,28 @@ impl<M: MulAdd> Lane<M> {
     }
 
     #[inline]
-    fn to_i32(self) -> LaneInteger {
-        LaneInteger(to_i32(self.0))
+    fn pin(self) -> Self {
+        self
     }
 
+    scale_by_factors! {}
+
+    /// What has the low nine bits as sign and exponent.
     #[inline]
-    fn scale(self, k: LaneInteger) -> Self {
-        let low = k.0 >> 1;
-        let [low, high]: [Self; 2] = [low, k.0.wrapping_sub(low)].map(|k| LaneInteger(k).power_of_two());
-        self.mul(low).mul(high)
+    fn low_bits_as_exponent(self) -> Self {
+        Self::splat(f32::from_bits(self.0.to_bits() << 23))
     }
 
     /// `(k, m)` with `self = m * 2^k` and m from 1 to 2, of a positive normal number.
     #[inline]
-    fn split(self) -> (LaneInteger, Self) {
+    fn split(self) -> (Self, Self) {
         let bits = self.0.to_bits();
         let exponent = (bits.cast_signed() >> 23).wrapping_sub(127);
-        (LaneInteger(exponent), Self::splat(f32::from_bits(bits & 0x007F_FFFF | 0x3F80_0000)))
+        (Self::splat(exponent as f32), Self::splat(f32::from_bits(bits & 0x007F_FFFF | 0x3F80_0000)))
     }
 }
 
-impl LaneInteger {
-    #[inline]
-    fn to_f32<M: MulAdd>(self) -> Lane<M> {
-        Lane::splat(self.0 as f32)
-    }
-
-    /// `2^self`, from the exponent's bits.
-    #[inline]
-    fn power_of_two<M: MulAdd>(self) -> Lane<M> {
-        Lane::splat(f32::from_bits((self.0.wrapping_add(127) << 23) as u32))
-    }
-}
-
-functions! { impl [M: MulAdd] Lane<M>, LaneInteger }
+functions! { impl [M: MulAdd] Lane<M> }
 
 /// The functions of a lane, lane by lane.
 macro_rules! lane_by_lane {
