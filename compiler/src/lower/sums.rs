@@ -14,7 +14,7 @@ use crate::kernel::{Axis, Bound, Index, Range, Reduction, Update, Value};
 /// Products that are added up one after the other, about. That takes a convolution 0.6 % of its time; runs of half the
 /// length twice that.
 const RUN: usize = 512;
-/// The same where channels are few, as those of an image: what follows takes differences of such sums.
+/// The same for layers of few channels, such as the first. Norms after them take differences of such sums.
 const RUN_OF_TAPS: usize = 128;
 /// Sums that are added up one after the other.
 const FAN: usize = 8;

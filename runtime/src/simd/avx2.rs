@@ -234,7 +234,7 @@ impl F32x16 {
 
     scale_by_factors! { #[target_feature(enable = "avx2,fma")] }
 
-    /// What has the low nine bits as sign and exponent.
+    /// The value whose sign and exponent are the low nine bits of this one.
     #[inline]
     #[target_feature(enable = "avx2,fma")]
     fn low_bits_as_exponent(self) -> Self {

@@ -226,7 +226,7 @@ impl F32x16 {
         Self(_mm512_scalef_ps(self.0, n.0))
     }
 
-    /// What has the low nine bits as sign and exponent.
+    /// The value whose sign and exponent are the low nine bits of this one.
     #[inline]
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
     fn low_bits_as_exponent(self) -> Self {

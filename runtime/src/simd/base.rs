@@ -265,7 +265,7 @@ impl F32x16 {
 
     scale_by_factors! { #[target_feature(enable = "sse2")] }
 
-    /// What has the low nine bits as sign and exponent.
+    /// The value whose sign and exponent are the low nine bits of this one.
     #[inline]
     #[target_feature(enable = "sse2")]
     fn low_bits_as_exponent(self) -> Self {

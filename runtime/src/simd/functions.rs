@@ -71,7 +71,7 @@ pub(super) const LOG2_E: f32 = core::f32::consts::LOG2_E;
 pub(super) const POWER: f32 = 12_582_912.0 + 127.0;
 /// The same for a power of two that is 2^64 times as large, so that one of 2^-160 is no subnormal number.
 pub(super) const HIGH_POWER: f32 = POWER + 64.0;
-/// What takes it back: 2^-64.
+/// 2^-64: undoes the 2^64 of `HIGH_POWER`.
 pub(super) const DOWN: f32 = 1.0 / 18_446_744_073_709_551_616.0;
 /// ln 2 cut to nine bits, so that its product with any `k` is exact.
 pub(super) const LN_2_HIGH: f32 = 355.0 / 512.0;
@@ -300,7 +300,7 @@ macro_rules! functions {
             $(#[$features])?
             pub fn gelu(self) -> Self {
                 let x = Self::splat(super::functions::GELU_HIGH).min(self.abs());
-                // What all else waits for longest is pinned, so that it begins first.
+                // The division takes longest. Pinned, it begins first.
                 let share = x.div(x.add(Self::splat(super::functions::GELU_CENTRE))).pin();
                 let (square, half) = (x.mul(x), Self::splat(0.5));
                 // `-x²/2 = n ln 2 + r`, with nothing lost of x².

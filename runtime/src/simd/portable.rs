@@ -139,7 +139,7 @@ impl<M: MulAdd> Lane<M> {
 
     scale_by_factors! {}
 
-    /// What has the low nine bits as sign and exponent.
+    /// The value whose sign and exponent are the low nine bits of this one.
     #[inline]
     fn low_bits_as_exponent(self) -> Self {
         Self::splat(f32::from_bits(self.0.to_bits() << 23))
